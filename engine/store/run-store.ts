@@ -1,0 +1,135 @@
+/**
+ * The store of run state, as the engine sees it. Two implementations (redis-store, sqlite-store) pass one contract
+ * suite (test/contract/run-store.ts). The store knows keys, fencing, revisions and the outbox; what is inside a step
+ * record or a definition is opaque text to it (runs/codec.ts writes and reads that).
+ *
+ * Invariants every implementation keeps:
+ *   S1. A write with an epoch lower than the one stored with the run (or partition) changes nothing: `fenced`.
+ *   S2. A commit is atomic: meta, steps, outputs and events of one patch are all there or none is.
+ *   S3. A commit names the revision it follows. Repeating a commit that was already applied (the answer was lost)
+ *       answers `ok` and changes nothing. A store that holds an older revision answers `behind`.
+ *   S4. A run is in its partition's index before its keys exist, and leaves it only by `retire`.
+ *   S5. The outbox holds events in sequence order without gaps, from `outboxHead` on.
+ *   S6. Methods reject only with StoreUnavailable; everything expected is returned.
+ */
+
+/** The format this release writes; it reads this one (and, later, the one before). */
+export const STATE_FORMAT = 1;
+
+export interface RunRef {
+  readonly flowId: string;
+  readonly runId: string;
+}
+
+/** A partition name ("0", "1", … for Kafka; others for embedded use) and the epoch under which it is held. */
+export interface Ownership {
+  readonly partition: string;
+  readonly epoch: number;
+}
+
+/** What one commit changes. Absent parts stay as they are. */
+export interface RunPatch {
+  /** Fields of `:meta` to set. Names beginning with `_` are the store's own and refused. */
+  readonly meta?: Readonly<Record<string, string>>;
+  /** stepId → record. */
+  readonly steps?: Readonly<Record<string, string>>;
+  /** `stepId.outputKey` → JSON text. */
+  readonly outputs?: Readonly<Record<string, string>>;
+  /** Appended to the outbox in this order; the first has the sequence after the last one stored. */
+  readonly events?: readonly string[];
+  /** Every event up to this sequence was published; they leave the outbox. */
+  readonly acknowledged?: number;
+  /** Replaces the definition. */
+  readonly definition?: string;
+}
+
+export interface RunMeta {
+  readonly format: number;
+  /** Home partition, never changed. */
+  readonly partition: string;
+  readonly epoch: number;
+  /** Number of commits so far; the creating write is revision 1. */
+  readonly revision: number;
+  /** Sequence of the first event still in the outbox (or of the next one to come). Sequences begin at 1. */
+  readonly outboxHead: number;
+  /** The opaque fields of patches. */
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+export interface StoredRun {
+  readonly meta: RunMeta;
+  readonly definition: string;
+  readonly steps: ReadonlyMap<string, string>;
+  /** Unpublished events, first is `meta.outboxHead`. */
+  readonly outbox: readonly string[];
+}
+
+export type CreateResult =
+  | { readonly result: 'created' }
+  | { readonly result: 'exists'; readonly meta: RunMeta; readonly definition: string }
+  /** A STOP came before the START (`markStopped`); nothing was written. */
+  | { readonly result: 'stop-marked' }
+  | { readonly result: 'fenced' };
+
+export type CommitResult =
+  | { readonly result: 'ok' }
+  | { readonly result: 'fenced' }
+  | { readonly result: 'behind'; readonly revision: number }
+  | { readonly result: 'missing' };
+
+export type ClaimResult =
+  | { readonly result: 'claimed'; readonly run: StoredRun }
+  | { readonly result: 'missing' }
+  | { readonly result: 'fenced' }
+  | { readonly result: 'unknown-format'; readonly format: number };
+
+export interface Durability {
+  /** Text for logs: "redis AOF everysec", "sqlite WAL FULL". */
+  readonly description: string;
+  /** How long after an acknowledged write it is on disk, ms: 0, or 2500 for everysec (design 4.3). */
+  readonly delayMs: number;
+}
+
+export interface RunStore {
+  readonly durability: Durability;
+  /** The store's own clock, epoch ms. */
+  clock(): Promise<number>;
+
+  /** Raises the partition's epoch to max(stored + 1, clock) and gives it. */
+  openPartition(partition: string): Promise<Ownership>;
+  /** The runs of a partition's index. */
+  activeRuns(partition: string): Promise<readonly RunRef[]>;
+  /** The partitions that have an index or an epoch. */
+  partitions(): Promise<readonly string[]>;
+
+  /** Adds to the index, then writes the run (revision 1, or nothing). `ignoreStopMark` creates in spite of a mark. */
+  create(
+    run: RunRef,
+    owner: Ownership,
+    initial: RunPatch & { readonly definition: string },
+    options?: { readonly ignoreStopMark?: boolean },
+  ): Promise<CreateResult>;
+  /** Raises the run's epoch to the owner's and reads everything but the outputs. */
+  claim(run: RunRef, owner: Ownership): Promise<ClaimResult>;
+  /** @param revision the revision this commit follows. */
+  commit(run: RunRef, epoch: number, revision: number, patch: RunPatch): Promise<CommitResult>;
+  /** Outputs by `stepId.outputKey`; absent ones are left out. */
+  readOutputs(run: RunRef, names: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** All outputs of a run (for showing a result). */
+  readAllOutputs(run: RunRef): Promise<ReadonlyMap<string, string>>;
+  /** Reads without claiming: undefined when there is none. */
+  read(run: RunRef): Promise<StoredRun | undefined>;
+  /** Lets the run's keys expire (`:meta` after max(retentionMs, 7 d)) and takes it out of the index. Idempotent. */
+  retire(run: RunRef, owner: Ownership, retentionMs: number): Promise<'ok' | 'fenced'>;
+
+  /** Remembers for `ttlMs` that a run which does not exist is to be stopped. */
+  markStopped(run: RunRef, ttlMs: number): Promise<void>;
+
+  /** Idempotent. */
+  close(): Promise<void>;
+}
+
+/** The store cannot be reached or refuses writes for now; the same call may work later and is safe to repeat. */
+export class StoreUnavailable extends Error {
+  override readonly name = 'StoreUnavailable';
+}

@@ -1,0 +1,99 @@
+/**
+ * One attempt of a step as its caller sees it: what is asked of a sandbox host, and how it can end. The wire form is
+ * sandbox.proto; `sandbox-client.ts` turns one into the other. Also the seam at which tests put a hand-written host.
+ */
+import type { ErrorCode } from './errors.ts';
+import type { BundleResult } from './plugin-source.ts';
+import type { Receipt } from './receipt.ts';
+
+/** 128 bits from a cryptographic source, as 32 hex digits; only the caller knows it (design 5.1). */
+export type AttemptToken = string;
+
+export interface AttemptRequest {
+  readonly token: AttemptToken;
+  /** `inspect` evaluates the bundle without grants and gives its manifest as the outputs. */
+  readonly purpose: 'run' | 'inspect';
+  readonly flowId: string;
+  readonly runId: string;
+  readonly stepId: string;
+  /** From 1. */
+  readonly attempt: number;
+  readonly epoch: number;
+  readonly pluginId: string;
+  readonly pluginVersion: string;
+  readonly digest: string;
+  /** Text of one JSON object, values already of the declared types. */
+  readonly inputsJson: string;
+  readonly idempotencyKey: string;
+  readonly requestedWallMs?: number;
+  readonly requestedTier?: 'isolate' | 'container';
+  /** Asked only when the host does not hold the bundle. MUST give the bytes of `digest`. */
+  readonly bundle: () => Promise<BundleResult>;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+export interface LogLine {
+  /** Epoch ms, host clock. */
+  readonly timeMs: number;
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly fields?: Readonly<Record<string, unknown>>;
+}
+
+export interface AttemptListener {
+  onStarted?(): void;
+  onLog?(line: LogLine): void;
+  onProgress?(progress: { fraction: number; message: string }): void;
+}
+
+export type AttemptOutcome =
+  | { readonly status: 'COMPLETED'; readonly outputsJson: string; readonly receipt: Receipt | null }
+  | {
+      readonly status: 'FAILED';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly receipt: Receipt | null;
+      /** Frames of the plugin's own code, empty when there are none. */
+      readonly stack: string;
+      /** False when the plugin asked not to be run again. */
+      readonly retryable: boolean;
+      /** What the plugin asked for; 0 = as configured. */
+      readonly retryAfterMs: number;
+    }
+  | { readonly status: 'CANCELLED'; readonly message: string; readonly receipt: Receipt | null }
+  /** The connection to the host ended first. Whether the plugin's code still runs is not known. */
+  | { readonly status: 'LOST'; readonly message: string };
+
+export interface Attempt {
+  /** Settles once, never rejects. */
+  readonly outcome: Promise<AttemptOutcome>;
+  /** Signal and `stop()` first, kill after `graceMs`. The outcome still tells how it ended. Idempotent. */
+  cancel(options: { graceMs: number; reason: string }): void;
+  /** Advice to the plugin. */
+  pause(): void;
+  resume(): void;
+  /** The outcome is durable; the host may forget it. Idempotent. */
+  acknowledge(): void;
+}
+
+export type AttachResult =
+  | { readonly state: 'running' | 'ended'; readonly attempt: Attempt }
+  | { readonly state: 'unknown' | 'refused' };
+
+/** A connected sandbox host. */
+export interface SandboxHost {
+  /** The host's instance name, unique for the life of its process; stored with the attempts it runs. */
+  readonly instance: string;
+  readonly maxAttempts: number;
+  /** Settles when the connection ended, with why. */
+  readonly closed: Promise<{ readonly reason: string }>;
+  /** Starts at once; the host queues. On a closed connection the outcome is LOST. */
+  run(request: AttemptRequest, listener: AttemptListener): Attempt;
+  attach(
+    request: Pick<AttemptRequest, 'token' | 'flowId' | 'runId' | 'epoch'>,
+    listener: AttemptListener,
+  ): Promise<AttachResult>;
+  /** Ends the connection (and the process, when we started it). Idempotent. */
+  close(): Promise<void>;
+}

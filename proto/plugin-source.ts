@@ -1,0 +1,47 @@
+/**
+ * Where bundles come from, as the engine sees it. Implemented by the gRPC client of the plugin service
+ * (engine/plugins) and by a folder served in-process (sdk/registry); both pass one contract suite.
+ */
+import type { ErrorCode } from './errors.ts';
+import type { Manifest } from './manifest.ts';
+
+/** One exact version of a plugin. The digest is what a run pins at START. */
+export interface ResolvedPlugin {
+  readonly pluginId: string;
+  /** `sha256:<64 hex>` of the bundle. */
+  readonly digest: string;
+  readonly manifest: Manifest;
+}
+
+export type ResolveResult =
+  | { readonly ok: true; readonly plugin: ResolvedPlugin }
+  /** PLUGIN_NOT_FOUND, PLUGIN_INVALID: final. SANDBOX_UNAVAILABLE: the source did not answer, a later try may work. */
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+
+export interface Bundle {
+  readonly digest: string;
+  /** The bytes whose SHA-256 was checked against the digest. */
+  readonly bytes: Uint8Array;
+  /** Text of the .sig file. */
+  readonly signature?: string;
+}
+
+export type BundleResult =
+  | { readonly ok: true; readonly bundle: Bundle }
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+
+export interface PluginSource {
+  /**
+   * @param version exact version, `sha256:…`, or undefined for the latest release.
+   * MUST give a digest whose bytes `bundle()` can give. MUST NOT throw for anything a plugin service can answer.
+   */
+  resolve(pluginId: string, version: string | undefined, signal: AbortSignal): Promise<ResolveResult>;
+  /** The bytes of a digest that was resolved, also by an earlier process. MUST verify them on every read. */
+  bundle(plugin: { pluginId: string; version: string; digest: string }, signal: AbortSignal): Promise<BundleResult>;
+  /** The source map of a bundle, only to show errors; undefined when there is none. */
+  sourceMap(digest: string): Promise<string | undefined>;
+  /** What can be run: for messages that name the nearest plugin. Empty when the source cannot list. */
+  names(signal: AbortSignal): Promise<readonly string[]>;
+  /** Idempotent. */
+  close(): Promise<void>;
+}
