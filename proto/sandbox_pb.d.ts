@@ -193,7 +193,8 @@ export declare type Hello = Message<"flowops.sandbox.v1.Hello"> & {
   maxFrameBytes: number;
 
   /**
-   * How many bytes of windowed frames the other side may send before it waits for Credit.
+   * How many bytes of windowed frames (their payload) the other side may send before it waits for Credit; at
+   * least twice max_frame_bytes, so that small sums not yet credited never hold up the largest frame.
    *
    * @generated from field: uint32 window_bytes = 7;
    */
@@ -272,11 +273,16 @@ export declare type PutBundle = Message<"flowops.sandbox.v1.PutBundle"> & {
   codeCache: Uint8Array;
 
   /**
-   * The caller does not have this bundle (any more): the waiting attempts end with this text.
+   * The caller does not have this bundle (any more): the waiting attempts end with this text and code (errors.ts).
    *
    * @generated from field: string missing = 7;
    */
   missing: string;
+
+  /**
+   * @generated from field: string missing_code = 8;
+   */
+  missingCode: string;
 };
 
 /**

@@ -1,0 +1,397 @@
+/**
+ * The caller's end of the sandbox RPC: a `SandboxHost` (attempt.ts) over any duplex stream. Used by the engine, by
+ * `flowops sandbox run` and by the SDK's build. Owns the table of attempts of one connection; starting a host process
+ * is host-process.ts.
+ *
+ * Invariants:
+ *   C1. Every attempt's outcome settles once: with its Result, or as LOST when the connection ends first.
+ *   C2. A bundle is read once at a time per digest, however many attempts wait for it.
+ *   C3. Frames about attempts that ended or were never ours are dropped and counted.
+ */
+import type { Duplex } from 'node:stream';
+import type {
+  AttachResult,
+  Attempt,
+  AttemptListener,
+  AttemptOutcome,
+  AttemptRequest,
+  LogLine,
+  SandboxHost,
+} from './attempt.ts';
+import { assertNever, type ErrorCode, isErrorCode, messageOf } from './errors.ts';
+import { isJsonObject, parseJson } from './json.ts';
+import { Peer, type PeerCounters, type PeerMessage } from './peer.ts';
+import type { BundleResult } from './plugin-source.ts';
+import { type Receipt, receiptSchema } from './receipt.ts';
+import { type AttachReply, AttachReply_State, type Log, Purpose, type Result, Status } from './sandbox_pb.js';
+
+/** Fixed by sandbox.proto: a piece of a bundle. */
+export const BUNDLE_CHUNK_BYTES = 1024 * 1024;
+/** A line's fields are shown to people; a host cuts far below this. */
+const MAX_FIELDS_BYTES = 64 * 1024;
+
+export interface ConnectOptions {
+  readonly stream: Duplex;
+  readonly role: 'engine' | 'cli';
+  /** This process, for the host's log. */
+  readonly instance: string;
+  readonly helloTimeoutMs?: number;
+  /** Called by `close()` after the connection ended, e.g. to end the process behind it. */
+  readonly onClose?: () => Promise<void>;
+  readonly signal?: AbortSignal;
+}
+
+export type ConnectResult =
+  | { readonly ok: true; readonly host: ConnectedHost }
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+
+export interface ConnectedHost extends SandboxHost {
+  readonly counters: Readonly<PeerCounters>;
+  readonly capabilities: readonly string[];
+}
+
+/** Says Hello and waits for the host's. */
+export function connectSandboxHost(options: ConnectOptions): Promise<ConnectResult> {
+  return new Promise((resolve) => {
+    const onAbort = (): void => client.peer.close('the connection was not wanted any more');
+    const client: Client = new Client(options, (remote) => {
+      options.signal?.removeEventListener('abort', onAbort);
+      resolve({ ok: true, host: client.host(remote) });
+    });
+    client.peer.closed.then((end) => {
+      options.signal?.removeEventListener('abort', onAbort);
+      const code = end.kind === 'protocol-error' ? 'PROTOCOL_ERROR' : 'SANDBOX_UNAVAILABLE';
+      resolve({ ok: false, code, message: `the sandbox host did not answer: ${end.message}` });
+    });
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    if (options.signal?.aborted) onAbort();
+  });
+}
+
+interface Greeting {
+  readonly instance: string;
+  readonly maxAttempts: number;
+  readonly capabilities: readonly string[];
+}
+
+interface Entry {
+  readonly token: Uint8Array;
+  readonly listener: AttemptListener;
+  readonly epoch: number;
+  /** Absent on an attempt that was attached to: the host has its bundle. */
+  readonly request?: AttemptRequest;
+  readonly settle: (outcome: AttemptOutcome) => void;
+  phase: 'running' | 'ended';
+}
+
+interface PendingAttach {
+  readonly entry: Entry;
+  readonly attempt: Attempt;
+  readonly resolve: (result: AttachResult) => void;
+}
+
+class Client {
+  readonly peer: Peer;
+  readonly #options: ConnectOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #attaching = new Map<string, PendingAttach>();
+  /** Digests on their way to the host. */
+  readonly #bundles = new Set<string>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ConnectOptions, onOpen: (remote: Greeting) => void) {
+    this.#options = options;
+    this.peer = new Peer({
+      stream: options.stream,
+      side: 'caller',
+      role: options.role,
+      instance: options.instance,
+      accepts: ['host'],
+      ...(options.helloTimeoutMs === undefined ? {} : { helloTimeoutMs: options.helloTimeoutMs }),
+      onOpen,
+      onMessage: (message) => this.#receive(message),
+      onClosed: (end) => this.#lose(end.message),
+    });
+  }
+
+  host(remote: Greeting): ConnectedHost {
+    return {
+      instance: remote.instance,
+      maxAttempts: remote.maxAttempts,
+      capabilities: remote.capabilities,
+      counters: this.peer.counters,
+      closed: this.peer.closed.then((end) => ({ reason: end.message })),
+      run: (request, listener) => this.#run(request, listener),
+      attach: (request, listener) => this.#attach(request, listener),
+      close: () => this.#close(),
+    };
+  }
+
+  #run(request: AttemptRequest, listener: AttemptListener): Attempt {
+    const { entry, attempt } = this.#makeEntry(request.token, request.epoch, listener, request);
+    if (this.#entries.has(request.token)) throw new Error(`the token of step ${request.stepId} is in use`);
+    this.#entries.set(request.token, entry);
+    const sent = this.peer.send({
+      case: 'invoke',
+      value: {
+        token: entry.token,
+        purpose: request.purpose === 'inspect' ? Purpose.INSPECT : Purpose.RUN,
+        flowId: request.flowId,
+        runId: request.runId,
+        stepId: request.stepId,
+        attempt: request.attempt,
+        epoch: BigInt(request.epoch),
+        pluginId: request.pluginId,
+        pluginVersion: request.pluginVersion,
+        digest: request.digest,
+        inputsJson: Buffer.from(request.inputsJson),
+        idempotencyKey: request.idempotencyKey,
+        requestedWallMs: request.requestedWallMs ?? 0,
+        requestedTier: request.requestedTier ?? '',
+      },
+    });
+    switch (sent) {
+      case 'sent':
+      case 'queued':
+        break;
+      case 'closed':
+        this.#end(entry, { status: 'LOST', message: 'the sandbox host is not connected' });
+        break;
+      case 'too-large':
+        this.#end(entry, failed('INPUT_INVALID', `the inputs of step ${request.stepId} are too large for its sandbox`));
+        break;
+      default:
+        assertNever(sent);
+    }
+    return attempt;
+  }
+
+  #attach(
+    request: Pick<AttemptRequest, 'token' | 'flowId' | 'runId' | 'epoch'>,
+    listener: AttemptListener,
+  ): Promise<AttachResult> {
+    if (this.#entries.has(request.token) || this.#attaching.has(request.token)) {
+      throw new Error(`run ${request.runId} attaches to an attempt of this connection`);
+    }
+    const { entry, attempt } = this.#makeEntry(request.token, request.epoch, listener);
+    return new Promise((resolve) => {
+      const { flowId, runId, epoch } = request;
+      this.#attaching.set(request.token, { entry, attempt, resolve });
+      const sent = this.peer.send({
+        case: 'attach',
+        value: { token: entry.token, flowId, runId, epoch: BigInt(epoch) },
+      });
+      if (sent === 'closed') {
+        this.#attaching.delete(request.token);
+        resolve({ state: 'unknown' });
+      }
+    });
+  }
+
+  #makeEntry(token: string, epoch: number, listener: AttemptListener, request?: AttemptRequest) {
+    const outcome = Promise.withResolvers<AttemptOutcome>();
+    const entry: Entry = {
+      token: Buffer.from(token, 'hex'),
+      listener,
+      epoch,
+      ...(request === undefined ? {} : { request }),
+      settle: outcome.resolve,
+      phase: 'running',
+    };
+    const attempt: Attempt = {
+      outcome: outcome.promise,
+      cancel: ({ graceMs, reason }) => {
+        if (entry.phase !== 'running') return;
+        this.peer.send({ case: 'cancel', value: { token: entry.token, epoch: BigInt(epoch), graceMs, reason } });
+      },
+      pause: () => this.#advise(entry, 'pause'),
+      resume: () => this.#advise(entry, 'resume'),
+      acknowledge: () => {
+        if (entry.phase !== 'ended' || this.#entries.get(token) !== entry) return;
+        this.#entries.delete(token);
+        this.peer.send({ case: 'resultAck', value: { token: entry.token } });
+      },
+    };
+    return { entry, attempt };
+  }
+
+  #advise(entry: Entry, advice: 'pause' | 'resume'): void {
+    if (entry.phase !== 'running') return;
+    const value = { token: entry.token };
+    this.peer.send(advice === 'pause' ? { case: 'pause', value } : { case: 'resume', value });
+  }
+
+  #receive(message: PeerMessage) {
+    switch (message.case) {
+      case 'needBundle':
+        void this.#serveBundle(message.value.digest);
+        return;
+      case 'attachReply':
+        return this.#takeAttachReply(message.value);
+      case 'started':
+        return this.#find(message.value.token)?.listener.onStarted?.();
+      case 'log':
+        return this.#find(message.value.token)?.listener.onLog?.(readLog(message.value));
+      case 'progress': {
+        const { token, fraction, message: text } = message.value;
+        return this.#find(token)?.listener.onProgress?.({ fraction, message: text });
+      }
+      case 'result': {
+        const entry = this.#find(message.value.token);
+        if (entry !== undefined) this.#end(entry, readResult(message.value));
+        return;
+      }
+      case 'hostCall':
+        return this.peer.fail('a host call reached the caller of a host');
+      default:
+        // The peer lets nothing else through to a caller.
+        return this.peer.fail(`${message.case} is not for a caller`);
+    }
+  }
+
+  /** A running attempt, or undefined after counting the frame as dropped. */
+  #find(token: Uint8Array): Entry | undefined {
+    const entry = this.#entries.get(hexOf(token));
+    if (entry?.phase === 'running') return entry;
+    this.peer.countDropped(entry === undefined ? 'foreign' : 'late');
+    return undefined;
+  }
+
+  #takeAttachReply(reply: AttachReply) {
+    const token = hexOf(reply.token);
+    const pending = this.#attaching.get(token);
+    if (pending === undefined) return this.peer.countDropped('foreign');
+    this.#attaching.delete(token);
+    switch (reply.state) {
+      case AttachReply_State.RUNNING:
+      case AttachReply_State.ENDED:
+        this.#entries.set(token, pending.entry);
+        pending.resolve({
+          state: reply.state === AttachReply_State.ENDED ? 'ended' : 'running',
+          attempt: pending.attempt,
+        });
+        return;
+      case AttachReply_State.REFUSED:
+        return pending.resolve({ state: 'refused' });
+      default:
+        return pending.resolve({ state: 'unknown' });
+    }
+  }
+
+  async #serveBundle(digest: string): Promise<void> {
+    if (this.#bundles.has(digest)) return this.peer.countDropped('duplicate');
+    const request = [...this.#entries.values()].find((entry) => entry.request?.digest === digest)?.request;
+    if (request === undefined) return this.peer.countDropped('foreign');
+    this.#bundles.add(digest);
+    try {
+      await this.#sendBundle(digest, await readBundle(request));
+    } finally {
+      this.#bundles.delete(digest);
+    }
+  }
+
+  async #sendBundle(digest: string, result: BundleResult): Promise<void> {
+    if (!result.ok) {
+      this.peer.send({
+        case: 'putBundle',
+        value: { digest, missing: result.message || 'it has no bundle', missingCode: result.code },
+      });
+      return;
+    }
+    const { bytes, signature } = result.bundle;
+    for (let offset = 0; offset === 0 || offset < bytes.length; offset += BUNDLE_CHUNK_BYTES) {
+      if (!(await this.peer.drained())) return;
+      const data = bytes.subarray(offset, offset + BUNDLE_CHUNK_BYTES);
+      this.peer.send({
+        case: 'putBundle',
+        value: {
+          digest,
+          totalBytes: BigInt(bytes.length),
+          offset: BigInt(offset),
+          data,
+          signature: offset === 0 ? (signature ?? '') : '',
+        },
+      });
+    }
+  }
+
+  #end(entry: Entry, outcome: AttemptOutcome): void {
+    if (entry.phase === 'ended') return;
+    entry.phase = 'ended';
+    entry.settle(outcome);
+  }
+
+  #lose(reason: string): void {
+    for (const entry of this.#entries.values()) {
+      this.#end(entry, { status: 'LOST', message: `the connection to the sandbox host ended: ${reason}` });
+    }
+    this.#entries.clear();
+    for (const pending of this.#attaching.values()) pending.resolve({ state: 'unknown' });
+    this.#attaching.clear();
+  }
+
+  #close(): Promise<void> {
+    this.#closing ??= (async () => {
+      this.peer.close('closed by its owner');
+      await this.#options.onClose?.();
+    })();
+    return this.#closing;
+  }
+}
+
+async function readBundle(request: AttemptRequest): Promise<BundleResult> {
+  try {
+    return await request.bundle();
+  } catch (thrown) {
+    return {
+      ok: false,
+      code: 'SANDBOX_UNAVAILABLE',
+      message: `the bundle of ${request.pluginId} could not be read: ${messageOf(thrown)}`,
+    };
+  }
+}
+
+function readResult(result: Result): AttemptOutcome {
+  const receipt = readReceipt(result.receiptJson);
+  const { message, stack, retryAfterMs } = result;
+  switch (result.status) {
+    case Status.COMPLETED: {
+      const outputsJson = Buffer.from(result.outputsJson).toString('utf8');
+      const parsed = parseJson(outputsJson);
+      if (parsed.ok && isJsonObject(parsed.value)) return { status: 'COMPLETED', outputsJson, receipt };
+      const problem = parsed.ok ? 'they are not one JSON object' : parsed.problem;
+      return failed('OUTPUT_INVALID', `the outputs cannot be read: ${problem}`, receipt);
+    }
+    case Status.FAILED: {
+      const code = isErrorCode(result.code) ? result.code : 'PROTOCOL_ERROR';
+      return { status: 'FAILED', code, message, receipt, stack, retryable: !result.notRetryable, retryAfterMs };
+    }
+    case Status.CANCELLED:
+      return { status: 'CANCELLED', message, receipt };
+    default:
+      return failed('PROTOCOL_ERROR', 'the sandbox host sent a result without a status', receipt);
+  }
+}
+
+function failed(code: ErrorCode, message: string, receipt: Receipt | null = null): AttemptOutcome {
+  return { status: 'FAILED', code, message, receipt, stack: '', retryable: true, retryAfterMs: 0 };
+}
+
+function readReceipt(bytes: Uint8Array): Receipt | null {
+  if (bytes.length === 0) return null;
+  const parsed = parseJson(Buffer.from(bytes).toString('utf8'));
+  const checked = receiptSchema.safeParse(parsed.ok ? parsed.value : undefined);
+  return checked.success ? checked.data : null;
+}
+
+function readLog(log: Log): LogLine {
+  const level = log.level === 'debug' || log.level === 'warn' || log.level === 'error' ? log.level : 'info';
+  const line = { timeMs: Number(log.timeMs), level, message: log.message } as const;
+  if (log.fieldsJson.length === 0 || log.fieldsJson.length > MAX_FIELDS_BYTES) return line;
+  const parsed = parseJson(Buffer.from(log.fieldsJson).toString('utf8'));
+  return parsed.ok && isJsonObject(parsed.value) ? { ...line, fields: parsed.value } : line;
+}
+
+function hexOf(token: Uint8Array): string {
+  return Buffer.from(token.buffer, token.byteOffset, token.length).toString('hex');
+}
