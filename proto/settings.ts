@@ -1,0 +1,366 @@
+/**
+ * The one table of settings: name, kind, default, who uses it, what it is for. The reader (settings-reader.ts), the
+ * messages, `flowops config` and docs/settings.md are all made from it.
+ *
+ * Names are the same in the environment, in the `--config` file and in the docs. A default is written as a person
+ * would type it and goes through the same parser. `unavailable` names what this release lacks: a value that would
+ * silently do nothing is refused at start, by name.
+ */
+import type { z } from 'zod';
+import {
+  choice,
+  duration,
+  filePath,
+  hostPort,
+  hostPorts,
+  httpUrl,
+  integer,
+  milliseconds,
+  multilineText,
+  names,
+  redisUrl,
+  sandboxAddresses,
+  text,
+  topic,
+  yesOrNo,
+} from './settings-parsers.ts';
+
+export type Part = 'engine' | 'sandbox' | 'sdk';
+
+/** A reader of text: what settings-parsers.ts makes. */
+export type SettingParser<Value = unknown> = z.ZodType<Value, string>;
+
+export interface Setting {
+  readonly parse: SettingParser;
+  /** What a value looks like, for the docs: a noun phrase. */
+  readonly kind: string;
+  /** As a person would type it. Absent: not set by default. */
+  readonly default?: string;
+  /** What an absent default means, when that is not "off". */
+  readonly whenUnset?: string;
+  /** `value`: never shown. `password`: only the password inside the URL is hidden. */
+  readonly secret?: 'value' | 'password';
+  readonly usedBy: readonly Part[];
+  readonly about: string;
+  readonly unavailable?: Unavailable;
+}
+
+/** A value that this release would not act on. */
+export interface Unavailable {
+  /** What is missing, a noun phrase: "TLS to Kafka". */
+  readonly feature: string;
+  /** The values that this release does act on; none: every value is refused. */
+  readonly except?: readonly string[];
+}
+
+const KAFKA_TLS: Unavailable = { feature: 'TLS to Kafka' };
+const KAFKA_SASL: Unavailable = { feature: 'SASL authentication to Kafka' };
+const REMOTE_SANDBOX: Unavailable = { feature: 'a sandbox host that runs on its own' };
+
+export const SETTINGS = {
+  KAFKA_BROKERS: {
+    parse: hostPorts,
+    kind: 'host:port, comma-separated',
+    usedBy: ['engine'],
+    about: 'The Kafka brokers to start from. Needed by the service together with REDIS_URL.',
+  },
+  KAFKA_GROUP_ID: {
+    parse: text,
+    kind: 'text',
+    default: 'execution-engine',
+    usedBy: ['engine'],
+    about: 'The consumer group that all engines of one deployment share.',
+  },
+  KAFKA_COMMANDS_TOPIC: {
+    parse: topic,
+    kind: 'topic',
+    default: 'execution.commands',
+    usedBy: ['engine'],
+    about: 'Where commands are read.',
+  },
+  KAFKA_STATUS_TOPIC: {
+    parse: topic,
+    kind: 'topic',
+    default: 'execution.status',
+    usedBy: ['engine'],
+    about: 'Where flow and step statuses are published.',
+  },
+  KAFKA_OUTCOMES_TOPIC: {
+    parse: topic,
+    kind: 'topic',
+    default: 'execution.outcomes',
+    usedBy: ['engine'],
+    about: 'Where the answer to each command is published.',
+  },
+  KAFKA_DLQ_TOPIC: {
+    parse: topic,
+    kind: 'topic',
+    default: 'execution.commands.dlq',
+    usedBy: ['engine'],
+    about: 'Where commands go that cannot be read.',
+  },
+  KAFKA_STATUS_ENCODING: {
+    parse: choice(['object', 'string']),
+    kind: 'object or string',
+    default: 'object',
+    usedBy: ['engine'],
+    about: 'string puts the JSON once more inside a JSON string, for readers that expect the former bytes.',
+  },
+  KAFKA_PUBLISH_FENCE: {
+    parse: choice(['heartbeat', 'transaction']),
+    kind: 'heartbeat or transaction',
+    default: 'heartbeat',
+    usedBy: ['engine'],
+    about: 'What keeps a former owner of a run from publishing.',
+    unavailable: { feature: 'publishing in transactions', except: ['heartbeat'] },
+  },
+  KAFKA_TLS_CA: {
+    parse: multilineText,
+    kind: 'PEM',
+    usedBy: ['engine'],
+    about: 'Certificates of the authority that signed the brokers.',
+    unavailable: KAFKA_TLS,
+  },
+  KAFKA_TLS_CERT: {
+    parse: multilineText,
+    kind: 'PEM',
+    usedBy: ['engine'],
+    about: 'The certificate the engine shows to the brokers.',
+    unavailable: KAFKA_TLS,
+  },
+  KAFKA_TLS_KEY: {
+    parse: multilineText,
+    kind: 'PEM',
+    secret: 'value',
+    usedBy: ['engine'],
+    about: 'The key of KAFKA_TLS_CERT.',
+    unavailable: KAFKA_TLS,
+  },
+  KAFKA_SASL_MECHANISM: {
+    parse: choice(['plain', 'scram-sha-256', 'scram-sha-512']),
+    kind: 'plain, scram-sha-256 or scram-sha-512',
+    usedBy: ['engine'],
+    about: 'How the engine authenticates to the brokers.',
+    unavailable: KAFKA_SASL,
+  },
+  KAFKA_SASL_USERNAME: {
+    parse: text,
+    kind: 'text',
+    usedBy: ['engine'],
+    about: 'The user name of KAFKA_SASL_MECHANISM.',
+    unavailable: KAFKA_SASL,
+  },
+  KAFKA_SASL_PASSWORD: {
+    parse: text,
+    kind: 'text',
+    secret: 'value',
+    usedBy: ['engine'],
+    about: 'The password of KAFKA_SASL_MECHANISM.',
+    unavailable: KAFKA_SASL,
+  },
+  REDIS_URL: {
+    parse: redisUrl,
+    kind: 'redis:// or rediss:// URL',
+    secret: 'password',
+    usedBy: ['engine'],
+    about: 'The Redis that holds the state of runs. Needed by the service together with KAFKA_BROKERS.',
+  },
+  REDIS_ALLOW_UNSAFE: {
+    parse: yesOrNo,
+    kind: 'true or false',
+    default: 'false',
+    usedBy: ['engine'],
+    about:
+      'Start also with a Redis that may lose runs: an eviction policy other than noeviction, or no append-only file.',
+  },
+  FLOWOPS_HOME: {
+    parse: filePath,
+    kind: 'path',
+    default: './.flowops',
+    usedBy: ['engine', 'sandbox', 'sdk'],
+    about: 'The folder of the embedded database, the bundle cache and sockets. One engine at a time owns it.',
+  },
+  PLUGIN_SERVICE_ADDRESS: {
+    parse: hostPort,
+    kind: 'host:port',
+    usedBy: ['engine'],
+    about: 'The plugin service (gRPC) that bundles are fetched from.',
+  },
+  PLUGIN_DIR: {
+    parse: filePath,
+    kind: 'path',
+    usedBy: ['engine'],
+    about: 'A folder of plugins that is served in-process instead of a plugin service.',
+  },
+  SANDBOX_URL: {
+    parse: sandboxAddresses,
+    kind: 'unix:/path or tls://host:port, comma-separated',
+    usedBy: ['engine'],
+    about: 'Sandbox hosts to use instead of a child process of the engine.',
+    unavailable: REMOTE_SANDBOX,
+  },
+  SANDBOX_LISTEN: {
+    parse: sandboxAddresses,
+    kind: 'unix:/path or tls://host:port, comma-separated',
+    usedBy: ['sandbox'],
+    about: 'Where a sandbox host that runs on its own listens.',
+    unavailable: REMOTE_SANDBOX,
+  },
+  SANDBOX_TLS_CA: {
+    parse: multilineText,
+    kind: 'PEM',
+    usedBy: ['engine', 'sandbox'],
+    about: 'Certificates of the authority of engines and sandbox hosts.',
+    unavailable: REMOTE_SANDBOX,
+  },
+  SANDBOX_TLS_CERT: {
+    parse: multilineText,
+    kind: 'PEM',
+    usedBy: ['engine', 'sandbox'],
+    about: 'The certificate that this side shows.',
+    unavailable: REMOTE_SANDBOX,
+  },
+  SANDBOX_TLS_KEY: {
+    parse: multilineText,
+    kind: 'PEM',
+    secret: 'value',
+    usedBy: ['engine', 'sandbox'],
+    about: 'The key of SANDBOX_TLS_CERT.',
+    unavailable: REMOTE_SANDBOX,
+  },
+  SANDBOX_CLIENTS: {
+    parse: names,
+    kind: 'names, comma-separated',
+    usedBy: ['sandbox'],
+    about: 'Names in the certificates of the engines that may connect.',
+    unavailable: REMOTE_SANDBOX,
+  },
+  SANDBOX_POLICY: {
+    parse: filePath,
+    kind: 'path',
+    whenUnset: 'the strict policy',
+    usedBy: ['sandbox'],
+    about: 'The policy file: which plugin runs where, with what limits and grants.',
+  },
+  SANDBOX_WORKERS: {
+    parse: integer({ min: 1, max: 256 }),
+    kind: 'whole number',
+    whenUnset: 'one for each core',
+    usedBy: ['sandbox'],
+    about: 'How many isolate worker processes run side by side.',
+  },
+  SANDBOX_LEASE_MS: {
+    parse: milliseconds({ min: '1s', max: '10m' }),
+    kind: 'milliseconds',
+    default: '15000',
+    usedBy: ['engine', 'sandbox'],
+    about: 'How long a sandbox host keeps the attempts of an engine that it hears nothing from.',
+  },
+  SECRETS_DIR: {
+    parse: filePath,
+    kind: 'path',
+    usedBy: ['sandbox'],
+    about: 'A folder with one file for each secret, read by the sandbox host only.',
+    unavailable: { feature: 'secrets for plugins' },
+  },
+  HTTP_HOST: {
+    parse: text,
+    kind: 'host',
+    default: '127.0.0.1',
+    usedBy: ['engine'],
+    about: 'The address the HTTP server listens on.',
+  },
+  HTTP_PORT: {
+    parse: integer({ min: 0, max: 65_535 }),
+    kind: 'port',
+    default: '8080',
+    usedBy: ['engine'],
+    about: 'The port the HTTP server listens on; 0 takes a free one.',
+  },
+  RUN_RETENTION: {
+    parse: duration({ min: '1s', max: '3650d' }),
+    kind: 'duration',
+    default: '7d',
+    usedBy: ['engine'],
+    about: 'How long a finished run is kept after its last event was acknowledged.',
+  },
+  STOP_GRACE_MS: {
+    parse: milliseconds({ min: '0ms', max: '10m' }),
+    kind: 'milliseconds',
+    default: '2000',
+    usedBy: ['engine', 'sandbox'],
+    about: 'How long a step that was told to stop may take before it is killed.',
+  },
+  DRAIN_MS: {
+    parse: milliseconds({ min: '0ms', max: '1h' }),
+    kind: 'milliseconds',
+    default: '30000',
+    usedBy: ['engine'],
+    about: 'How long running steps may take to finish when the engine is told to end.',
+  },
+  LOG_STORE: {
+    parse: choice(['store', 'none']),
+    kind: 'store or none',
+    default: 'store',
+    usedBy: ['engine'],
+    about: 'Whether the log lines of steps are kept with the run.',
+    unavailable: { feature: 'keeping the log lines of steps with the run', except: ['none'] },
+  },
+  LOG_LEVEL: {
+    parse: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    kind: 'trace, debug, info, warn, error, fatal or silent',
+    default: 'info',
+    usedBy: ['engine', 'sandbox', 'sdk'],
+    about: 'The least severe line that is logged.',
+  },
+  STATE_FORMAT: {
+    parse: integer({ min: 1, max: 1 }),
+    kind: 'whole number',
+    default: '1',
+    usedBy: ['engine'],
+    about: 'The format in which new runs are written. This release knows one.',
+  },
+  FLOWOPS_SERVER: {
+    parse: httpUrl,
+    kind: 'URL',
+    usedBy: ['engine'],
+    about: 'The engine that `flowops runs` and `flowops dlq` speak to.',
+    unavailable: { feature: 'flowops runs and flowops dlq' },
+  },
+  FLOWOPS_TOKEN: {
+    parse: text,
+    kind: 'text',
+    secret: 'value',
+    usedBy: ['engine'],
+    about: 'The token shown to FLOWOPS_SERVER.',
+    unavailable: { feature: 'flowops runs and flowops dlq' },
+  },
+  FLOWOPS_SIGNING_KEY: {
+    parse: multilineText,
+    kind: 'PEM',
+    secret: 'value',
+    usedBy: ['sdk'],
+    about: 'The key that `flowops plugin sign` signs with.',
+    unavailable: { feature: 'signing plugins' },
+  },
+} as const satisfies Record<string, Setting>;
+
+export type SettingName = keyof typeof SETTINGS;
+
+type ValueOf<S extends Setting> = S extends { readonly default: string }
+  ? z.output<S['parse']>
+  : z.output<S['parse']> | undefined;
+
+/** The typed value of every setting; undefined only where the table has no default. Durations are milliseconds. */
+export type SettingValues = { readonly [Name in SettingName]: ValueOf<(typeof SETTINGS)[Name]> };
+
+/** The names in the order of the table. */
+export const SETTING_NAMES: readonly SettingName[] = Object.keys(SETTINGS).filter(isSettingName);
+
+export function isSettingName(name: string): name is SettingName {
+  return Object.hasOwn(SETTINGS, name);
+}
+
+export function settingOf(name: SettingName): Setting {
+  return SETTINGS[name];
+}
