@@ -1,0 +1,102 @@
+/**
+ * Finds the Node 24 that everything of ours runs under, and tells which installed packages are missing. Plain
+ * JavaScript for Node 18 and later, without any dependency: it is what runs before anything is installed.
+ *
+ * Node 24.15 is the floor: npm 12 refuses Node 24 releases before it, type stripping is stable in it, and isolated-vm
+ * 7 ships prebuilt binaries for the ABI of Node 24 only, so 25 and later are not taken instead.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** The release that the set-up installs into `.node/`. */
+export const NODE_RELEASE = '24.21.0';
+const NODE_MAJOR = 24;
+const NODE_MINOR_MIN = 15;
+
+export const NODE_NEEDED = `Node ${NODE_MAJOR} (${NODE_MAJOR}.${NODE_MINOR_MIN} or later)`;
+export const SETUP_COMMAND = 'npm run setup';
+
+const EXECUTABLE = process.platform === 'win32' ? 'node.exe' : 'node';
+
+/** @param {string} version `24.21.0` or `v24.21.0` */
+export function isNode24(version) {
+  const [major, minor] = version.replace(/^v/, '').split('.').map(Number);
+  return major === NODE_MAJOR && minor >= NODE_MINOR_MIN;
+}
+
+/** Where the set-up puts its own Node, and where a dependency named `node` would put one. */
+export function localNodePaths(root = ROOT) {
+  return [
+    join(root, '.node', 'node_modules', 'node', 'bin', EXECUTABLE),
+    join(root, 'node_modules', 'node', 'bin', EXECUTABLE),
+  ];
+}
+
+/**
+ * The path of a Node 24, or undefined. The running one comes first; a binary found on disk is asked for its version,
+ * because an install that did not finish can leave a file that does not run.
+ */
+export function findNode24(root = ROOT) {
+  if (isNode24(process.versions.node)) return process.execPath;
+  return localNodePaths(root).find((path) => existsSync(path) && isNode24(versionOf(path)));
+}
+
+/** `v24.21.0`, or an empty string when it does not run. */
+export function versionOf(path) {
+  const asked = spawnSync(path, ['--version'], { encoding: 'utf8', timeout: 10_000 });
+  return asked.status === 0 ? asked.stdout.trim() : '';
+}
+
+/**
+ * Packages that the lock file names and `node_modules` lacks or has in another version.
+ *
+ * @param {{ dev: boolean, root?: string }} options dev: also those that only development needs
+ * @returns {string[]} `name@version`
+ */
+export function missingPackages({ dev, root = ROOT }) {
+  const locked = readJson(join(root, 'package-lock.json'))?.packages ?? {};
+  const installed = readJson(join(root, 'node_modules', '.package-lock.json'))?.packages ?? {};
+  const missing = [];
+  for (const [path, entry] of Object.entries(locked)) {
+    if (!path.startsWith('node_modules/') && !path.includes('/node_modules/')) continue;
+    // Optional ones are builds for other machines: npm leaves them out.
+    if (entry.optional || entry.devOptional || entry.peer || (entry.dev && !dev)) continue;
+    const found = installed[path];
+    const isThere =
+      found !== undefined && (entry.link || found.version === entry.version) && existsSync(join(root, path));
+    if (!isThere)
+      missing.push(
+        `${path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)}@${entry.version ?? 'link'}`,
+      );
+  }
+  return missing;
+}
+
+/**
+ * Packages that the workspaces ask for at run time and that are not there. Cheaper than missingPackages and blind to
+ * versions: this is asked at every start of `flowops`.
+ */
+export function absentPackages(root = ROOT) {
+  const absent = new Set();
+  const workspaces = readJson(join(root, 'package.json'))?.workspaces ?? [];
+  for (const folder of ['.', ...workspaces]) {
+    const { dependencies = {} } = readJson(join(root, folder, 'package.json')) ?? {};
+    for (const name of Object.keys(dependencies)) {
+      const places = [join(root, folder, 'node_modules', name), join(root, 'node_modules', name)];
+      if (!places.some((place) => existsSync(place))) absent.add(name);
+    }
+  }
+  return [...absent];
+}
+
+function readJson(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}

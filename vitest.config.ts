@@ -1,0 +1,48 @@
+/**
+ * The test projects, one for each kind of test. Whatever needs a service gets it from test/services, started once for
+ * the project; unit and adversarial tests start none.
+ *
+ * isolated-vm kills a Node 20+ process that has its snapshot on, so every worker starts with --no-node-snapshot.
+ */
+import { availableParallelism } from 'node:os';
+import { defineConfig } from 'vitest/config';
+import { decorators } from './test/support/decorators-plugin.ts';
+
+const SERVICES = './test/services/global-setup.ts';
+const CORES = availableParallelism();
+
+interface ProjectOptions {
+  readonly workers: number;
+  readonly testTimeoutMs: number;
+  readonly services?: boolean;
+}
+
+function project(name: string, options: ProjectOptions) {
+  return {
+    extends: true as const,
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`],
+      maxWorkers: options.workers,
+      testTimeout: options.testTimeoutMs,
+      hookTimeout: options.testTimeoutMs,
+      ...(options.services === true ? { globalSetup: [SERVICES] } : {}),
+    },
+  };
+}
+
+export default defineConfig({
+  plugins: [decorators()],
+  test: {
+    pool: 'forks',
+    execArgv: ['--no-node-snapshot'],
+    // Files that start processes of their own run one after the other: two cores are shared by all of them.
+    projects: [
+      project('unit', { workers: CORES, testTimeoutMs: 10_000 }),
+      project('contract', { workers: CORES, testTimeoutMs: 30_000, services: true }),
+      project('integration', { workers: 1, testTimeoutMs: 60_000, services: true }),
+      project('adversarial', { workers: 1, testTimeoutMs: 60_000 }),
+      project('e2e', { workers: 1, testTimeoutMs: 180_000, services: true }),
+    ],
+  },
+});
