@@ -2,7 +2,6 @@
  * Whether a container can stand in for a program that is not installed, and the command line that runs it so. Probing is
  * fast: no client, no daemon or no image that can be had answers undefined, and the starter goes on to its next source.
  */
-import { randomUUID } from 'node:crypto';
 import { hasProgram, KILL_WHEN_STDIN_ENDS, runCommand } from './child.ts';
 
 const DAEMON_TIMEOUT_MS = 2000;
@@ -17,15 +16,17 @@ export async function hasImage(image: string, options: { readonly pull: boolean 
   return options.pull && (await succeeds(['docker', 'pull', '-q', image], PULL_TIMEOUT_MS));
 }
 
-/** The command as it runs in a container of the image: the host's network, `folder` at its own path, gone with our pipe. */
-export function containerCommand(image: string, folder: string, command: readonly string[]): readonly string[] {
-  const name = `flowops-test-${randomUUID()}`;
+/** A service's command as it runs in a container: ended by the end of our pipe to it. */
+export function containerService(image: string, folder: string, command: readonly string[]): readonly string[] {
+  return containerTool(image, folder, ['/bin/sh', '-c', KILL_WHEN_STDIN_ENDS, 'sh', ...command]);
+}
+
+/** A short command that reads stdin: in a container with the host's network and `folder` at its own path. */
+export function containerTool(image: string, folder: string, command: readonly string[]): readonly string[] {
   const user = process.getuid === undefined ? [] : ['--user', `${process.getuid()}:${process.getgid?.() ?? 0}`];
   const place = ['--network', 'host', '-v', `${folder}:${folder}`, '-w', folder, ...user];
-  return [
-    ...['docker', 'run', '--rm', '-i', '--name', name, ...place],
-    ...['--entrypoint', '/bin/sh', image, '-c', KILL_WHEN_STDIN_ENDS, 'sh', ...command],
-  ];
+  const [program = '', ...args] = command;
+  return ['docker', 'run', '--rm', '-i', ...place, '--entrypoint', program, image, ...args];
 }
 
 async function hasDaemon(): Promise<boolean> {

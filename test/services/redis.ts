@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { hasProgram, type ServiceChild, startChild } from './child.ts';
-import { containerCommand, hasImage } from './docker-image.ts';
+import { containerService, hasImage } from './docker-image.ts';
 import { freePort, LOOPBACK, waitForPort } from './ports.ts';
 import { removeFolder, scratchFolder } from './scratch.ts';
 import { needProgram } from './system-package.ts';
@@ -149,7 +149,7 @@ interface ServerCommand {
 async function serverCommand(dir: string, args: readonly string[]): Promise<ServerCommand> {
   const argv = ['redis-server', ...args];
   if (!(await hasProgram('redis-server'))) {
-    if (await hasImage(IMAGE, { pull: true })) return { argv: containerCommand(IMAGE, dir, argv), inContainer: true };
+    if (await hasImage(IMAGE, { pull: true })) return { argv: containerService(IMAGE, dir, argv), inContainer: true };
     await needProgram('redis-server', 'redis-server');
   }
   return { argv, inContainer: false };
