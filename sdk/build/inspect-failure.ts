@@ -1,0 +1,59 @@
+/**
+ * Why a plugin did not tell its manifest, shown in the author's own source: the frames that the sandbox gave for the
+ * bundle are led back through the source map, packages' and our own cut (design 6.1).
+ */
+import { readFile } from 'node:fs/promises';
+import { errorInfo } from '@flowops/proto/errors.ts';
+import { type BuildFailure, type BuildProblem, buildFailure } from './build-result.ts';
+import type { Compiled } from './compile.ts';
+import type { InspectFailure } from './inspect-bundle.ts';
+import { isAuthors, type SourcePlace, sourcePlaces } from './source-map.ts';
+
+/** Design 6.1: frames of the author's own files in an error shown to a person. */
+const MAX_FRAMES = 10;
+const OWN_SDK_PREFIX = 'node_modules/@flowops/';
+
+const GLOBALS_ADVICE =
+  "A plugin's top level runs when its manifest is read, in a sandbox without process, require, Buffer, files, environment or network.";
+
+export async function inspectFailure(
+  failure: InspectFailure,
+  compiled: Compiled,
+  display: (file: string) => string,
+): Promise<BuildFailure> {
+  const { fault } = errorInfo(failure.code);
+  if (fault === 'infrastructure' || fault === 'policy' || failure.code === 'CANCELLED') {
+    return buildFailure(failure.code, [{ message: failure.message }]);
+  }
+  const places = sourcePlaces(failure.stack, compiled.sourceMap);
+  const authors = places.filter(isAuthors).slice(0, MAX_FRAMES);
+  // An error thrown by the SDK (a decorator's wrong use) says itself what to change.
+  const isOurs = places[0]?.source.startsWith(OWN_SDK_PREFIX) === true;
+  const advice = failure.code === 'PLUGIN_ERROR' && !isOurs ? `\n${GLOBALS_ADVICE}` : '';
+  const code = fault === 'limit' ? failure.code : 'PLUGIN_INVALID';
+  const frames = authors.slice(1).map((place) => `\n    at ${shownPlace(place, compiled, display)}`);
+  return buildFailure(code, [
+    {
+      message: `${failure.message}${frames.join('')}${advice}`,
+      ...(await problemPlace(authors[0], compiled, display)),
+    },
+  ]);
+}
+
+async function problemPlace(
+  place: SourcePlace | undefined,
+  compiled: Compiled,
+  display: (file: string) => string,
+): Promise<Omit<BuildProblem, 'message'>> {
+  if (place === undefined) return {};
+  const { line, column } = place;
+  const file = compiled.files.get(place.source);
+  if (file === undefined) return { file: place.source, line, column };
+  const lineText = (await readFile(file, 'utf8')).split('\n')[line - 1]?.replace(/\r$/, '');
+  return { file: display(file), line, column, ...(lineText === undefined ? {} : { lineText }) };
+}
+
+function shownPlace(place: SourcePlace, compiled: Compiled, display: (file: string) => string): string {
+  const file = compiled.files.get(place.source);
+  return `${file === undefined ? place.source : display(file)}:${place.line}:${place.column}`;
+}
