@@ -1,0 +1,321 @@
+/** Every mistake an operator can make in a policy names its line and key, and keeps the file from loading. */
+import { describe, expect, test } from 'vitest';
+import { DIGEST_A, problemsOfText, UUID } from './policy-text.ts';
+
+/** Each file has one mistake, on line 3 unless said otherwise. */
+const MISTAKES: readonly [title: string, yaml: string, problem: string | RegExp][] = [
+  ['an unknown key at the top', 'version: 1\n\nrule: []', '3: rule: unknown key; did you mean rules?'],
+  ['a key unlike any other', 'version: 1\n\nzzzzzzzz: 1', /^3: zzzzzzzz: unknown key; known: version, publishers,/],
+  [
+    'an unknown key of a rule',
+    'version: 1\nrules:\n  - match: { plugin: "a" }\n    teir: container',
+    '4: rules[0].teir: unknown key; did you mean tier?',
+  ],
+  [
+    'an unknown limit',
+    'version: 1\ndefaults:\n  limits: { memoryMB: 64 }',
+    '3: defaults.limits.memoryMB: unknown key; did you mean memoryMb?',
+  ],
+  [
+    'an unknown key of match, next to known ones',
+    'version: 1\nrules:\n  - match: { plugin: "a", pluginid: x }\n    tier: container',
+    '3: rules[0].match.pluginid: unknown key; did you mean plugin?',
+  ],
+  ['a version of another release', 'version: 2', '1: version: must be 1'],
+  ['no version', 'rules: []', '1: version: is missing'],
+  ['a rule without match', 'version: 1\nrules:\n  - tier: container', '3: rules[0].match: is missing'],
+  ['rules that are no list', 'version: 1\n\nrules: {}', '3: rules: must be a list'],
+  ['rules without a value', 'version: 1\n\nrules:', '3: rules: must be a list, but is empty'],
+  [
+    'a tier that does not exist',
+    'version: 1\ndefaults:\n  tier: docker',
+    '3: defaults.tier: must be isolate or container',
+  ],
+  [
+    'too little memory for an isolate',
+    'version: 1\ndefaults:\n  limits: { memoryMb: 7 }',
+    '3: defaults.limits.memoryMb: must be at least 8: an isolate cannot be made with less',
+  ],
+  [
+    'more memory than the machine has',
+    'version: 1\ndefaults:\n  limits: { memoryMb: 5000 }',
+    '3: defaults.limits.memoryMb: this machine has 4096 MB and cannot enforce 5000; write 4096 or less',
+  ],
+  [
+    'a wall limit of nothing',
+    'version: 1\ndefaults:\n  limits: { wallMs: 0 }',
+    /^3: defaults.limits.wallMs: must be at/,
+  ],
+  [
+    'a wall limit beyond every timer',
+    'version: 1\ndefaults:\n  limits: { wallMs: 2147483648 }',
+    /no timer runs longer/,
+  ],
+  ['outputs that fit no message', 'version: 1\ndefaults:\n  limits: { outputBytes: 16777216 }', /at most 15728640/],
+  ['half a megabyte', 'version: 1\ndefaults:\n  limits: { memoryMb: 64.5 }', /memoryMb: must be a whole number/],
+  ['a limit in quotes', 'version: 1\ndefaults:\n  limits: { cpuMs: "5" }', /cpuMs: must be a whole number/],
+  ['no step at a time', 'version: 1\ndefaults:\n  concurrent: 0', /^3: defaults.concurrent: must be at least 1/],
+  [
+    'capital letters in a name',
+    'version: 1\nrules:\n  - match: { plugin: "Core.x" }\n    tier: container',
+    '3: rules[0].match.plugin: names are lower case and matching is case-sensitive (this can never match)',
+  ],
+  [
+    'a letter that only looks like one of ours',
+    'version: 1\nrules:\n  - match: { plugin: "c\u043ere.*" }\n    tier: container',
+    /^3: rules\[0\].match.plugin: holds the character U\+043E, .*can never match/,
+  ],
+  [
+    'a name with a space',
+    'version: 1\nrules:\n  - match: { plugin: "core hello" }\n    tier: container',
+    /^3: rules\[0\].match.plugin: holds the character U\+0020/,
+  ],
+  [
+    'a star in the middle',
+    'version: 1\nrules:\n  - match: { plugin: "core.*.http" }\n    tier: container',
+    '3: rules[0].match.plugin: * stands for any characters and only at the end',
+  ],
+  [
+    'a version range that holds nothing',
+    'version: 1\nrules:\n  - match: { version: ">2 <1" }\n    tier: container',
+    '3: rules[0].match.version: no version is within this range (this can never match)',
+  ],
+  [
+    'a version range that YAML reads as a number',
+    'version: 1\nrules:\n  - match: { version: 1.0 }\n    tier: container',
+    '3: rules[0].match.version: must be text; write it in quotes',
+  ],
+  [
+    'a version range that is none',
+    'version: 1\nrules:\n  - match: { version: latest }\n    tier: container',
+    /^3: rules\[0\].match.version: must be a semver range/,
+  ],
+  [
+    'a digest cut short',
+    'version: 1\nrules:\n  - match: { digest: "sha256:abc" }\n    tier: container',
+    '3: rules[0].match.digest: must be sha256: and 64 hex digits',
+  ],
+  [
+    'a denial without a reason',
+    'version: 1\nrules:\n  - match: {}\n    deny: true',
+    '4: rules[0].deny: must be text that says why',
+  ],
+  [
+    'a denial that gives something',
+    `version: 1\nrules:\n  - match: { id: "${UUID}" }\n    deny: "no"\n    tier: isolate`,
+    '5: rules[0].tier: a rule that denies gives nothing else; leave this key out',
+  ],
+  [
+    'a minimum that is no version',
+    'version: 1\nminVersion:\n  acme.slack: 1.4',
+    /^3: minVersion.acme.slack: must be text; write/,
+  ],
+  [
+    'a minimum for a pattern',
+    'version: 1\nminVersion:\n  "acme.*": 1.4.0',
+    '3: minVersion.acme.*: must be one name, without *',
+  ],
+  ['an id that is none', 'version: 1\nplugins:\n  "a b": core.hello', /^3: plugins.a b: must be a pluginId/],
+  [
+    'a key that JavaScript would hide',
+    'version: 1\nplugins:\n  __proto__: core.hello',
+    '3: plugins.__proto__: a key cannot have this name',
+  ],
+  ['a key written twice', 'version: 1\nrules: []\nrules: []', /^3: not valid YAML: .*unique/],
+  ['YAML that does not end', 'version: 1\nrules: [\n', /not valid YAML/],
+  ['nothing at all', '# later\n', '1: the file is empty; a policy begins with version: 1'],
+  ['a list instead of keys', '- version: 1', '1: must be keys and values'],
+];
+
+describe('a policy with one mistake does not load and says where', () => {
+  test.each(MISTAKES)('%s', (_title, yaml, problem) => {
+    const found = problemsOfText(yaml).map((line) => line.replace(/^sandbox-policy\.yaml:/, ''));
+    expect(found).toHaveLength(1);
+    if (typeof problem === 'string') expect(found[0]).toBe(problem);
+    else expect(found[0]).toMatch(problem);
+  });
+});
+
+test('all mistakes are told at once, in the order of their lines', () => {
+  const yaml = 'version: 3\nrulez: []\ndefaults:\n  tier: vm\n  limits: { memoryMb: 1, cpuMs: 1 }\n';
+  expect(problemsOfText(yaml).map((line) => line.split(': ').slice(0, 2).join(' '))).toEqual([
+    'sandbox-policy.yaml:1 version',
+    'sandbox-policy.yaml:2 rulez',
+    'sandbox-policy.yaml:4 defaults.tier',
+    'sandbox-policy.yaml:5 defaults.limits.memoryMb',
+    'sandbox-policy.yaml:5 defaults.limits.cpuMs',
+  ]);
+});
+
+describe('an unsigned name is only a claim', () => {
+  const needsProof = [
+    ['the isolate tier', '    tier: isolate', 4],
+    ['WebAssembly', '    grants: { wasm: true }', 4],
+  ] as const;
+  test.each(needsProof)('a rule that gives %s to a bare name does not load', (what, line, lineNumber) => {
+    const [problem] = problemsOfText(`version: 1\nrules:\n  - match: { plugin: "core.*" }\n${line}`);
+    expect(problem).toMatch(
+      new RegExp(`^sandbox-policy.yaml:${lineNumber}: .*gives ${what} to a name that anybody can claim`),
+    );
+  });
+
+  test('a rule that takes the isolate tier from the defaults needs the same proof', () => {
+    const [problem] = problemsOfText(
+      'version: 1\ndefaults: { tier: isolate }\nrules:\n  - match: { plugin: "core.*" }\n    limits: { wallMs: 100 }',
+    );
+    expect(problem).toMatch(/^sandbox-policy.yaml:4: rules\[0\].match: gives the isolate tier \(from defaults.tier\)/);
+  });
+
+  test.each([
+    ['an id', `id: "${UUID}"`],
+    ['a digest', `digest: "${DIGEST_A}"`],
+    ['unsigned: true', 'unsigned: true'],
+  ])('%s is enough', (_what, key) => {
+    expect(problemsOfText(`version: 1\nrules:\n  - match: { plugin: "core.*", ${key} }\n    tier: isolate`)).toEqual(
+      [],
+    );
+  });
+});
+
+describe('a rule that can never match does not load', () => {
+  test.each([
+    ['the same match again', '{ plugin: "a.*" }', '{ plugin: "a.*" }'],
+    ['a narrower pattern', '{ plugin: "a*" }', '{ plugin: "a.b.*" }'],
+    ['one name of a pattern', '{ plugin: "*" }', '{ plugin: "a", version: "^1.0.0" }'],
+    ['a narrower range', '{ version: ">=1.0.0" }', '{ version: "^1.2.0" }'],
+    ['anything after an empty match', '{}', '{ unsigned: true }'],
+  ])('%s', (_title, first, second) => {
+    const yaml = `version: 1\nrules:\n  - match: ${first}\n    tier: container\n  - match: ${second}\n    tier: container`;
+    expect(problemsOfText(yaml)).toEqual([
+      'sandbox-policy.yaml:5: rules[1].match: this rule can never match: rule 1 comes first and matches all that it matches',
+    ]);
+    const swapped = `version: 1\nrules:\n  - match: ${second}\n    tier: container\n  - match: ${first}\n    tier: container`;
+    expect(problemsOfText(swapped)).toHaveLength(first === second ? 1 : 0);
+  });
+
+  test('a denial further down counts, since denials are looked at first', () => {
+    const yaml =
+      'version: 1\nrules:\n  - match: { plugin: "a.b" }\n    tier: container\n  - match: { plugin: "a.*" }\n    deny: "gone"';
+    expect(problemsOfText(yaml)).toEqual([
+      'sandbox-policy.yaml:3: rules[0].match: this rule can never match: rule 2 denies all that it matches, and denials are looked at before the other rules',
+    ]);
+  });
+
+  test('a rule for a revoked digest, and one for an id that has another name', () => {
+    const yaml = [
+      'version: 1',
+      `revoked: { digests: ["${DIGEST_A}"] }`,
+      `plugins: { ${UUID}: core.hello }`,
+      'rules:',
+      `  - match: { digest: "${DIGEST_A}" }`,
+      '    tier: isolate',
+      `  - match: { id: ${UUID}, plugin: "acme.*" }`,
+      '    tier: isolate',
+    ].join('\n');
+    expect(problemsOfText(yaml)).toEqual([
+      'sandbox-policy.yaml:5: rules[0].match.digest: this rule can never match: its digest is revoked',
+      'sandbox-policy.yaml:7: rules[1].match.plugin: this rule can never match: plugins says that this id is core.hello',
+    ]);
+  });
+});
+
+describe('a key whose work comes with a later release is refused by name', () => {
+  const KEY = `ed25519:${'A'.repeat(43)}=`;
+  const rule = (line: string) => `version: 1\nrules:\n  - match: { plugin: "a", unsigned: true }\n    ${line}`;
+  test.each([
+    ['publishers', `version: 1\npublishers: { acme: { keys: [{ key: "${KEY}" }], names: ["acme.*"] } }`, 2],
+    ['revoked.keys', 'version: 1\nrevoked:\n  keys: ["0123456789abcdef"]', 3],
+    ['stopRunning', 'version: 1\nstopRunning: true', 2],
+    ['strictRuntimes', 'version: 1\nstrictRuntimes: true', 2],
+    ['rules[0].match.publisher', 'version: 1\nrules:\n  - match: { publisher: acme }\n    tier: isolate', 3],
+    ['rules[0].match.unsigned', 'version: 1\nrules:\n  - match: { unsigned: false }\n    tier: container', 3],
+    ['rules[0].grants.net', rule('grants: { net: ["api.example.com:443"] }'), 4],
+    ['rules[0].grants.secrets', rule('grants: { secrets: [{ name: T, hosts: ["a.example:443"] }] }'), 4],
+    ['rules[0].container', rule('container: { runtime: runsc, pids: 512, cpus: 0.5, tmpfsMb: 16 }'), 4],
+    ['rules[0].freshness', rule('freshness: context'), 4],
+    ['rules[0].onViolation', rule('onViolation: { demote: 3 }'), 4],
+    ['tests[0].publisher', 'version: 1\ntests:\n  - { plugin: a, publisher: acme, expect: { tier: container } }', 3],
+    ['tests[0].expect.net', 'version: 1\ntests:\n  - { plugin: a, expect: { net: ["a.example:443"] } }', 3],
+  ])('%s', (key, yaml, line) => {
+    const [problem, ...others] = problemsOfText(yaml);
+    expect(others).toEqual([]);
+    expect(problem).toContain(`sandbox-policy.yaml:${line}: ${key}: `);
+    expect(problem).toMatch(/not available in this release$/);
+  });
+
+  test('empty or at its present value it uses nothing and loads', () => {
+    const yaml =
+      'version: 1\npublishers: {}\nrevoked: { keys: [], digests: [] }\nstopRunning: false\nstrictRuntimes: false\n' +
+      'rules:\n  - match: { plugin: "a" }\n    tier: container\n    grants: { net: [], secrets: [], wasm: false }\n    freshness: isolate\n    container: {}';
+    expect(problemsOfText(yaml)).toEqual([]);
+  });
+
+  test('the whole example of the manual parses: only later keys keep it from loading', () => {
+    const yaml = `version: 1
+publishers:
+  acme: { keys: [{ key: "${KEY}", notAfter: 2027-12-31 }], names: ["acme.*", "core.*"] }
+revoked: { keys: [], digests: [] }
+plugins: { ${UUID}: core.hello }
+minVersion: { acme.slack: 1.4.0 }
+defaults:
+  tier: container
+  limits: { memoryMb: 128, cpuMs: 10000, wallMs: 30000, outputBytes: 1048576, logBytes: 65536, hostCalls: 1000 }
+rules:
+  - match: { plugin: "core.*", publisher: acme }
+    tier: isolate
+    limits: { memoryMb: 64 }
+    grants: { net: ["api.example.com:443"], secrets: [{ name: API_TOKEN, hosts: ["api.example.com:443"] }] }
+  - match: { plugin: "*", unsigned: true }
+    tier: container
+    container: { runtime: runsc, pids: 512, cpus: 0.5, tmpfsMb: 16 }
+  - match: { plugin: "legacy.*" }
+    deny: "retired 2026-01"
+tests:
+  - { plugin: core.http, version: 1.0.0, publisher: acme, expect: { tier: isolate, net: ["api.example.com:443"] } }
+`;
+    const found = problemsOfText(yaml);
+    expect(found.map((line) => /:(\d+): (\S+):/.exec(line)?.slice(1).join(' '))).toEqual([
+      '2 publishers',
+      '11 rules[0].match.publisher',
+      '14 rules[0].grants.net',
+      '14 rules[0].grants.secrets',
+      '17 rules[1].container',
+      '21 tests[0].publisher',
+      '21 tests[0].expect.net',
+    ]);
+    expect(found.every((line) => line.endsWith('not available in this release'))).toBe(true);
+  });
+});
+
+describe('the tests of a policy are put to it when it loads', () => {
+  const withTest = (entry: string) =>
+    `version: 1\nrules:\n  - match: { plugin: "core.*", unsigned: true }\n    tier: isolate\n    limits: { memoryMb: 64 }\n  - match: { plugin: "legacy.*" }\n    deny: "retired"\ntests:\n  - ${entry}`;
+  test.each([
+    '{ plugin: core.http, version: 1.0.0, expect: { tier: isolate, limits: { memoryMb: 64 }, wasm: false, jail: required } }',
+    '{ plugin: other, expect: { tier: container, concurrent: 4, net: [] } }',
+    '{ plugin: legacy.x, expect: { deny: true } }',
+  ])('%s holds', (entry) => {
+    expect(problemsOfText(withTest(entry))).toEqual([]);
+  });
+
+  test.each([
+    [
+      '{ plugin: core.http, expect: { tier: container } }',
+      '9: tests[0].expect.tier: core.http should get container, but rule 1 (sandbox-policy.yaml:3) gives isolate',
+    ],
+    [
+      '{ plugin: core.http, expect: { limits: { memoryMb: 128 } } }',
+      '9: tests[0].expect.limits.memoryMb: core.http should get 128, but rule 1 (sandbox-policy.yaml:3) gives 64',
+    ],
+    [
+      '{ plugin: other, expect: { deny: true } }',
+      '9: tests[0].expect.deny: other should be denied, but defaults lets it run',
+    ],
+    [
+      '{ plugin: legacy.x, expect: { tier: isolate } }',
+      '9: tests[0].expect: legacy.x should run, but: legacy.x 1.0.0 is denied by rule 2 (sandbox-policy.yaml:6): retired',
+    ],
+  ])('%s fails with its line', (entry, problem) => {
+    expect(problemsOfText(withTest(entry))).toEqual([`sandbox-policy.yaml:${problem}`]);
+  });
+});
