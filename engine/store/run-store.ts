@@ -6,11 +6,13 @@
  * Invariants every implementation keeps:
  *   S1. A write with an epoch lower than the one stored with the run (or partition) changes nothing: `fenced`.
  *   S2. A commit is atomic: meta, steps, outputs and events of one patch are all there or none is.
- *   S3. A commit names the revision it follows. Repeating a commit that was already applied (the answer was lost)
- *       answers `ok` and changes nothing. A store that holds an older revision answers `behind`.
+ *   S3. A commit names the revision it follows. Repeating a commit that was already applied under the same epoch (the
+ *       answer was lost) answers `ok` and changes nothing. A store that holds an older revision, or the right one
+ *       under an older epoch (it forgot the claim), answers `behind`: claim, then write the run whole.
  *   S4. A run is in its partition's index before its keys exist, and leaves it only by `retire`.
  *   S5. The outbox holds events in sequence order without gaps, from `outboxHead` on.
- *   S6. Methods reject only with StoreUnavailable; everything expected is returned.
+ *   S6. Methods reject only with StoreUnavailable (repeat later) or StoreDamaged (somebody else's data lies where the
+ *       run should; repeating does not help); everything expected is returned.
  */
 
 /** The format this release writes; it reads this one (and, later, the one before). */
@@ -37,8 +39,13 @@ export interface RunPatch {
   readonly outputs?: Readonly<Record<string, string>>;
   /** Appended to the outbox in this order; the first has the sequence after the last one stored. */
   readonly events?: readonly string[];
-  /** Every event up to this sequence was published; they leave the outbox. */
+  /** Every event up to this sequence was published; they leave the outbox. Beyond the last one stored: all of those. */
   readonly acknowledged?: number;
+  /**
+   * Empties the outbox and gives the first of `events` this sequence. Only for writing a run whole again after the
+   * store went back in time (S3), so that sequences already published are not given twice.
+   */
+  readonly outboxFrom?: number;
   /** Replaces the definition. */
   readonly definition?: string;
 }
@@ -66,6 +73,7 @@ export interface StoredRun {
 
 export type CreateResult =
   | { readonly result: 'created' }
+  /** `definition` is empty when the run is over and its retention too (only `:meta` is left). */
   | { readonly result: 'exists'; readonly meta: RunMeta; readonly definition: string }
   /** A STOP came before the START (`markStopped`); nothing was written. */
   | { readonly result: 'stop-marked' }
@@ -75,6 +83,7 @@ export type CommitResult =
   | { readonly result: 'ok' }
   | { readonly result: 'fenced' }
   | { readonly result: 'behind'; readonly revision: number }
+  /** There is no such run, or it is retired: `claim` first. */
   | { readonly result: 'missing' };
 
 export type ClaimResult =
@@ -109,7 +118,10 @@ export interface RunStore {
     initial: RunPatch & { readonly definition: string },
     options?: { readonly ignoreStopMark?: boolean },
   ): Promise<CreateResult>;
-  /** Raises the run's epoch to the owner's and reads everything but the outputs. */
+  /**
+   * Raises the run's epoch to the owner's and reads everything but the outputs. `fenced` also when the owner's
+   * partition is not the run's home. A retired run is put back (index, no expiry) and has to be retired again.
+   */
   claim(run: RunRef, owner: Ownership): Promise<ClaimResult>;
   /** @param revision the revision this commit follows. */
   commit(run: RunRef, epoch: number, revision: number, patch: RunPatch): Promise<CommitResult>;
@@ -132,4 +144,9 @@ export interface RunStore {
 /** The store cannot be reached or refuses writes for now; the same call may work later and is safe to repeat. */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
+}
+
+/** What is stored where the run should be was not written by this engine, or is broken: somebody has to look at it. */
+export class StoreDamaged extends Error {
+  override readonly name = 'StoreDamaged';
 }

@@ -1,0 +1,301 @@
+/**
+ * Run state in Redis (service use). Every transition is one Lua script on one slot (keys.ts, *.lua); this file orders
+ * the transitions of one call and turns replies into the results of run-store.ts.
+ *
+ * A run and its index are two slots, so that what touches both is two scripts, in an order that a crash between them
+ * leaves harmless: into the index before the run is written or woken, out of it after the run was let go.
+ */
+import { FlowopsError } from '@flowops/proto/errors.ts';
+import { PARTITION_KEY_PATTERN, parseRunName, partitionKeys, partitionOfKey, runKeys, runName } from './keys.ts';
+import { checkCount, checkPatch, metaRetentionMs } from './patch-rules.ts';
+import { type ConnectionState, connectRedis, type RedisConnection, type StoreLog } from './redis-connection.ts';
+import {
+  isRetiredReply,
+  listReply,
+  metaReply,
+  numberReply,
+  recordReply,
+  storedRunReply,
+  type TaggedReply,
+  textReply,
+} from './redis-reply.ts';
+import { inspectRedis } from './redis-safety.ts';
+import { SCRIPTS } from './redis-scripts.ts';
+import { parseRedisUrl } from './redis-url.ts';
+import {
+  type ClaimResult,
+  type CommitResult,
+  type CreateResult,
+  type Durability,
+  type Ownership,
+  type RunPatch,
+  type RunRef,
+  type RunStore,
+  STATE_FORMAT,
+  StoreDamaged,
+  type StoredRun,
+} from './run-store.ts';
+
+/** Far longer than a create can be on its way (claim.lua), short enough to leave no litter. */
+const FENCE_MS = 10 * 60 * 1000;
+/** Keys looked at per SCAN round: about 1 ms of Redis' time. */
+const SCAN_COUNT = 1_000;
+/** 100 million keys; a SCAN that has not ended by then is not going to. */
+const SCAN_ROUNDS = 100_000;
+
+export interface RedisStore extends RunStore {
+  readonly state: ConnectionState;
+  /** Tells when the connection is lost and back; the result ends that. */
+  onState(listener: (state: ConnectionState) => void): () => void;
+}
+
+export interface RedisStoreOptions {
+  /** REDIS_URL */
+  readonly url: string;
+  /** REDIS_ALLOW_UNSAFE: use also a Redis that evicts keys or writes no append-only file. */
+  readonly allowUnsafe?: boolean;
+  readonly signal?: AbortSignal;
+  readonly log: StoreLog;
+}
+
+/**
+ * @throws FlowopsError CONFIG_INVALID when the address is wrong or this Redis may lose runs
+ * @throws StoreUnavailable when it cannot be reached within a few seconds, or refuses us
+ */
+export async function connectRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
+  const { signal, log } = options;
+  const connection = await connectRedis(parseRedisUrl(options.url), { signal, log });
+  try {
+    const safety = await inspectRedis((name, args) => connection.command(name, args));
+    for (const name of safety.unchecked) {
+      log.warn(`Redis at ${connection.label} does not tell its ${name}: the engine cannot check that it is safe`);
+    }
+    if (safety.dangers.length > 0) {
+      const what = `Redis at ${connection.label} may lose runs: ${safety.dangers.join('; ')}`;
+      if (options.allowUnsafe !== true) {
+        throw new FlowopsError('CONFIG_INVALID', `${what}. To use it all the same: REDIS_ALLOW_UNSAFE=true`);
+      }
+      log.warn(`${what}; used because REDIS_ALLOW_UNSAFE is set`);
+    }
+    signal?.throwIfAborted();
+    return new RedisRunStore(connection, safety.durability, log);
+  } catch (thrown) {
+    await connection.close();
+    throw thrown;
+  }
+}
+
+class RedisRunStore implements RedisStore {
+  readonly durability: Durability;
+  readonly #redis: RedisConnection;
+  readonly #log: StoreLog;
+
+  constructor(redis: RedisConnection, durability: Durability, log: StoreLog) {
+    this.#redis = redis;
+    this.durability = durability;
+    this.#log = log;
+  }
+
+  get state(): ConnectionState {
+    return this.#redis.state;
+  }
+
+  onState(listener: (state: ConnectionState) => void): () => void {
+    return this.#redis.onState(listener);
+  }
+
+  async clock(): Promise<number> {
+    const [seconds, micros] = listReply(await this.#redis.command('time', []));
+    return numberReply(seconds) * 1000 + Math.floor(numberReply(micros) / 1000);
+  }
+
+  async openPartition(partition: string): Promise<Ownership> {
+    const reply = await this.#redis.run(SCRIPTS.openPartition, [partitionKeys(partition).epoch], []);
+    return { partition, epoch: numberReply(reply.rest[0]) };
+  }
+
+  async activeRuns(partition: string): Promise<readonly RunRef[]> {
+    const { active } = partitionKeys(partition);
+    const members = listReply(await this.#redis.command('smembers', [active])).map(textReply);
+    return members.flatMap((member) => {
+      const run = parseRunName(member);
+      if (run === undefined) this.#log.warn(`${active} holds ${JSON.stringify(member)}, which is no run: ignored`);
+      return run ?? [];
+    });
+  }
+
+  async partitions(): Promise<readonly string[]> {
+    const found = new Set<string>();
+    let cursor = '0';
+    for (let round = 0; round < SCAN_ROUNDS; round++) {
+      const reply = await this.#redis.command('scan', [cursor, 'MATCH', PARTITION_KEY_PATTERN, 'COUNT', SCAN_COUNT]);
+      const [next, keys] = listReply(reply);
+      for (const key of listReply(keys)) {
+        const partition = partitionOfKey(textReply(key));
+        if (partition !== undefined) found.add(partition);
+      }
+      cursor = textReply(next);
+      if (cursor === '0') return [...found];
+    }
+    throw new StoreDamaged(`Redis at ${this.#redis.label} holds too many keys to find the partitions among them`);
+  }
+
+  async create(
+    run: RunRef,
+    owner: Ownership,
+    initial: RunPatch & { readonly definition: string },
+    options?: { readonly ignoreStopMark?: boolean },
+  ): Promise<CreateResult> {
+    checkPatch(initial);
+    const keys = allKeys(run);
+    // One round trip: Redis runs what comes over one connection in order, the index first.
+    const [index, reply] = await Promise.all([
+      this.#index('indexAdd', run, owner),
+      this.#redis.run(SCRIPTS.create, keys, [
+        owner.epoch,
+        STATE_FORMAT,
+        owner.partition,
+        options?.ignoreStopMark === true ? '1' : '0',
+        initial.outboxFrom ?? 1,
+        ...patchArgs(initial),
+      ]),
+    ]);
+    if (index === 'fenced') {
+      await this.#redis.run(SCRIPTS.undoCreate, keys, [owner.epoch, owner.partition]);
+      return { result: 'fenced' };
+    }
+    switch (reply.tag) {
+      case 'created':
+        return { result: 'created' };
+      case 'exists': {
+        const [fields, definition] = reply.rest;
+        const meta = metaReply(fields);
+        if (isRetiredReply(fields) || meta.partition !== owner.partition) await this.#index('indexRemove', run, owner);
+        return { result: 'exists', meta, definition: textReply(definition) };
+      }
+      case 'stop-marked':
+      case 'fenced':
+        await this.#index('indexRemove', run, owner);
+        return { result: reply.tag };
+      default:
+        throw unknownTag('create', reply);
+    }
+  }
+
+  async claim(run: RunRef, owner: Ownership): Promise<ClaimResult> {
+    checkCount('epoch', owner.epoch);
+    const { meta, def, steps, outbox } = runKeys(run);
+    const args = [owner.epoch, owner.partition, STATE_FORMAT, FENCE_MS];
+    const reply = await this.#redis.run(SCRIPTS.claim, [meta, def, steps, outbox], args);
+    switch (reply.tag) {
+      case 'claimed':
+        if (isRetiredReply(reply.rest[0])) {
+          const reopened = await this.#reopen(run, owner);
+          if (reopened !== 'ok') return { result: reopened };
+        }
+        return { result: 'claimed', run: storedRunReply(reply.rest) };
+      case 'missing':
+      case 'fenced':
+        return { result: reply.tag };
+      case 'unknown-format':
+        return { result: 'unknown-format', format: numberReply(reply.rest[0]) };
+      default:
+        throw unknownTag('claim', reply);
+    }
+  }
+
+  async commit(run: RunRef, epoch: number, revision: number, patch: RunPatch): Promise<CommitResult> {
+    checkPatch(patch);
+    checkCount('epoch', epoch);
+    checkCount('revision', revision);
+    const { meta, def, steps, context, outbox } = runKeys(run);
+    const reply = await this.#redis.run(
+      SCRIPTS.commit,
+      [meta, def, steps, context, outbox],
+      [epoch, revision, patch.acknowledged ?? '', patch.outboxFrom ?? '', ...patchArgs(patch)],
+    );
+    switch (reply.tag) {
+      case 'ok':
+      case 'fenced':
+      case 'missing':
+        return { result: reply.tag };
+      case 'behind':
+        return { result: 'behind', revision: numberReply(reply.rest[0]) };
+      default:
+        throw unknownTag('commit', reply);
+    }
+  }
+
+  async readOutputs(run: RunRef, names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const { context } = runKeys(run);
+    const found = new Map<string, string>();
+    if (names.length === 0) return found;
+    const values = listReply(await this.#redis.command('hmget', [context, ...names]));
+    names.forEach((name, index) => {
+      const value = values[index];
+      if (value !== null) found.set(name, textReply(value));
+    });
+    return found;
+  }
+
+  async readAllOutputs(run: RunRef): Promise<ReadonlyMap<string, string>> {
+    return recordReply(await this.#redis.command('hgetall', [runKeys(run).context]));
+  }
+
+  async read(run: RunRef): Promise<StoredRun | undefined> {
+    const { meta, def, steps, outbox } = runKeys(run);
+    const reply = await this.#redis.run(SCRIPTS.read, [meta, def, steps, outbox], []);
+    return reply.tag === 'found' ? storedRunReply(reply.rest) : undefined;
+  }
+
+  async retire(run: RunRef, owner: Ownership, retentionMs: number): Promise<'ok' | 'fenced'> {
+    const keepMs = Math.ceil(retentionMs);
+    const args = [owner.epoch, owner.partition, keepMs, metaRetentionMs(keepMs)];
+    const reply = await this.#redis.run(SCRIPTS.retire, allKeys(run), args);
+    // Fenced here: another owner will find the run in the index, claim it (which wakes it) and retire it again.
+    return reply.tag === 'fenced' ? 'fenced' : this.#index('indexRemove', run, owner);
+  }
+
+  async markStopped(run: RunRef, ttlMs: number): Promise<void> {
+    await this.#redis.run(SCRIPTS.markStopped, [runKeys(run).meta], [Math.ceil(ttlMs)]);
+  }
+
+  close(): Promise<void> {
+    return this.#redis.close();
+  }
+
+  async #reopen(run: RunRef, owner: Ownership): Promise<'ok' | 'fenced' | 'missing'> {
+    if ((await this.#index('indexAdd', run, owner)) === 'fenced') return 'fenced';
+    const { tag } = await this.#redis.run(SCRIPTS.reopen, allKeys(run), [owner.epoch]);
+    return tag === 'ok' || tag === 'missing' ? tag : 'fenced';
+  }
+
+  async #index(change: 'indexAdd' | 'indexRemove', run: RunRef, owner: Ownership): Promise<'ok' | 'fenced'> {
+    const { epoch, active } = partitionKeys(owner.partition);
+    const reply = await this.#redis.run(SCRIPTS[change], [epoch, active], [owner.epoch, runName(run)]);
+    return reply.tag === 'ok' ? 'ok' : 'fenced';
+  }
+}
+
+function allKeys(run: RunRef): readonly string[] {
+  const { meta, def, steps, context, outbox, inbox } = runKeys(run);
+  return [meta, def, steps, context, outbox, inbox];
+}
+
+/** The layout that patch.lua reads. */
+function patchArgs(patch: RunPatch): (string | number)[] {
+  const meta = Object.entries(patch.meta ?? {});
+  const steps = Object.entries(patch.steps ?? {});
+  const outputs = Object.entries(patch.outputs ?? {});
+  const events = patch.events ?? [];
+  const args: (string | number)[] = [meta.length, steps.length, outputs.length, events.length];
+  if (patch.definition === undefined) args.push('0');
+  else args.push('1', patch.definition);
+  for (const pairs of [meta, steps, outputs]) for (const [name, value] of pairs) args.push(name, value);
+  for (const event of events) args.push(event);
+  return args;
+}
+
+function unknownTag(script: string, reply: TaggedReply): Error {
+  return new Error(`the script ${script} answered ${JSON.stringify(reply.tag)}`);
+}
