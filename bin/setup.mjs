@@ -23,8 +23,8 @@ import { withLock } from './setup-lock.mjs';
 
 /** How often a long download says that it still runs. */
 const HEARTBEAT_MS = 10_000;
-/** What npm says last is enough to see why; its whole output is for its own log file. */
-const ERROR_TAIL_BYTES = 4_000;
+/** npm says first what is wrong, then how to call it; its whole output is in its own log file. */
+const ERROR_HEAD_CHARS = 2_000;
 /** The registry cannot be reached: npm's and Node's own codes for it. */
 const OFFLINE =
   /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT|ERR_SOCKET_TIMEOUT|ENOTCACHED)\b/;
@@ -134,7 +134,7 @@ function run(program, args, { cwd, env }) {
     });
     let output = '';
     const keep = (chunk) => {
-      output = (output + chunk).slice(-ERROR_TAIL_BYTES);
+      output = (output + chunk).slice(0, ERROR_HEAD_CHARS);
     };
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
