@@ -261,6 +261,16 @@ class Turn {
       case 'lost':
         this.#retryAfterFault(step, state, 'SANDBOX_UNAVAILABLE', end.message);
         return;
+      case 'orphaned':
+        this.#setStep(step, {
+          status: 'WAITING',
+          attempt: state.attempt,
+          faults: state.faults,
+          dueMs: this.#dueAfter(0),
+          reason: 'owner changed',
+        });
+        if (this.#run.status === 'RUNNING') this.#run.ready.add(step);
+        return;
       case 'cancelled':
         // Nobody asked for it in this run's life: the host drained or an operator ended it.
         this.#retryAfterFault(step, state, 'SANDBOX_UNAVAILABLE', 'the sandbox host cancelled the attempt');
@@ -277,11 +287,14 @@ class Turn {
       this.#failStep(step, state.attempt, { code, message });
       return;
     }
-    const left = backoffMs(faults);
-    const isPaused = this.#run.status === 'PAUSED';
-    const dueMs = isPaused ? left : this.#nowMs + left;
+    const dueMs = this.#dueAfter(backoffMs(faults));
     this.#setStep(step, { status: 'WAITING', attempt: state.attempt, faults, dueMs, reason });
-    if (!isPaused) this.#draft.effects.push({ type: 'arm-backoff', step, dueMs });
+    if (this.#run.status === 'RUNNING') this.#draft.effects.push({ type: 'arm-backoff', step, dueMs });
+  }
+
+  /** When a backoff ends; while the run is paused, what is left of it. */
+  #dueAfter(ms: number): number {
+    return this.#run.status === 'PAUSED' ? ms : this.#nowMs + ms;
   }
 
   #failStep(

@@ -9,6 +9,8 @@ export type AttemptEnd =
     }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly isRetryable: boolean }
   | { readonly kind: 'cancelled' }
+  /** The run has a new owner and nothing runs the attempt any more: a free rerun, no fault is counted. */
+  | { readonly kind: 'orphaned' }
   /** The sandbox host is gone; nothing is known but that it does not run any more. */
   | { readonly kind: 'lost'; readonly message: string };
 

@@ -1,0 +1,32 @@
+/** What every active run shares: the parts of the engine that a run talks to. */
+import type { LogLine } from '@flowops/proto/attempt.ts';
+import type { PluginSource } from '@flowops/proto/plugin-source.ts';
+import type { Logger } from 'pino';
+import type { Publisher } from '../publishing/publisher.ts';
+import type { Sandboxes } from '../sandbox-client/sandboxes.ts';
+import type { RunRef, RunStore } from '../store/run-store.ts';
+import type { Admission } from './admission.ts';
+import type { Clock } from './clock.ts';
+import type { Timers } from './timers.ts';
+
+export interface RunContext {
+  readonly store: RunStore;
+  readonly publisher: Publisher;
+  readonly plugins: PluginSource;
+  readonly sandboxes: Sandboxes;
+  readonly admission: Admission;
+  readonly timers: Timers;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** 128 random bits as 32 hex digits. */
+  readonly newToken: () => string;
+  /** How long after its last event was sent a finished run is kept, ms. */
+  readonly retentionMs: number;
+  /** Between the wish to stop and the kill, ms. */
+  readonly stopGraceMs: number;
+  /** A plugin's own words, as they come. They are not part of the run's state. */
+  readonly onStepLog: (run: RunRef, stepId: string, line: LogLine) => void;
+  readonly onStepProgress: (run: RunRef, stepId: string, progress: { fraction: number; message: string }) => void;
+  /** Aborts when the engine closes: every wait ends. */
+  readonly signal: AbortSignal;
+}
