@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import {
+  absentPackages,
   findNode24,
   isNode24,
   localNodePaths,
@@ -89,8 +90,8 @@ async function installPackages({ node, dev, say, root }) {
   const isFresh = !existsSync(join(root, 'node_modules'));
   const command = isFresh ? ['ci'] : ['install', '--no-save'];
   await npm([...command, dev ? '--include=dev' : '--omit=dev'], { cwd: root, say, what: 'packages', node });
-  const left = missingPackages({ dev, root });
-  if (left.length > 0) throw new SetupError(`npm ended well, but these are still missing: ${left.join(', ')}`);
+  const absent = absentPackages(root);
+  if (absent.length > 0) throw new SetupError(`npm ended well, but these are still missing: ${absent.join(', ')}`);
 }
 
 /** Runs npm (under Node 24 when there is one) and tells how long it took. */

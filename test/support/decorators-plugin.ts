@@ -1,22 +1,27 @@
 /**
- * Lets tests import TypeScript that uses decorators: neither Node nor vitest lowers them, esbuild does. Only files
- * that hold a decorator pass through it; all others stay with vitest's own transform.
+ * A vitest plugin: files that use decorators go through esbuild, because neither Node's type stripping nor vitest
+ * lowers them. Everything else is left to vitest.
  */
 import { transform } from 'esbuild';
-import type { Plugin } from 'vitest/config';
+import type { Plugin } from 'vite';
 
-/** A line that begins with `@Name(`: what every decorator of the SDK looks like. */
-const DECORATOR_LINE = /^\s*@[A-Z]\w*\(/m;
+const MAY_HAVE_DECORATORS = /^\s*@[A-Z]\w*\s*\(/m;
 
 export function decorators(): Plugin {
   return {
     name: 'flowops-decorators',
     enforce: 'pre',
     async transform(code, id) {
-      const [file = ''] = id.split('?');
-      if (!file.endsWith('.ts') || file.includes('/node_modules/') || !DECORATOR_LINE.test(code)) return null;
-      const lowered = await transform(code, { loader: 'ts', target: 'es2022', sourcefile: file, sourcemap: true });
-      return { code: lowered.code, map: lowered.map };
+      const file = id.split('?')[0] ?? id;
+      if (!file.endsWith('.ts') || file.includes('/node_modules/') || !MAY_HAVE_DECORATORS.test(code)) return undefined;
+      const { code: lowered, map } = await transform(code, {
+        loader: 'ts',
+        target: 'es2022',
+        sourcefile: file,
+        sourcemap: true,
+        tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
+      });
+      return { code: lowered, map };
     },
   };
 }
