@@ -11,8 +11,10 @@ import { importChain } from './import-chain.ts';
 const NODE_MODULE_ADVICE = 'Use another package, or set runtime: "node" (container tier only).';
 const NATIVE_ADVICE = 'A plugin is one JavaScript file, so native code cannot go with it. Use another package.';
 
-/** Imports that no bundle can hold; a second build leaves them outside to learn who imports them. */
-export const UNBUNDLED_IMPORTS = ['node:*', '*.node'];
+/** An import that no bundle can hold: a module of Node, native code. */
+export function isUnbundled(specifier: string): boolean {
+  return isBuiltin(specifier) || specifier.endsWith('.node');
+}
 
 export interface CompileProblems {
   readonly problems: readonly BuildProblem[];
@@ -37,12 +39,11 @@ export async function explainMessages(request: ExplainRequest): Promise<CompileP
   let importsNode = false;
   for (const message of request.messages) {
     const specifier = importedAt(message);
-    const isNode = specifier !== undefined && isBuiltin(specifier);
-    if (specifier === undefined || !(isNode || specifier.endsWith('.node'))) {
+    if (specifier === undefined || !isUnbundled(specifier)) {
       problems.push(plainProblem(message, specifier, request));
       continue;
     }
-    importsNode ||= isNode;
+    importsNode ||= isBuiltin(specifier);
     metafile ??= request.graph();
     problems.push(await unbundledProblem(message, specifier, await metafile, request));
   }
@@ -72,11 +73,11 @@ async function unbundledProblem(
   const target = isNode ? `node:${specifier.replace(/^node:/, '')}` : specifier;
   const advice = isNode ? NODE_MODULE_ADVICE : NATIVE_ADVICE;
   const place = message.location;
-  if (place === null || metafile === undefined) {
-    const plain = plainProblem(message, undefined, request);
-    return { ...plain, message: `${target} ← ${plain.file}:${plain.line}. ${advice}` };
-  }
   const { root, entry, display } = request;
+  if (place === null) return { message: `${target}. ${advice}` };
+  if (metafile === undefined) {
+    return { message: `${target} ← ${display(path.resolve(root, place.file))}:${place.line}. ${advice}` };
+  }
   const chain = await importChain({ metafile, root, entry, importer: place.file, line: place.line, target, display });
   return { message: `${chain}. ${advice}` };
 }

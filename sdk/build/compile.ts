@@ -14,7 +14,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BuildOptions, BuildFailure as EsbuildFailure, Metafile, Plugin } from 'esbuild';
 import type { BuildProblem } from './build-result.ts';
-import { explainMessages, plainProblem, UNBUNDLED_IMPORTS } from './compile-problems.ts';
+import { explainMessages, isUnbundled, plainProblem } from './compile-problems.ts';
 import { nodeStandInPlugin } from './node-stand-in.ts';
 import { bundleSourceMap } from './source-map.ts';
 import { type PackageRoot, renameSources, stableName } from './source-names.ts';
@@ -73,9 +73,8 @@ export async function compile({ file, target, display }: CompileRequest): Promis
   if (result instanceof Error) {
     const entry = path.basename(file);
     const graph = async (): Promise<Metafile | undefined> => {
-      const external = [...UNBUNDLED_IMPORTS, ...(await nodeModuleNames())];
-      const again = await esbuild.build({ ...options, external }).catch(() => undefined);
-      return again?.metafile;
+      const plugins = [...options.plugins, leaveOutsidePlugin()];
+      return (await esbuild.build({ ...options, plugins }).catch(() => undefined))?.metafile;
     };
     return { ok: false, ...(await explainMessages({ messages: result.errors, root, entry, display, graph })) };
   }
@@ -142,9 +141,20 @@ function sdkPlugin(): Plugin {
   };
 }
 
-async function nodeModuleNames(): Promise<string[]> {
-  const { builtinModules } = await import('node:module');
-  return builtinModules.filter((name) => !name.startsWith('node:'));
+/** Leaves outside what cannot be bundled, so that a build gives the graph of imports up to there. */
+function leaveOutsidePlugin(): Plugin {
+  const name = 'leave-outside';
+  return {
+    name,
+    setup(build) {
+      build.onResolve({ filter: /.*/ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
+        if (kind === 'entry-point' || pluginData !== undefined) return undefined;
+        if (isUnbundled(path)) return { path, external: true };
+        const resolved = await build.resolve(path, { kind, importer, resolveDir, pluginData: name });
+        return resolved.errors.length === 0 ? resolved : { path, external: true };
+      });
+    },
+  };
 }
 
 /** Not a file: `(disabled):fs`, or a module of a plugin of ours (`namespace:path`). */
