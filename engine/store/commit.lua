@@ -15,12 +15,12 @@ local follows, stored = tonumber(ARGV[2]), tonumber(known[3])
 if epoch < storedEpoch then
   return {'fenced'}
 end
-if epoch > storedEpoch or follows > stored then
+if follows > stored then
   return {'behind', stored}
 end
 if follows < stored then
   -- Applied before, its answer was lost; or written before this epoch began, then by somebody else.
-  return {follows >= tonumber(known[4]) and 'ok' or 'fenced'}
+  return {epoch == storedEpoch and follows >= tonumber(known[4]) and 'ok' or 'fenced'}
 end
 if known[7] then
   return {'missing'}
@@ -41,5 +41,9 @@ elseif ARGV[3] ~= '' then
   end
 end
 local events = applyPatch(5, keys)
+if epoch > storedEpoch then
+  -- The server went back in time and lost the claim.
+  redis.call('HSET', meta, '_epoch', ARGV[1], '_since', stored)
+end
 redis.call('HSET', meta, '_revision', stored + 1, '_outboxHead', head, '_sequence', sequence + events)
 return {'ok'}

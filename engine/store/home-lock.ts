@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { sqliteFailure } from './sqlite-schema.ts';
 
-/** Covers the moment in which a new owner writes its name. */
-const READ_TIMEOUT_MS = 500;
+/** Covers the moments in which a new owner writes its name and somebody else reads it. */
+const BUSY_TIMEOUT_MS = 500;
 const SQLITE_BUSY = 5;
 
 export interface HomeOwner {
@@ -38,7 +38,7 @@ export function lockHome(home: string): HomeLockResult {
   let database: DatabaseSync | undefined;
   try {
     mkdirSync(home, { recursive: true, mode: 0o700 });
-    database = new DatabaseSync(file, { timeout: 0 });
+    database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
     writeOwner(database);
     // From here to `release`: a write lock that lets others read.
     database.exec('BEGIN IMMEDIATE');
@@ -61,7 +61,7 @@ function writeOwner(database: DatabaseSync): void {
 function readOwner(file: string): HomeOwner | undefined {
   let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(file, { readOnly: true, timeout: READ_TIMEOUT_MS });
+    database = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
     const row = database.prepare('SELECT pid, host FROM owner').get();
     return typeof row?.pid === 'number' && typeof row.host === 'string' ? { pid: row.pid, host: row.host } : undefined;
   } catch {

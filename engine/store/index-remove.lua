@@ -7,5 +7,5 @@
 if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[1]) or 0) then
   return {'fenced'}
 end
-redis.call('SREM', KEYS[2], ARGV[2])
+redis.call('ZREM', KEYS[2], ARGV[2])
 return {'ok'}

@@ -23,7 +23,7 @@ export interface RunKeys {
 
 export interface PartitionKeys {
   readonly epoch: string;
-  /** Set of `flowId:runId`. */
+  /** Sorted set of `flowId:runId`, by the time each was added. */
   readonly active: string;
 }
 

@@ -7,6 +7,7 @@
  */
 import { messageOf } from '@flowops/proto/errors.ts';
 import { Redis } from 'ioredis';
+import type { Log } from '../log.ts';
 import { isLastingRefusal, redisFailure, replyCode } from './redis-failure.ts';
 import { type TaggedReply, taggedReply } from './redis-reply.ts';
 import { type RedisScript, SCRIPTS } from './redis-scripts.ts';
@@ -27,11 +28,6 @@ const QUIT_TIMEOUT_MS = 1_000;
 
 export type ConnectionState = 'up' | 'down';
 
-export interface StoreLog {
-  info(message: string): void;
-  warn(message: string): void;
-}
-
 export interface RedisConnection {
   readonly label: string;
   readonly state: ConnectionState;
@@ -47,7 +43,7 @@ export interface RedisConnection {
 /** @throws StoreUnavailable when Redis cannot be reached or refuses us */
 export async function connectRedis(
   address: RedisAddress,
-  options: { readonly signal?: AbortSignal | undefined; readonly log: StoreLog },
+  options: { readonly signal?: AbortSignal | undefined; readonly log: Log },
 ): Promise<RedisConnection> {
   const redis = newClient(address);
   try {
@@ -64,14 +60,14 @@ export async function connectRedis(
 class Connection implements RedisConnection {
   readonly label: string;
   readonly #redis: Redis;
-  readonly #log: StoreLog;
+  readonly #log: Log;
   readonly #listeners = new Set<(state: ConnectionState) => void>();
   #state: ConnectionState = 'up';
   #lastError: unknown;
   #isCorked = false;
   #closing: Promise<void> | undefined;
 
-  constructor(redis: Redis, label: string, log: StoreLog) {
+  constructor(redis: Redis, label: string, log: Log) {
     this.#redis = redis;
     this.label = label;
     this.#log = log;
@@ -143,7 +139,7 @@ class Connection implements RedisConnection {
     // Sent before anything else on this connection; a failure shows in the calls that need them.
     for (const loading of loadScripts(this.#redis)) loading.catch(() => {});
     if (this.#state === 'up') return;
-    this.#log.info(`Redis at ${this.label} is back`);
+    this.#log.info({}, `Redis at ${this.label} is back`);
     this.#lastError = undefined;
     this.#change('up');
   }
@@ -152,7 +148,7 @@ class Connection implements RedisConnection {
     if (this.#state === 'down') return;
     if (this.#closing === undefined) {
       const why = this.#lastError === undefined ? 'the connection was closed' : messageOf(this.#lastError);
-      this.#log.warn(`Redis at ${this.label} is lost (${why}); connecting again until it is back`);
+      this.#log.warn({}, `Redis at ${this.label} is lost (${why}); connecting again until it is back`);
     }
     this.#change('down');
   }

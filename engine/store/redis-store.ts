@@ -6,9 +6,10 @@
  * leaves harmless: into the index before the run is written or woken, out of it after the run was let go.
  */
 import { FlowopsError } from '@flowops/proto/errors.ts';
+import type { Log } from '../log.ts';
 import { PARTITION_KEY_PATTERN, parseRunName, partitionKeys, partitionOfKey, runKeys, runName } from './keys.ts';
 import { checkCount, checkPatch, metaRetentionMs } from './patch-rules.ts';
-import { type ConnectionState, connectRedis, type RedisConnection, type StoreLog } from './redis-connection.ts';
+import { type ConnectionState, connectRedis, type RedisConnection } from './redis-connection.ts';
 import {
   isRetiredReply,
   listReply,
@@ -55,7 +56,7 @@ export interface RedisStoreOptions {
   /** REDIS_ALLOW_UNSAFE: use also a Redis that evicts keys or writes no append-only file. */
   readonly allowUnsafe?: boolean;
   readonly signal?: AbortSignal;
-  readonly log: StoreLog;
+  readonly log: Log;
 }
 
 /**
@@ -68,14 +69,14 @@ export async function connectRedisStore(options: RedisStoreOptions): Promise<Red
   try {
     const safety = await inspectRedis((name, args) => connection.command(name, args));
     for (const name of safety.unchecked) {
-      log.warn(`Redis at ${connection.label} does not tell its ${name}: the engine cannot check that it is safe`);
+      log.warn({}, `Redis at ${connection.label} does not tell its ${name}: the engine cannot check that it is safe`);
     }
     if (safety.dangers.length > 0) {
       const what = `Redis at ${connection.label} may lose runs: ${safety.dangers.join('; ')}`;
       if (options.allowUnsafe !== true) {
         throw new FlowopsError('CONFIG_INVALID', `${what}. To use it all the same: REDIS_ALLOW_UNSAFE=true`);
       }
-      log.warn(`${what}; used because REDIS_ALLOW_UNSAFE is set`);
+      log.warn({}, `${what}; used because REDIS_ALLOW_UNSAFE is set`);
     }
     signal?.throwIfAborted();
     return new RedisRunStore(connection, safety.durability, log);
@@ -88,9 +89,9 @@ export async function connectRedisStore(options: RedisStoreOptions): Promise<Red
 class RedisRunStore implements RedisStore {
   readonly durability: Durability;
   readonly #redis: RedisConnection;
-  readonly #log: StoreLog;
+  readonly #log: Log;
 
-  constructor(redis: RedisConnection, durability: Durability, log: StoreLog) {
+  constructor(redis: RedisConnection, durability: Durability, log: Log) {
     this.#redis = redis;
     this.durability = durability;
     this.#log = log;
@@ -116,10 +117,10 @@ class RedisRunStore implements RedisStore {
 
   async activeRuns(partition: string): Promise<readonly RunRef[]> {
     const { active } = partitionKeys(partition);
-    const members = listReply(await this.#redis.command('smembers', [active])).map(textReply);
+    const members = listReply(await this.#redis.command('zrange', [active, 0, -1])).map(textReply);
     return members.flatMap((member) => {
       const run = parseRunName(member);
-      if (run === undefined) this.#log.warn(`${active} holds ${JSON.stringify(member)}, which is no run: ignored`);
+      if (run === undefined) this.#log.warn({}, `${active} holds ${JSON.stringify(member)}, which is no run: ignored`);
       return run ?? [];
     });
   }

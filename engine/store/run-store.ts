@@ -7,8 +7,9 @@
  *   S1. A write with an epoch lower than the one stored with the run (or partition) changes nothing: `fenced`.
  *   S2. A commit is atomic: meta, steps, outputs and events of one patch are all there or none is.
  *   S3. A commit names the revision it follows. Repeating a commit that was already applied under the same epoch (the
- *       answer was lost) answers `ok` and changes nothing. A store that holds an older revision, or the right one
- *       under an older epoch (it forgot the claim), answers `behind`: claim, then write the run whole.
+ *       answer was lost) answers `ok` and changes nothing. A store that holds an older revision (it lost its last
+ *       moments) answers `behind`: the missing commits, or the run whole, are written again from there. A store that
+ *       lost only the claim takes the commit and the epoch with it.
  *   S4. A run is in its partition's index before its keys exist, and leaves it only by `retire`.
  *   S5. The outbox holds events in sequence order without gaps, from `outboxHead` on.
  *   S6. Methods reject only with StoreUnavailable (repeat later) or StoreDamaged (somebody else's data lies where the
@@ -83,7 +84,7 @@ export type CommitResult =
   | { readonly result: 'ok' }
   | { readonly result: 'fenced' }
   | { readonly result: 'behind'; readonly revision: number }
-  /** There is no such run, or it is retired: `claim` first. */
+  /** There is no such run, or it is retired (`claim` puts it back). */
   | { readonly result: 'missing' };
 
 export type ClaimResult =
@@ -106,7 +107,7 @@ export interface RunStore {
 
   /** Raises the partition's epoch to max(stored + 1, clock) and gives it. */
   openPartition(partition: string): Promise<Ownership>;
-  /** The runs of a partition's index. */
+  /** The runs of a partition's index, those created first at the front. */
   activeRuns(partition: string): Promise<readonly RunRef[]>;
   /** The partitions that have an index or an epoch. */
   partitions(): Promise<readonly string[]>;

@@ -10,7 +10,7 @@ export function prepareStatements(database: DatabaseSync) {
     readPartition: prepare('SELECT epoch FROM partition WHERE name = ?'),
     putPartition: prepare('INSERT INTO partition VALUES (?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch'),
     partitions: prepare('SELECT name FROM partition UNION SELECT DISTINCT partition FROM run WHERE retired = 0'),
-    activeRuns: prepare('SELECT flow_id, run_id FROM run WHERE partition = ? AND retired = 0'),
+    activeRuns: prepare('SELECT flow_id, run_id FROM run WHERE partition = ? AND retired = 0 ORDER BY id'),
 
     findRun: prepare(`SELECT id, format, partition, epoch, revision, since, outbox_head, sequence, retired,
       coalesce(data_expires_at <= ?, 0) AS is_data_expired

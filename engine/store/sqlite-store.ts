@@ -161,9 +161,11 @@ class SqliteRunStore implements RunStore {
       const row = this.#find(run);
       if (row === undefined) return { result: 'missing' };
       if (epoch < row.epoch) return { result: 'fenced' };
-      if (epoch > row.epoch || revision > row.revision) return { result: 'behind', revision: row.revision };
-      if (revision < row.revision) return { result: revision >= row.since ? 'ok' : 'fenced' };
+      if (revision > row.revision) return { result: 'behind', revision: row.revision };
+      if (revision < row.revision) return { result: epoch === row.epoch && revision >= row.since ? 'ok' : 'fenced' };
       if (row.isRetired) return { result: 'missing' };
+      // The file went back in time (a backup was put back) and lost the claim.
+      if (epoch > row.epoch) this.#sql.claimRun.run(epoch, row.id);
 
       const { head, sequence } = this.#trim(row, patch);
       this.#put(row.id, patch, sequence + 1);
