@@ -7,7 +7,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { type CliParts, EXIT, exitCodeOf } from '@flowops/proto/cli.ts';
-import { type ErrorCode, FlowopsError } from '@flowops/proto/errors.ts';
+import { type ErrorCode, FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import { Command, CommanderError } from 'commander';
 
 const COMMANDS_OF_SANDBOX = ['sandbox', 'policy'];
@@ -59,9 +59,9 @@ function makeProgram(): Command {
 function makeParts(program: Command): CliParts {
   return {
     version: readVersion(),
-    async openPluginFolder(dir) {
+    async openPluginFolder(dir, options) {
       const { openPluginFolder } = await import('@flowops/sdk/registry/plugin-folder.ts');
-      return openPluginFolder(dir);
+      return openPluginFolder(dir, options);
     },
     async settings(flags) {
       const { requireSettings } = await import('@flowops/proto/settings-reader.ts');
@@ -112,8 +112,8 @@ function endWith(thrown: unknown): void {
   } else if (thrown instanceof FlowopsError) {
     fail(thrown.code, thrown.message);
   } else {
-    const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-    fail('PROTOCOL_ERROR', `this should not have happened, please report it: ${text}`);
+    fail('PROTOCOL_ERROR', `this should not have happened, please report it: ${messageOf(thrown)}`);
+    if (!isJson && thrown instanceof Error) process.stderr.write(`${thrown.stack}\n`);
   }
 }
 

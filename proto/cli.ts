@@ -6,17 +6,31 @@
  * An action that fails throws a FlowopsError: the bin prints it (one line of JSON under `--json`) and takes the exit
  * code from the error's code. An action that did its work, but whose flow or plugin failed, sets process.exitCode.
  */
+import type { SandboxHost } from './attempt.ts';
 import { type ErrorCode, errorInfo } from './errors.ts';
 import type { PluginSource } from './plugin-source.ts';
 import type { Settings, SettingsInput } from './settings-reader.ts';
 
 export interface CliParts {
   /** The folder of `--plugins DIR` and PLUGIN_DIR: sources, bundles or a registry folder, served in-process. */
-  openPluginFolder(dir: string): Promise<PluginSource>;
+  openPluginFolder(dir: string, options: PluginFolderOptions): Promise<PluginSource>;
   /** Settings under the flags of this command and `--config`. Throws CONFIG_INVALID with every problem. */
   settings(flags?: SettingsInput['flags']): Promise<Settings>;
   /** The version in the root package.json. */
   readonly version: string;
+}
+
+export interface PluginFolderOptions {
+  /** `<FLOWOPS_HOME>/cache`: builds, and the bundles that runs began with. */
+  readonly cacheDir: string;
+  /** Where a source is evaluated for its manifest; asked for only when something has to be built. */
+  readonly sandbox: () => Promise<
+    | { readonly ok: true; readonly host: SandboxHost }
+    | { readonly ok: false; readonly code: ErrorCode; readonly message: string }
+  >;
+  /** Digests pinned by runs that are not final; kept whatever the cache's cap says. */
+  readonly pinned?: () => Promise<ReadonlySet<string>>;
+  readonly log?: (message: string) => void;
 }
 
 /** Exit codes of every command. */
