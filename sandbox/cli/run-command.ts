@@ -1,0 +1,114 @@
+/**
+ * `flowops sandbox run`: settings, policy, hosts, signals and the two output streams around run-plugin.ts. stdout gets
+ * the result, stderr all that happens on the way; `--json` is one object on stdout.
+ */
+import path from 'node:path';
+import { type CliParts, EXIT, exitCodeOf } from '@flowops/proto/cli.ts';
+import { FlowopsError } from '@flowops/proto/errors.ts';
+import { showControls } from '@flowops/proto/terminal-text.ts';
+import { describeDeveloperPolicy } from '../policy/built-in.ts';
+import { formatProblem } from '../policy/document.ts';
+import { loadPolicy } from '../policy/load.ts';
+import { CommandHosts, type HostPolicy } from './open-host.ts';
+import { collectInputs } from './read-inputs.ts';
+import { type RanPlugin, runPlugin } from './run-plugin.ts';
+import { jsonLine, logText, outputsText, progressText, receiptText } from './run-text.ts';
+import { startCommandHost } from './start-host.ts';
+
+export interface SandboxRunOptions {
+  readonly input: readonly string[];
+  readonly inputs?: string;
+  readonly tier?: 'isolate' | 'container';
+  readonly policy?: string;
+  readonly envFile?: string;
+  readonly json?: true;
+}
+
+export async function sandboxRun(plugin: string, options: SandboxRunOptions, parts: CliParts): Promise<void> {
+  if (options.envFile !== undefined) {
+    throw new FlowopsError(
+      'USAGE_INVALID',
+      '--env-file: secrets for plugins are not available in this release; leave it out, and give plain values with --input',
+    );
+  }
+  const { values } = await parts.settings({ SANDBOX_POLICY: options.policy });
+  const policy = await policyOf(values.SANDBOX_POLICY);
+  const inputs = await collectInputs({ pairs: options.input, file: options.inputs }, process.stdin);
+  const hosts = new CommandHosts((wanted) => startCommandHost(wanted, values));
+  const interrupts = watchInterrupts(hosts);
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+  try {
+    const ran = await runPlugin(
+      {
+        plugin,
+        inputs,
+        tier: options.tier,
+        cacheDir: path.join(values.FLOWOPS_HOME, 'cache'),
+        stopGraceMs: values.STOP_GRACE_MS,
+      },
+      {
+        // Your own source is built under the developer policy, whatever it is then run under.
+        inspector: () => hosts.open({ kind: 'developer' }),
+        runner: () => hosts.open(policy),
+        stop: interrupts.stop,
+        onPlugin: ({ permissions }) => {
+          if (policy.kind === 'developer')
+            for (const line of describeDeveloperPolicy(permissions)) say(showControls(line));
+        },
+        onLog: (line) => say(logText(line)),
+        onProgress: (progress) => say(progressText(progress)),
+      },
+    );
+    print(ran, options.json === true);
+    process.exitCode = interrupts.stop.aborted ? EXIT.interrupted : exitCodeFor(ran);
+  } finally {
+    interrupts.close();
+    await hosts.close();
+  }
+}
+
+/** Read here too, so that a mistake in the file is told before anything is started. */
+async function policyOf(file: string | undefined): Promise<HostPolicy> {
+  if (file === undefined) return { kind: 'developer' };
+  const loaded = await loadPolicy(file);
+  if (loaded.ok) return { kind: 'file', file };
+  throw new FlowopsError('CONFIG_INVALID', loaded.problems.map(formatProblem).join('\n'));
+}
+
+function print({ report, frames }: RanPlugin, isJson: boolean): void {
+  if (isJson) {
+    process.stdout.write(`${jsonLine(report)}\n`);
+    return;
+  }
+  const { status, code, error, outputs, receipt } = report;
+  if (status === 'COMPLETED') process.stdout.write(`${outputsText(outputs)}\n\n`);
+  else process.stderr.write(`failed: ${code}: ${showControls(error ?? '', { keepLines: true })}\n`);
+  if (frames !== '') process.stderr.write(`${frames}\n`);
+  if (receipt !== null) process.stdout.write(`${receiptText(receipt)}\n`);
+}
+
+function exitCodeFor({ report }: RanPlugin): number {
+  return report.code === null ? EXIT.done : exitCodeOf(report.code);
+}
+
+/** The first Ctrl-C stops the plugin, the second kills it with its host. */
+function watchInterrupts(hosts: CommandHosts): { stop: AbortSignal; close: () => void } {
+  const controller = new AbortController();
+  const onSignal = () => {
+    if (controller.signal.aborted) {
+      void hosts.close();
+      return;
+    }
+    process.stderr.write('stopping (Ctrl-C once more kills)\n');
+    controller.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return {
+    stop: controller.signal,
+    close: () => {
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+    },
+  };
+}

@@ -1,0 +1,165 @@
+/**
+ * `sandbox run` from a plugin's path to a report: build or read the bundle, fit the inputs, run one attempt in a sandbox
+ * host exactly as an engine does. Knows nothing of terminals and processes: what it needs comes in as RunPluginParts.
+ */
+import { randomBytes } from 'node:crypto';
+import path from 'node:path';
+import type { Attempt, AttemptOutcome, LogLine, SandboxHost } from '@flowops/proto/attempt.ts';
+import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
+import { isJsonObject, type JsonObject, parseJson } from '@flowops/proto/json.ts';
+import type { Manifest } from '@flowops/proto/manifest.ts';
+import type { BuildResult, BuiltPlugin, OpenSandbox } from '@flowops/sdk/build/build-result.ts';
+import { loadPluginFile } from '@flowops/sdk/build/load-plugin-file.ts';
+import { findPluginEntry } from '@flowops/sdk/build/plugin-entry.ts';
+import { errorFrames } from './error-frames.ts';
+import { fitInputs } from './read-inputs.ts';
+import { type ReportedLine, type RunReport, reportedLine } from './run-text.ts';
+
+/** Lines kept for the report; the host's byte cap (policy: logBytes) ends a flood long before. */
+const MAX_KEPT_LINES = 100_000;
+
+export interface RunPluginOptions {
+  readonly plugin: string;
+  /** As given, before they are fitted to the manifest. */
+  readonly inputs: JsonObject;
+  readonly tier: 'isolate' | 'container' | undefined;
+  readonly cacheDir: string;
+  /** How long the plugin may take to stop after the first interrupt. */
+  readonly stopGraceMs: number;
+}
+
+export interface RunPluginParts {
+  /** Evaluates the author's own source for its manifest. */
+  readonly inspector: OpenSandbox;
+  /** Runs the plugin, under the policy of this command. */
+  readonly runner: OpenSandbox;
+  /** First abort: the plugin is stopped. The caller kills by closing the hosts. */
+  readonly stop: AbortSignal;
+  onPlugin(manifest: Manifest): void;
+  onLog(line: ReportedLine): void;
+  onProgress(progress: { fraction: number; message: string }): void;
+}
+
+/** The report, and the frames to show a person below its error. */
+export interface RanPlugin {
+  readonly report: RunReport;
+  readonly frames: string;
+}
+
+/** Never throws for what a plugin, its inputs or the sandbox do. */
+export async function runPlugin(options: RunPluginOptions, parts: RunPluginParts): Promise<RanPlugin> {
+  const entry = await findPluginEntry(options.plugin);
+  if (!entry.ok) return failed(entry.code, entry.message);
+  const loaded = await loadPluginFile(options.plugin, {
+    cacheDir: options.cacheDir,
+    sandbox: parts.inspector,
+    signal: parts.stop,
+  });
+  if (!loaded.ok) return failedToLoad(loaded, parts.stop);
+  parts.onPlugin(loaded.manifest);
+  const fitted = fitInputs(options.inputs, loaded.manifest.inputs);
+  if (!fitted.ok) return failed('INPUT_INVALID', fitted.message);
+  if (parts.stop.aborted) return failed('CANCELLED', 'stopped before the plugin started');
+  const opened = await parts.runner();
+  if (!opened.ok) return failed(opened.code, opened.message);
+  const logs: ReportedLine[] = [];
+  const outcome = await runAttempt(opened.host, loaded, fitted.json, options, {
+    ...parts,
+    onLog: (line) => {
+      if (logs.length < MAX_KEPT_LINES) logs.push(line);
+      parts.onLog(line);
+    },
+  });
+  const frames =
+    outcome.status === 'FAILED'
+      ? await errorFrames(outcome.stack, {
+          sourceMap: loaded.sourceMap,
+          sourceFolder: entry.isBundle ? undefined : path.dirname(entry.file),
+        })
+      : '';
+  return { report: reportOf(outcome, logs), frames };
+}
+
+async function runAttempt(
+  host: SandboxHost,
+  { manifest, digest, bundle }: BuiltPlugin,
+  inputsJson: string,
+  { tier, stopGraceMs }: RunPluginOptions,
+  parts: RunPluginParts,
+): Promise<AttemptOutcome> {
+  const token = randomBytes(16).toString('hex');
+  const attempt: Attempt = host.run(
+    {
+      token,
+      purpose: 'run',
+      flowId: 'sandbox-run',
+      runId: token,
+      stepId: 'plugin',
+      attempt: 1,
+      epoch: 1,
+      pluginId: manifest.name,
+      pluginVersion: manifest.version,
+      digest,
+      inputsJson,
+      idempotencyKey: `sandbox-run:${token}:plugin`,
+      ...(tier === undefined ? {} : { requestedTier: tier }),
+      bundle: async () => ({ ok: true, bundle: { digest, bytes: bundle } }),
+    },
+    {
+      onLog: (line: LogLine) => parts.onLog(reportedLine(line)),
+      onProgress: (progress) => parts.onProgress(progress),
+    },
+  );
+  const onStop = () => attempt.cancel({ graceMs: stopGraceMs, reason: 'interrupted by the person who started it' });
+  parts.stop.addEventListener('abort', onStop, { once: true });
+  if (parts.stop.aborted) onStop();
+  try {
+    return await attempt.outcome;
+  } finally {
+    parts.stop.removeEventListener('abort', onStop);
+    attempt.acknowledge();
+  }
+}
+
+function reportOf(outcome: AttemptOutcome, logs: readonly ReportedLine[]): RunReport {
+  switch (outcome.status) {
+    case 'COMPLETED': {
+      const { outputsJson, receipt } = outcome;
+      return { status: 'COMPLETED', code: null, error: null, outputs: outputsOf(outputsJson), logs, receipt };
+    }
+    case 'FAILED': {
+      const { code, message, receipt } = outcome;
+      return { status: 'FAILED', code, error: message, outputs: {}, logs, receipt };
+    }
+    case 'CANCELLED': {
+      const { message, receipt } = outcome;
+      return { status: 'FAILED', code: 'CANCELLED', error: message || 'stopped', outputs: {}, logs, receipt };
+    }
+    case 'LOST':
+      return {
+        status: 'FAILED',
+        code: 'SANDBOX_UNAVAILABLE',
+        error: outcome.message,
+        outputs: {},
+        logs,
+        receipt: null,
+      };
+    default:
+      return assertNever(outcome);
+  }
+}
+
+/** The client let only one JSON object through. */
+function outputsOf(outputsJson: string): JsonObject {
+  const parsed = parseJson(outputsJson);
+  return parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
+}
+
+function failedToLoad(result: Extract<BuildResult, { ok: false }>, stop: AbortSignal): RanPlugin {
+  if (stop.aborted) return failed('CANCELLED', 'stopped while the plugin was built');
+  return failed(result.code, result.message);
+}
+
+function failed(code: ErrorCode, error: string): RanPlugin {
+  return { report: { status: 'FAILED', code, error, outputs: {}, logs: [], receipt: null }, frames: '' };
+}

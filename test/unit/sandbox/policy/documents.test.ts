@@ -1,0 +1,66 @@
+/** The manual and the JSON Schemas say what the code does. Written anew with `npx vitest run FILE --update`. */
+import { readFileSync } from 'node:fs';
+import { runReportSchema } from '@flowops/sandbox/cli/run-text.ts';
+import { policyJsonSchema } from '@flowops/sandbox/policy/json-schema.ts';
+import { laterKeys } from '@flowops/sandbox/policy/later.ts';
+import {
+  DEFAULT_CONCURRENT,
+  DEFAULT_LIMITS,
+  LIMIT_BOUNDS,
+  LIMIT_NAMES,
+  policySchema,
+} from '@flowops/sandbox/policy/schema.ts';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { problemsOfText } from './policy-text.ts';
+
+const SCHEMAS = new URL('../../../../docs/schemas/', import.meta.url).pathname;
+const manual = readFileSync(new URL('../../../../docs/policy.md', import.meta.url), 'utf8');
+const examples = [...manual.matchAll(/```yaml\n(.*?)```/gs)].map(([, text = '']) => text);
+
+test('the schema of policies in the docs is the one in force', async () => {
+  await expect(policyJsonSchema()).toMatchFileSnapshot(`${SCHEMAS}policy.json`);
+});
+
+test('the schema of `sandbox run --json` in the docs is the one in force', async () => {
+  const schema = { title: 'flowops sandbox run --json', ...z.toJSONSchema(runReportSchema) };
+  await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(`${SCHEMAS}sandbox-run.json`);
+});
+
+describe('the manual', () => {
+  test('begins with an example that loads', () => {
+    expect(examples.length).toBeGreaterThan(0);
+    expect(problemsOfText(examples[0] ?? '')).toEqual([]);
+  });
+
+  test('names every limit with its default, least and most', () => {
+    for (const name of LIMIT_NAMES) {
+      const { min, max } = LIMIT_BOUNDS[name];
+      expect(manual).toContain(`| \`${name}\` | ${DEFAULT_LIMITS[name]} | ${min} | ${max} |`);
+    }
+    expect(manual).toContain(`\`concurrent\` (${DEFAULT_CONCURRENT})`);
+  });
+
+  test('names every key of the schema', () => {
+    const keys = new Set<string>();
+    const collect = (schema: unknown): void => {
+      if (typeof schema !== 'object' || schema === null) return;
+      if ('properties' in schema && typeof schema.properties === 'object' && schema.properties !== null) {
+        for (const key of Object.keys(schema.properties)) keys.add(key);
+      }
+      for (const inner of Object.values(schema)) collect(inner);
+    };
+    collect(z.toJSONSchema(policySchema, { io: 'input' }));
+    expect(keys.size).toBeGreaterThan(30);
+    expect([...keys].filter((key) => !new RegExp(`\\b${key}\\b`).test(manual))).toEqual([]);
+  });
+
+  test('lists what is not available yet, and nothing else', () => {
+    const later = policySchema.parse(parse(examples.at(-1) ?? ''));
+    const refused = laterKeys(later).map(({ path }) => path.filter((part) => typeof part === 'string').join('.'));
+    const list = /## Not available in this release\n(.*?)\n## /s.exec(manual)?.[1] ?? '';
+    const listed = [...list.matchAll(/^\| `([^`]+)` \|/gm)].map(([, key]) => key);
+    expect([...new Set(refused)].sort()).toEqual(listed.sort());
+  });
+});
