@@ -71,7 +71,7 @@ const envelopeSchema = z.object({
   runId: runIdSchema,
   triggeredBy: z.string().max(1024).nullish(),
   timestamp: z.union([z.string().max(64), z.number()]).nullish(),
-  steps: z.unknown(),
+  steps: z.unknown().optional(),
   inputs: z.record(z.string().max(256), z.json()).nullish(),
   priority: z.number().int().nullish(),
   reason: z.string().max(4096).nullish(),

@@ -1,7 +1,7 @@
 /**
- * The services that all integration tests of one run share, started once and stopped at the end: `inject('redisUrl')`,
- * `inject('kafkaBrokers')`. Tests keep apart by an own database (`freshRedis`), own topics and own groups; a test that
- * kills a service starts an own one.
+ * The services that all tests of one run share, whatever its projects are: started once, stopped after the last.
+ * `inject('redisUrl')`, `inject('kafkaBrokers')`. Tests keep apart by an own database (`freshRedis`), own topics and own
+ * groups; a test that kills a service starts an own one.
  */
 import type { TestProject } from 'vitest/node';
 import { sharedKafka } from './kafka.ts';
@@ -14,20 +14,45 @@ declare module 'vitest' {
   }
 }
 
+interface Shared {
+  users: number;
+  redis?: ReturnType<typeof sharedRedis>;
+  kafka?: ReturnType<typeof sharedKafka>;
+}
+
+/** On the process, since each project loads this module anew. */
+const SHARED = Symbol.for('flowops.test.services');
+/** Contract tests are about stores; a Kafka would only cost them its start. */
+const WITHOUT_KAFKA = new Set(['contract']);
+
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const started = await Promise.allSettled([sharedRedis(), sharedKafka()]);
-  const [redis, kafka] = started;
-  const teardown = async () => {
-    await Promise.all(started.map((service) => (service.status === 'fulfilled' ? service.value.stop() : undefined)));
-  };
-  if (redis.status === 'rejected' || kafka.status === 'rejected') {
+  const shared = sharedServices();
+  shared.users++;
+  const teardown = () => release(shared);
+  try {
+    shared.redis ??= sharedRedis();
+    if (!WITHOUT_KAFKA.has(project.name)) shared.kafka ??= sharedKafka();
+    project.provide('redisUrl', (await shared.redis).url);
+    if (shared.kafka !== undefined) project.provide('kafkaBrokers', (await shared.kafka).brokers);
+    return teardown;
+  } catch (cause) {
     await teardown();
-    throw new AggregateError(
-      started.flatMap((service) => (service.status === 'rejected' ? [service.reason] : [])),
-      'the services that integration tests need did not start',
-    );
+    throw new Error('the services that these tests need did not start', { cause });
   }
-  project.provide('redisUrl', redis.value.url);
-  project.provide('kafkaBrokers', kafka.value.brokers);
-  return teardown;
+}
+
+function sharedServices(): Shared {
+  const holder: typeof globalThis & { [SHARED]?: Shared } = globalThis;
+  holder[SHARED] ??= { users: 0 };
+  return holder[SHARED];
+}
+
+async function release(shared: Shared): Promise<void> {
+  shared.users--;
+  if (shared.users > 0) return;
+  const { redis, kafka } = shared;
+  delete shared.redis;
+  delete shared.kafka;
+  const started = await Promise.allSettled([redis, kafka]);
+  await Promise.all(started.map((service) => (service.status === 'fulfilled' ? service.value?.stop() : undefined)));
 }

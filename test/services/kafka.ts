@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { silenceNegativeTimeouts } from '@flowops/engine/publishing/kafka-client.ts';
 import { Kafka, logLevel } from 'kafkajs';
 import { runCommand, type ServiceChild, startChild } from './child.ts';
 import { containerService, containerTool, hasImage } from './docker-image.ts';
@@ -214,6 +215,7 @@ async function up(runtime: Runtime, config: string, dir: string, brokers: string
 async function serving(brokers: string, signal: AbortSignal): Promise<void> {
   const port = Number(brokers.split(',')[0]?.split(':').at(-1));
   if (brokers.startsWith(LOOPBACK)) await waitForPort(port, signal);
+  silenceNegativeTimeouts();
   const admin = new Kafka({
     brokers: brokers.split(','),
     logLevel: logLevel.NOTHING,

@@ -1,0 +1,164 @@
+/**
+ * How the engine reaches Kafka: one client per use (consumer, producer), each with connections of its own, so that a
+ * request that got no answer can take its connection down without hurting the other. Owns timeouts, logging and the
+ * check at start; knows nothing about topics or messages.
+ */
+import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '@flowops/proto/errors.ts';
+import { type Admin, Kafka, type LogEntry, logLevel } from 'kafkajs';
+import type { Log } from '../log.ts';
+
+/** A request without an answer for this long is given up and its connection destroyed (design 4.4). */
+export const REQUEST_TIMEOUT_MS = 5000;
+const CONNECTION_TIMEOUT_MS = 3000;
+/** How long a start may wait for brokers before it says so. */
+export const START_TIMEOUT_MS = 10_000;
+export const START_RETRY_MS = 250;
+const KEEP_ALIVE_DELAY_MS = 60_000;
+
+export interface KafkaAddress {
+  readonly brokers: readonly string[];
+  readonly clientId: string;
+}
+
+/** Kafka cannot be used now; a later start may work. */
+export class KafkaUnavailable extends Error {
+  override readonly name = 'KafkaUnavailable';
+}
+
+export interface KafkaClient {
+  readonly kafka: Kafka;
+  /** Cuts every connection of this client at once. What waits for an answer on them fails. */
+  destroyConnections(): void;
+}
+
+export function createKafkaClient(address: KafkaAddress, log: Log): KafkaClient {
+  silenceNegativeTimeouts();
+  const sockets = new Set<net.Socket>();
+  const kafka = new Kafka({
+    brokers: [...address.brokers],
+    clientId: address.clientId,
+    connectionTimeout: CONNECTION_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Whoever sends decides what is sent again; the client's own retries would reorder or hide it.
+    retry: { retries: 0 },
+    logLevel: logLevel.INFO,
+    logCreator: () => (entry) => writeClientLog(log, entry),
+    socketFactory: ({ host, port, onConnect }) => {
+      const socket = net.connect({ host, port }, onConnect);
+      socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
+      socket.setNoDelay(true);
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+      return socket;
+    },
+  });
+  return {
+    kafka,
+    destroyConnections: () => {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+/**
+ * Waits up to 10 s for brokers that answer, and gives a connected admin.
+ * @throws KafkaUnavailable one sentence that names KAFKA_BROKERS
+ */
+export async function connectAdmin(client: KafkaClient, address: KafkaAddress, signal?: AbortSignal): Promise<Admin> {
+  const admin = client.kafka.admin();
+  const deadlineMs = performance.now() + START_TIMEOUT_MS;
+  for (;;) {
+    try {
+      await admin.connect();
+      return admin;
+    } catch (cause) {
+      signal?.throwIfAborted();
+      if (performance.now() + START_RETRY_MS > deadlineMs) {
+        await admin.disconnect().catch(() => {});
+        const brokers = address.brokers.join(',');
+        throw new KafkaUnavailable(
+          `No Kafka broker of KAFKA_BROKERS=${brokers} could be reached within ${START_TIMEOUT_MS / 1000} s: ` +
+            `${clientErrorText(cause)}. Start Kafka, or correct KAFKA_BROKERS.`,
+          { cause },
+        );
+      }
+      await sleep(START_RETRY_MS, undefined, { ...(signal === undefined ? {} : { signal }) });
+    }
+  }
+}
+
+/** Kafka's own name of the error (`MESSAGE_TOO_LARGE`), or the client's (`KafkaJSConnectionError`). */
+export function kafkaErrorType(thrown: unknown): string {
+  for (const error of causes(thrown)) {
+    if ('type' in error && typeof error.type === 'string') return error.type;
+  }
+  return thrown instanceof Error ? thrown.name : 'unknown';
+}
+
+/** Whether the client gave up waiting for an answer. */
+export function isRequestTimeout(thrown: unknown): boolean {
+  return causes(thrown).some((error) => error.name === 'KafkaJSRequestTimeoutError');
+}
+
+/** Whether the error comes from the connection to the brokers or their present state, so that trying again may help. */
+export function isConnectionTrouble(thrown: unknown): boolean {
+  return causes(thrown).some(
+    (error) => CONNECTION_ERRORS.has(error.name) || ('retriable' in error && error.retriable === true),
+  );
+}
+
+/** The innermost message: the client wraps what happened in counts of its retries. */
+export function clientErrorText(thrown: unknown): string {
+  return messageOf(causes(thrown).at(-1) ?? thrown);
+}
+
+const CONNECTION_ERRORS = new Set([
+  'KafkaJSConnectionError',
+  'KafkaJSConnectionClosedError',
+  'KafkaJSRequestTimeoutError',
+  'KafkaJSNoBrokerAvailableError',
+  'KafkaJSBrokerNotFound',
+  'KafkaJSGroupCoordinatorNotFound',
+  'KafkaJSMetadataNotLoaded',
+  'KafkaJSLockTimeout',
+]);
+const MAX_CAUSES = 8;
+
+function causes(thrown: unknown): readonly Error[] {
+  const found: Error[] = [];
+  let current = thrown;
+  while (current instanceof Error && found.length < MAX_CAUSES) {
+    found.push(current);
+    current = current.cause ?? ('errors' in current && Array.isArray(current.errors) ? current.errors[0] : undefined);
+  }
+  return found;
+}
+
+/** The client reports every failed connection as an error; what matters of it is told once by those who use it. */
+function writeClientLog(log: Log, { namespace, log: entry }: LogEntry): void {
+  const { message, timestamp: _timestamp, logger: _logger, ...fields } = entry;
+  log.debug(fields, `kafkajs ${namespace}: ${message}`);
+}
+
+let isSilenced = false;
+
+/**
+ * kafkajs 2.2.4 arms a timer with a negative delay whenever it is not throttled, of which Node 24 warns. That one warning
+ * is dropped; every other, of anybody's timers too, is shown as before.
+ */
+export function silenceNegativeTimeouts(): void {
+  if (isSilenced) return;
+  isSilenced = true;
+  const emitWarning = process.emitWarning.bind(process);
+  const filtered = (...args: Parameters<typeof process.emitWarning>): void => {
+    if (isTypeNegative(args[1]) && (new Error().stack ?? '').includes('scheduleCheckPendingRequests')) return;
+    emitWarning(...args);
+  };
+  process.emitWarning = filtered as typeof process.emitWarning; // one function for all of its overloads
+}
+
+function isTypeNegative(options: unknown): boolean {
+  return options === 'TimeoutNegativeWarning';
+}
