@@ -5,7 +5,8 @@
 import type { CliParts } from '@flowops/proto/cli.ts';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { PolicyCheckOptions, PolicyExplainOptions } from './policy-commands.ts';
+import type { PolicyCheckOptions } from './policy-check.ts';
+import type { PolicyExplainOptions } from './policy-explain.ts';
 import type { SandboxRunOptions } from './run-command.ts';
 
 export function registerSandboxCommands(program: Command, parts: CliParts): void {
@@ -19,7 +20,7 @@ function registerSandboxGroup(program: Command, parts: CliParts): void {
     .command('run')
     .description('run one plugin, once, in the sandbox that a flow would use')
     .argument('<plugin>', 'a .ts or .js file, a folder with one, or a bundle')
-    .option('--input <name=value>', 'an input, read by its declared type; may be repeated', repeated, [])
+    .option('--input <name=value>', 'an input, read by its declared type; may be repeated', repeated)
     .option('--inputs <file>', 'a file with one JSON object of inputs, - for standard input')
     .addOption(new Option('--tier <tier>', 'the tier to ask for').choices(['isolate', 'container']))
     .option('--policy <file>', 'the sandbox policy; without it a developer policy is used, and shown')
@@ -39,7 +40,7 @@ function registerPolicyGroup(program: Command, parts: CliParts): void {
     .argument('<file>', 'the policy file')
     .option('--json', 'print one JSON object')
     .action(async (file: string, options: PolicyCheckOptions) => {
-      const { policyCheck } = await import('./policy-commands.ts');
+      const { policyCheck } = await import('./policy-check.ts');
       await policyCheck(file, options);
     });
   policy
@@ -50,7 +51,7 @@ function registerPolicyGroup(program: Command, parts: CliParts): void {
     .option('--id <pluginId>', 'the pluginId it is published under (default: its name)')
     .option('--json', 'print one JSON object')
     .action(async (plugin: string, options: PolicyExplainOptions) => {
-      const { policyExplain } = await import('./policy-commands.ts');
+      const { policyExplain } = await import('./policy-explain.ts');
       await policyExplain(plugin, options, parts);
     });
   registerPolicySchema(policy);
@@ -66,6 +67,6 @@ function registerPolicySchema(policy: Command): void {
     });
 }
 
-function repeated(value: string, before: readonly string[]): string[] {
+function repeated(value: string, before: readonly string[] = []): string[] {
   return [...before, value];
 }

@@ -1,5 +1,5 @@
 /**
- * `flowops sandbox run`: settings, policy, hosts, signals and the two output streams around run-plugin.ts. stdout gets
+ * `flowops sandbox run`: settings, policy, host, signals and the two output streams around run-plugin.ts. stdout gets
  * the result, stderr all that happens on the way; `--json` is one object on stdout.
  */
 import path from 'node:path';
@@ -9,14 +9,14 @@ import { showControls } from '@flowops/proto/terminal-text.ts';
 import { describeDeveloperPolicy } from '../policy/built-in.ts';
 import { formatProblem } from '../policy/document.ts';
 import { loadPolicy } from '../policy/load.ts';
-import { CommandHosts, type HostPolicy } from './open-host.ts';
+import { CommandHost, type HostPolicy } from './open-host.ts';
 import { collectInputs } from './read-inputs.ts';
 import { type RanPlugin, runPlugin } from './run-plugin.ts';
 import { jsonLine, logText, outputsText, progressText, receiptText } from './run-text.ts';
 import { startCommandHost } from './start-host.ts';
 
 export interface SandboxRunOptions {
-  readonly input: readonly string[];
+  readonly input?: readonly string[];
   readonly inputs?: string;
   readonly tier?: 'isolate' | 'container';
   readonly policy?: string;
@@ -33,9 +33,9 @@ export async function sandboxRun(plugin: string, options: SandboxRunOptions, par
   }
   const { values } = await parts.settings({ SANDBOX_POLICY: options.policy });
   const policy = await policyOf(values.SANDBOX_POLICY);
-  const inputs = await collectInputs({ pairs: options.input, file: options.inputs }, process.stdin);
-  const hosts = new CommandHosts((wanted) => startCommandHost(wanted, values));
-  const interrupts = watchInterrupts(hosts);
+  const inputs = await collectInputs({ pairs: options.input ?? [], file: options.inputs }, process.stdin);
+  const host = new CommandHost(() => startCommandHost(policy, values));
+  const interrupts = watchInterrupts(host);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   try {
     const ran = await runPlugin(
@@ -47,9 +47,7 @@ export async function sandboxRun(plugin: string, options: SandboxRunOptions, par
         stopGraceMs: values.STOP_GRACE_MS,
       },
       {
-        // Your own source is built under the developer policy, whatever it is then run under.
-        inspector: () => hosts.open({ kind: 'developer' }),
-        runner: () => hosts.open(policy),
+        sandbox: () => host.open(),
         stop: interrupts.stop,
         onPlugin: ({ permissions }) => {
           if (policy.kind === 'developer')
@@ -63,7 +61,7 @@ export async function sandboxRun(plugin: string, options: SandboxRunOptions, par
     process.exitCode = interrupts.stop.aborted ? EXIT.interrupted : exitCodeFor(ran);
   } finally {
     interrupts.close();
-    await hosts.close();
+    await host.close();
   }
 }
 
@@ -92,11 +90,11 @@ function exitCodeFor({ report }: RanPlugin): number {
 }
 
 /** The first Ctrl-C stops the plugin, the second kills it with its host. */
-function watchInterrupts(hosts: CommandHosts): { stop: AbortSignal; close: () => void } {
+function watchInterrupts(host: CommandHost): { stop: AbortSignal; close: () => void } {
   const controller = new AbortController();
   const onSignal = () => {
     if (controller.signal.aborted) {
-      void hosts.close();
+      void host.close();
       return;
     }
     process.stderr.write('stopping (Ctrl-C once more kills)\n');

@@ -29,11 +29,9 @@ export interface RunPluginOptions {
 }
 
 export interface RunPluginParts {
-  /** Evaluates the author's own source for its manifest. */
-  readonly inspector: OpenSandbox;
-  /** Runs the plugin, under the policy of this command. */
-  readonly runner: OpenSandbox;
-  /** First abort: the plugin is stopped. The caller kills by closing the hosts. */
+  /** Where a source is evaluated for its manifest, and the plugin run. */
+  readonly sandbox: OpenSandbox;
+  /** First abort: the plugin is stopped. The caller kills by closing the host. */
   readonly stop: AbortSignal;
   onPlugin(manifest: Manifest): void;
   onLog(line: ReportedLine): void;
@@ -52,7 +50,7 @@ export async function runPlugin(options: RunPluginOptions, parts: RunPluginParts
   if (!entry.ok) return failed(entry.code, entry.message);
   const loaded = await loadPluginFile(options.plugin, {
     cacheDir: options.cacheDir,
-    sandbox: parts.inspector,
+    sandbox: parts.sandbox,
     signal: parts.stop,
   });
   if (!loaded.ok) return failedToLoad(loaded, parts.stop);
@@ -60,7 +58,7 @@ export async function runPlugin(options: RunPluginOptions, parts: RunPluginParts
   const fitted = fitInputs(options.inputs, loaded.manifest.inputs);
   if (!fitted.ok) return failed('INPUT_INVALID', fitted.message);
   if (parts.stop.aborted) return failed('CANCELLED', 'stopped before the plugin started');
-  const opened = await parts.runner();
+  const opened = await parts.sandbox();
   if (!opened.ok) return failed(opened.code, opened.message);
   const logs: ReportedLine[] = [];
   const outcome = await runAttempt(opened.host, loaded, fitted.json, options, {

@@ -12,9 +12,6 @@ import {
   type PolicyRule,
 } from './schema.ts';
 
-/** A top level that declares things is done in a few ms; the SDK's build asks for this much. */
-const INSPECTION_MS = 5000;
-
 export interface CompileOptions {
   /** For messages: the file's name without its folder, or undefined where there is no file. */
   readonly file: string | undefined;
@@ -88,22 +85,7 @@ function limitsOf(document: PolicyDocument, own: PolicyLimits | undefined): Effe
 }
 
 export function toPolicy(compiled: CompiledPolicy): Policy {
-  const { policyHash, defaults } = compiled;
-  return {
-    policyHash,
-    inspection: {
-      kind: 'run',
-      tier: 'isolate',
-      limits: { ...DEFAULT_LIMITS, wallMs: INSPECTION_MS, cpuMs: INSPECTION_MS },
-      jail: defaults.jail,
-      wasm: false,
-      concurrent: defaults.concurrent,
-      freshness: 'isolate',
-      rule: 'inspection',
-      policyHash,
-    },
-    decide: (request) => decide(compiled, request),
-  };
+  return { policyHash: compiled.policyHash, decide: (request) => decide(compiled, request) };
 }
 
 /** `sha256:<64 hex>` of the canonical text: the checked document as JSON with sorted keys, so comments don't count. */

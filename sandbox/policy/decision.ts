@@ -56,10 +56,5 @@ export type Decision = RunDecision | RefuseDecision;
 /** A policy that is in force. Never throws, does no I/O. */
 export interface Policy {
   readonly policyHash: string;
-  /**
-   * For an Invoke with purpose INSPECT, instead of `decide`: the manifest of any plugin is read in the isolate tier,
-   * without grants, whatever the rules would say about running it (design 6.1).
-   */
-  readonly inspection: RunDecision;
   decide(request: PolicyRequest): Decision;
 }

@@ -30,9 +30,9 @@ export const LIMIT_BOUNDS = {
     maxReason: 'V8 takes no larger heap',
   },
   cpuMs: {
-    min: 10,
+    min: 50,
     max: MAX_TIMER_MS,
-    minReason: 'CPU time is not measured finer',
+    minReason: 'CPU time is looked at every 50 ms',
     maxReason: 'no timer runs longer',
   },
   wallMs: {

@@ -32,8 +32,7 @@ async function run({ plugin, host = scriptedHost(() => COMPLETED), inputs = {}, 
   const ran = await runPlugin(
     { plugin, inputs, tier, cacheDir: join(folder, 'cache'), stopGraceMs: 123 },
     {
-      inspector: () => expect.fail('a bundle needs no inspection'),
-      runner: async () => ({ ok: true, host }),
+      sandbox: async () => ({ ok: true, host }),
       stop: stop.signal,
       onPlugin: ({ name }) => seen.push(`plugin ${name}`),
       onLog: ({ message }) => seen.push(`log ${message}`),
@@ -125,8 +124,7 @@ test('a host that cannot be started, and one that goes away, are infrastructure'
   const ran = await runPlugin(
     { plugin, inputs: {}, tier: undefined, cacheDir: folder, stopGraceMs: 1 },
     {
-      inspector: () => expect.fail('a bundle needs no inspection'),
-      runner: async () => ({ ok: false, code: 'SANDBOX_UNAVAILABLE', message: 'no node' }),
+      sandbox: async () => ({ ok: false, code: 'SANDBOX_UNAVAILABLE', message: 'no node' }),
       stop: stop.signal,
       onPlugin: () => {},
       onLog: () => {},

@@ -1,26 +1,9 @@
-/** The policies that need no file, and inspection under every policy. */
+/** The policies that need no file, and decisions in words. */
 import { describeDeveloperPolicy, developerPolicy, strictPolicy } from '@flowops/sandbox/policy/built-in.ts';
 import { toPolicy } from '@flowops/sandbox/policy/compile.ts';
 import { explainDecision } from '@flowops/sandbox/policy/explain.ts';
 import { describe, expect, test } from 'vitest';
 import { DIGEST_A, policyOf, problemsOfText, request } from './policy-text.ts';
-
-describe('inspection', () => {
-  test('is done in the isolate tier under a policy that sends everything elsewhere, and without grants', () => {
-    expect(policyOf('version: 1').inspection).toMatchObject({
-      tier: 'isolate',
-      jail: 'required',
-      wasm: false,
-      limits: { wallMs: 5000, cpuMs: 5000 },
-      rule: 'inspection',
-    });
-  });
-
-  test('may do without a jail only under the developer policy', () => {
-    expect(toPolicy(strictPolicy()).inspection.jail).toBe('required');
-    expect(toPolicy(developerPolicy()).inspection.jail).toBe('none');
-  });
-});
 
 test('two developer policies for different folders are told apart, and both from the strict one', () => {
   const hashes = [developerPolicy(), developerPolicy(['/a']), developerPolicy(['/b']), strictPolicy()];

@@ -1,0 +1,34 @@
+/** `flowops policy check`: whether a policy file loads, or every problem in it with its line. */
+import { EXIT } from '@flowops/proto/cli.ts';
+import { showControls } from '@flowops/proto/terminal-text.ts';
+import { formatProblem } from '../policy/document.ts';
+import { loadPolicy } from '../policy/load.ts';
+import { jsonLine } from './run-text.ts';
+
+export interface PolicyCheckOptions {
+  readonly json?: true;
+}
+
+/** `--json`: `{"ok","file","policyHash","problems":[{file,line,key,message}]}`. */
+export async function policyCheck(file: string, options: PolicyCheckOptions): Promise<void> {
+  const result = await loadPolicy(file);
+  if (!result.ok) process.exitCode = EXIT.usage;
+  if (options.json === true) {
+    const policyHash = result.ok ? result.policy.policyHash : null;
+    const problems = result.ok ? [] : result.problems;
+    process.stdout.write(`${jsonLine({ ok: result.ok, file, policyHash, problems })}\n`);
+    return;
+  }
+  if (result.ok) {
+    const { rules = [], tests = [] } = result.document;
+    const counts = `${count(rules.length, 'rule')}, ${count(tests.length, 'test')} passed`;
+    process.stdout.write(`${showControls(file)} is valid: ${counts}, ${result.policy.policyHash}\n`);
+    return;
+  }
+  for (const problem of result.problems) process.stderr.write(`${showControls(formatProblem(problem))}\n`);
+  process.stderr.write(`flowops: ${showControls(file)} does not load: ${count(result.problems.length, 'problem')}\n`);
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
