@@ -1,6 +1,6 @@
 /**
  * Builds on disk, so that a source which did not change is not built again: `<cacheDir>/builds/<key>.json` says from
- * which files a bundle was made, `<cacheDir>/bundles/` holds the bundles and their maps under their digests.
+ * which files a bundle was made, `<cacheDir>/builds/bundles/` holds the bundles and their maps under their digests.
  *
  * A hint, not an authority: a record counts only while every file it names has the size and times it had, and the bytes
  * are read by their digest. The sandbox compares the manifest with the code's own word at every run. A cache that
@@ -21,6 +21,8 @@ const BUILD_FORMAT = 1;
 /** Far more plugins than a person works on; the oldest records go first. */
 const MAX_RECORDS = 2000;
 const SWEEP_TO_RECORDS = 1500;
+/** Thousands of usual bundles, a few dozen at the cap of their size. */
+const MAX_STORED_BYTES = 256 * 1024 * 1024;
 /** The kernel stamps files with a clock that moves at each timer tick: at least 100 times a second. */
 const FILE_CLOCK_TICK_MS = 10;
 
@@ -50,9 +52,9 @@ export interface BuildInputs {
   readonly absent: readonly string[];
 }
 
-/** The bundles of builds, by digest, also of sources that have changed since. */
-export function buildStore(cacheDir: string): ContentStore {
-  return new ContentStore({ dir: path.join(cacheDir, 'bundles') });
+/** Apart from the bundles that runs are pinned to (`<cacheDir>/bundles`): these may go at any time. */
+function buildStore(cacheDir: string): ContentStore {
+  return new ContentStore({ dir: path.join(cacheDir, 'builds', 'bundles'), maxBytes: MAX_STORED_BYTES });
 }
 
 /** The build of the file, when nothing it was made from has changed. */

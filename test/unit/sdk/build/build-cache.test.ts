@@ -30,10 +30,14 @@ async function cachedPlugin() {
 
 function hasRecord(cacheDir: string): boolean {
   try {
-    return readdirSync(path.join(cacheDir, 'builds')).length > 0;
+    return recordsOf(cacheDir).length > 0;
   } catch {
     return false;
   }
+}
+
+function recordsOf(cacheDir: string): string[] {
+  return readdirSync(path.join(cacheDir, 'builds')).filter((name) => name.endsWith('.json'));
 }
 
 function textOf(result: BuildResult): string {
@@ -78,8 +82,8 @@ describe('the cache of builds', () => {
 
   it('builds again where a stored bundle is no longer what its digest says', async () => {
     const { cacheDir, load, first, sandbox, openedBefore } = await cachedPlugin();
-    for (const name of readdirSync(path.join(cacheDir, 'bundles'))) {
-      if (!name.includes('.')) writeFileSync(path.join(cacheDir, 'bundles', name), 'throw "somebody else"');
+    for (const name of readdirSync(path.join(cacheDir, 'builds/bundles'))) {
+      if (!name.includes('.')) writeFileSync(path.join(cacheDir, 'builds/bundles', name), 'throw "somebody else"');
     }
     const again = await load();
     expect(sandbox.opened).toBe(openedBefore + 1);
@@ -92,7 +96,7 @@ describe('the cache of builds', () => {
       (file: string) => writeFileSync(file, '{"format":0}'),
     ]) {
       const { cacheDir, load, first, sandbox, openedBefore } = await cachedPlugin();
-      for (const name of readdirSync(path.join(cacheDir, 'builds'))) damage(path.join(cacheDir, 'builds', name));
+      for (const name of recordsOf(cacheDir)) damage(path.join(cacheDir, 'builds', name));
       expect(textOf(await load())).toBe(textOf(first));
       expect(sandbox.opened).toBe(openedBefore + 1);
     }
