@@ -1,6 +1,6 @@
 /**
  * `npm run demo`: on a bare clone it brings what is missing, runs a flow of several steps through real isolates on
- * the embedded store, then a plugin that attacks its sandbox in three ways, and says how each was stopped. It ends
+ * the embedded store, then plugins that attack their sandbox, and says how each was stopped. It ends
  * with three commands to type next. Needs no service and writes only into the clone (`.node`, `node_modules`,
  * `.cache`, `.flowops`).
  */
@@ -15,14 +15,13 @@ const PART_MAX_MS = 120_000;
 const FLOWOPS = join(ROOT, 'bin', 'flowops.mjs');
 const EXAMPLES = join('sdk', 'examples');
 const FLOW = join(EXAMPLES, 'demo-flow.yaml');
-const HOSTILE = join('bin', 'demo', 'hostile.ts');
-/** Grants nothing and gives two seconds: a step that loops is to be seen stopping, not to be waited for. */
+/** Grants nothing and gives two seconds: a plugin that loops is to be seen stopping, not to be waited for. */
 const POLICY = join('bin', 'demo', 'policy.yaml');
 
-const TRIES = [
-  { attempt: 'file', title: 'reads /etc/passwd' },
-  { attempt: 'network', title: 'reaches a port of this machine' },
-  { attempt: 'loop', title: 'loops for ever' },
+const HOSTILE = [
+  { plugin: '90-read-file', title: 'reads /etc/passwd' },
+  { plugin: '91-reach-network', title: 'asks for cloud credentials' },
+  { plugin: '92-loop-for-ever', title: 'loops for ever' },
 ];
 
 const startedMs = Date.now();
@@ -48,7 +47,7 @@ function announce() {
     say('  1. finds everything installed');
   }
   say(`  2. runs the flow ${FLOW}, every step in an isolate of its own (some seconds)`);
-  say('  3. runs a plugin that attacks its sandbox in three ways, and shows how each was stopped (some seconds)');
+  say('  3. runs three plugins that attack their sandbox, and shows how each was stopped (some seconds)');
 }
 
 async function showFlow() {
@@ -60,17 +59,19 @@ async function showFlow() {
 }
 
 async function showHostile() {
-  say('\n── a plugin that attacks its sandbox ──');
-  say(`$ flowops sandbox run ${HOSTILE} --input attempt=file|network|loop --policy ${POLICY}`);
+  say('\n── plugins that attack their sandbox ──');
   let isStopped = true;
-  for (const { attempt, title } of TRIES) {
+  for (const { plugin, title } of HOSTILE) {
+    const source = join(EXAMPLES, plugin);
+    say(`$ flowops sandbox run ${source} --policy ${POLICY}`);
     const tryStartedMs = Date.now();
-    const args = ['sandbox', 'run', HOSTILE, '--input', `attempt=${attempt}`, '--policy', POLICY, '--json'];
+    const args = ['sandbox', 'run', source, '--policy', POLICY, '--json'];
     const { stdout, stderr } = await flowops(args, { isShown: false });
     const seconds = ((Date.now() - tryStartedMs) / 1000).toFixed(1);
     const result = parse(stdout);
     if (result?.status === 'FAILED') {
-      say(`  ${title}: stopped after ${seconds} s: ${result.code}: ${result.error}`);
+      say(`  ${title}: stopped after ${seconds} s`);
+      say(`  ${result.code}: ${result.error}\n`);
     } else {
       isStopped = false;
       say(`  ${title}: NOT stopped: ${(stdout || stderr).trim()}`);
