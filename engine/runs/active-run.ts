@@ -390,10 +390,14 @@ export class ActiveRun implements PlaceTaker {
     }
   }
 
+  /** Everything of the finished run was told: the store may forget it in time. */
   async #retire(): Promise<void> {
     this.#phase = 'retiring';
     const { store, retentionMs, signal, log } = this.#context;
     try {
+      const acknowledged = this.#sender.takeAcknowledgement();
+      if (acknowledged !== undefined && (await this.#committer.commit({ acknowledged })) !== 'committed')
+        return this.drop();
       await untilAvailable(() => store.retire(this.ref, this.owner, retentionMs), signal);
     } catch (thrown) {
       if (!signal.aborted) log.error({ ...this.ref, err: thrown }, 'a finished run could not be retired');

@@ -4,7 +4,7 @@
  * the recent ones are kept for as long as the store may still lose them.
  */
 import { messageOf } from '@flowops/proto/errors.ts';
-import type { Logger } from 'pino';
+import type { Log } from '../log.ts';
 import { type RunPatch, type RunRef, type RunStore, StoreUnavailable } from '../store/run-store.ts';
 import { pause } from './pause.ts';
 import { storeRetryMs } from './until-available.ts';
@@ -26,7 +26,7 @@ export class Committer {
   readonly #run: RunRef;
   readonly #epoch: number;
   readonly #store: RunStore;
-  readonly #log: Logger;
+  readonly #log: Log;
   readonly #signal: AbortSignal;
   readonly #kept: KeptCommit[] = [];
   #revision: number;
@@ -36,7 +36,7 @@ export class Committer {
     epoch: number;
     revision: number;
     store: RunStore;
-    log: Logger;
+    log: Log;
     signal: AbortSignal;
   }) {
     this.#run = options.run;

@@ -1,13 +1,13 @@
 /** What every active run shares: the parts of the engine that a run talks to. */
 import type { LogLine } from '@flowops/proto/attempt.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
-import type { Logger } from 'pino';
+import type { Log } from '../log.ts';
 import type { Publisher } from '../publishing/publisher.ts';
 import type { Sandboxes } from '../sandbox-client/sandboxes.ts';
 import type { RunRef, RunStore } from '../store/run-store.ts';
 import type { Admission } from './admission.ts';
 import type { Clock } from './clock.ts';
-import type { Timers } from './timers.ts';
+import type { TimerQueue } from './timers.ts';
 
 export interface RunContext {
   readonly store: RunStore;
@@ -15,9 +15,9 @@ export interface RunContext {
   readonly plugins: PluginSource;
   readonly sandboxes: Sandboxes;
   readonly admission: Admission;
-  readonly timers: Timers;
+  readonly timers: TimerQueue;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly log: Log;
   /** 128 random bits as 32 hex digits. */
   readonly newToken: () => string;
   /** How long after its last event was sent a finished run is kept, ms. */

@@ -14,7 +14,7 @@ import type { JsonObject } from '@flowops/proto/json.ts';
 import { runKey, type Via } from '@flowops/proto/statuses.ts';
 import type { CommandOrigin, CommandSink } from '../commands/command-sink.ts';
 import { describeProblems } from '../scheduler/plan.ts';
-import { newRun } from '../scheduler/state.ts';
+import { isFinalRun, newRun, type RunStatus } from '../scheduler/state.ts';
 import { type Ownership, type RunMeta, type RunRef, StoreUnavailable } from '../store/run-store.ts';
 import { ActiveRun } from './active-run.ts';
 import { Backlog } from './backlog.ts';
@@ -196,8 +196,7 @@ export class RunService implements CommandSink {
   /** A START whose run the store holds. One that is not final and not in memory is taken up again. */
   async #startAgain(ref: RunRef, owner: Ownership, meta: RunMeta, startHash: string) {
     const { state, record } = decodeMeta(meta);
-    const isFinal = state.status === 'COMPLETED' || state.status === 'FAILED' || state.status === 'STOPPED';
-    if (!isFinal) await this.#load(ref, owner);
+    if (!isFinalStatus(state.status)) await this.#load(ref, owner);
     return untold(compareStarts(record.startHash, startHash));
   }
 
@@ -209,10 +208,8 @@ export class RunService implements CommandSink {
     const ref: RunRef = { flowId: command.flowId, runId: command.runId };
     for (;;) {
       this.#context.signal.throwIfAborted();
-      const run = await this.#locks.run(runKey(ref), async () => {
-        return this.#runs.get(runKey(ref)) ?? this.#load(ref, this.#owner(from.partition));
-      });
-      if (run === undefined) return untold(await this.#refuseUnknown(command, ref));
+      const run = await this.#locks.run(runKey(ref), () => this.#find(ref, from.partition));
+      if (!(run instanceof ActiveRun)) return untold(await this.#refuse(command, run));
       const answered = await new Promise<{ answer: CommandAnswer; isTold: boolean } | undefined>((resolve) => {
         run.post({
           kind: 'command',
@@ -231,13 +228,21 @@ export class RunService implements CommandSink {
     }
   }
 
-  async #refuseUnknown(command: ControlCommand, ref: RunRef): Promise<CommandAnswer> {
-    const { store } = this.#context;
-    const stored = await store.read(ref);
-    if (stored !== undefined) {
-      return rejected('RUN_FINAL', `the run has ended: ${stored.meta.fields.status ?? 'state unknown'}`);
-    }
-    if (command.kind === 'STOP') await store.markStopped(ref, STOP_MARK_MS);
+  /** The run in memory, taken up from the store if it has to; its final status; or `unknown`. */
+  async #find(ref: RunRef, partition: string): Promise<ActiveRun | 'unknown' | FinalStatus> {
+    const active = this.#runs.get(runKey(ref));
+    if (active !== undefined) return active;
+    const owner = this.#owner(partition);
+    const stored = await this.#context.store.read(ref);
+    if (stored === undefined) return 'unknown';
+    const { status } = decodeMeta(stored.meta).state;
+    if (isFinalStatus(status) && stored.outbox.length === 0) return status;
+    return (await this.#load(ref, owner)) ?? 'unknown';
+  }
+
+  async #refuse(command: ControlCommand, why: 'unknown' | FinalStatus): Promise<CommandAnswer> {
+    if (why !== 'unknown') return rejected('RUN_FINAL', `the run has ended: ${why}`);
+    if (command.kind === 'STOP') await this.#context.store.markStopped(command, STOP_MARK_MS);
     return rejected('RUN_UNKNOWN', 'there is no such run');
   }
 
@@ -284,8 +289,7 @@ export class RunService implements CommandSink {
       log.error({ ...ref, err: thrown }, messageOf(thrown));
       return undefined;
     }
-    const isFinal = loaded.state.status !== 'QUEUED' && loaded.state.unfinished === 0;
-    if (isFinal && loaded.unsent.length === 0) {
+    if (isFinalRun(loaded.state) && loaded.unsent.length === 0) {
       await store.retire(ref, owner, retentionMs);
       return undefined;
     }
@@ -363,6 +367,12 @@ export class RunService implements CommandSink {
     this.#context.log.warn({ ...owner }, 'another engine took this partition over');
     return new StoreUnavailable(`partition ${owner.partition} was taken over by another engine`);
   }
+}
+
+type FinalStatus = 'COMPLETED' | 'FAILED' | 'STOPPED';
+
+function isFinalStatus(status: RunStatus): status is FinalStatus {
+  return isFinalRun({ status });
 }
 
 function untold(answer: CommandAnswer): { answer: CommandAnswer; isTold: boolean } {

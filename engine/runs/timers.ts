@@ -12,7 +12,13 @@ export interface Timer {
   isCancelled: boolean;
 }
 
-export class Timers {
+/** What a run needs of it. */
+export interface TimerQueue {
+  arm(dueMs: number, fire: () => void): Timer;
+  cancel(timer: Timer): void;
+}
+
+export class Timers implements TimerQueue {
   readonly #clock: Clock;
   readonly #heap: Timer[] = [];
   #sleep: NodeJS.Timeout | undefined;

@@ -58,7 +58,7 @@ const TABLES = `
 export function openDatabase(file: string): DatabaseSync {
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    const isNew = !existsSync(file);
+    const isNew = file !== ':memory:' && !existsSync(file);
     const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
     try {
       if (isNew) chmodSync(file, 0o600);
