@@ -21,9 +21,10 @@ export interface PolicyExplainOptions {
 
 /** `--json`: `{"plugin":{pluginId,name,version,digest},"decision":{…}}`. */
 export async function policyExplain(plugin: string, options: PolicyExplainOptions, parts: CliParts): Promise<void> {
-  const { values } = await parts.settings({ SANDBOX_POLICY: options.policy });
+  const settings = await parts.settings({ SANDBOX_POLICY: options.policy });
+  const { values } = settings;
   const policy = await policyFrom(values.SANDBOX_POLICY);
-  const host = new CommandHost(() => startCommandHost({ kind: 'developer' }, values));
+  const host = new CommandHost(() => startCommandHost({ kind: 'developer' }, settings));
   try {
     const loaded = await loadPluginFile(plugin, {
       cacheDir: path.join(values.FLOWOPS_HOME, 'cache'),

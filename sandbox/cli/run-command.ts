@@ -31,10 +31,11 @@ export async function sandboxRun(plugin: string, options: SandboxRunOptions, par
       '--env-file: secrets for plugins are not available in this release; leave it out, and give plain values with --input',
     );
   }
-  const { values } = await parts.settings({ SANDBOX_POLICY: options.policy });
+  const settings = await parts.settings({ SANDBOX_POLICY: options.policy });
+  const { values } = settings;
   const policy = await policyOf(values.SANDBOX_POLICY);
   const inputs = await collectInputs({ pairs: options.input ?? [], file: options.inputs }, process.stdin);
-  const host = new CommandHost(() => startCommandHost(policy, values));
+  const host = new CommandHost(() => startCommandHost(policy, settings));
   const interrupts = watchInterrupts(host);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   try {
