@@ -69,8 +69,12 @@ function lineOf(pair: Pair<Node, Node | null>, lines: LineCounter): number {
 /** A scalar or a list of scalars as a person would type it in the environment; empty for null. */
 function textOf(value: unknown): string | undefined {
   if (value === null || value === undefined) return '';
-  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return String(value);
-  if (!Array.isArray(value)) return undefined;
-  const parts = value.map(textOf);
-  return parts.some((part) => part === undefined || part === '') ? undefined : parts.join(',');
+  if (!Array.isArray(value)) return scalarText(value);
+  const parts = value.map(scalarText);
+  return parts.length === 0 || parts.includes(undefined) ? undefined : parts.join(',');
+}
+
+function scalarText(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
 }

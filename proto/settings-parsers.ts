@@ -105,6 +105,13 @@ export function parseDuration(value: string): number | undefined {
   return unitMs === undefined ? undefined : Number(match[1]) * unitMs;
 }
 
+/** The shortest way to write it: `7d`, `90s`, `1500ms`. */
+export function formatDuration(ms: number): string {
+  const units = Object.entries(MS_PER_UNIT).toReversed();
+  const [unit, unitMs] = units.find(([, each]) => ms >= each && ms % each === 0) ?? ['ms', 1];
+  return `${ms / unitMs}${unit}`;
+}
+
 function isWithin(ms: number, bounds: { min: string; max: string }): boolean {
   return ms >= (parseDuration(bounds.min) ?? 0) && ms <= (parseDuration(bounds.max) ?? Number.MAX_SAFE_INTEGER);
 }

@@ -17,6 +17,7 @@ import {
   settingOf,
 } from './settings.ts';
 import { readSettingsFile } from './settings-file.ts';
+import { formatDuration } from './settings-parsers.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -261,8 +262,10 @@ function isUnavailable(setting: Setting, value: unknown): boolean {
 
 function shownValue(setting: Setting, value: unknown): string {
   if (setting.secret === 'value') return '***';
+  if (setting.kind === 'duration' && typeof value === 'number') return formatDuration(value);
   const text = Array.isArray(value) ? value.join(',') : String(value);
-  return setting.secret === 'password' ? text.replace(/\/\/[^@/]*@/g, '//***@') : text;
+  // A password may itself hold `@`, `/` or a comma: hide up to the last `@`, even where that hides a host too.
+  return setting.secret === 'password' ? text.replace(/\/\/.*@/s, '//***@').replace(/\?.*$/s, '?***') : text;
 }
 
 /** An empty variable is as good as none: compose files and charts write `NAME=` for "not set". */
