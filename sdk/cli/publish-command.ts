@@ -1,0 +1,93 @@
+/** `flowops plugin publish BUNDLE --registry HOST:PORT`: puts a built bundle, its signature and its map into a registry. */
+import { readFile, stat } from 'node:fs/promises';
+import { assertNever, type ErrorCode, FlowopsError, messageOf } from '@flowops/proto/errors.ts';
+import { digestOf } from '@flowops/proto/ids.ts';
+import { MAX_BUNDLE_BYTES } from '@flowops/proto/manifest.ts';
+import { showControls } from '@flowops/proto/terminal-text.ts';
+import type { Command } from 'commander';
+import type { PublishOptions, RegistryFailureReason } from '../registry/publish-bundle.ts';
+
+const EXAMPLES = `
+BUNDLE is what \`flowops plugin build\` wrote; its .map and .sig go with it when they lie beside it. A version is
+published once: other bytes under the same version are refused.
+
+Examples:
+  flowops plugin publish dist/greet-1.0.0.js --registry 127.0.0.1:9091
+  flowops plugin publish dist/greet-1.0.0.js --registry 127.0.0.1:9091 --id 0f2f3c1e-9a64-4a35-8a62-51f7d2f4ab01`;
+
+interface PublishCommandOptions {
+  readonly registry: string;
+  readonly id?: string;
+  readonly json?: true;
+}
+
+export function registerPublishCommand(plugin: Command): void {
+  plugin
+    .command('publish')
+    .description('put a built bundle into a registry')
+    .argument('<bundle>', 'a file written by `flowops plugin build`')
+    .requiredOption('--registry <host:port>', 'address of the plugin service')
+    .option('--id <plugin-id>', "the id that flows name it by (default: the manifest's name)")
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', EXAMPLES)
+    .action(async (file: string, options: PublishCommandOptions) => {
+      const bundle = await readBundle(file);
+      const { publishBundle } = await import('../registry/publish-bundle.ts');
+      const result = await publishBundle({
+        registry: options.registry,
+        bundle,
+        ...(options.id === undefined ? {} : { pluginId: options.id }),
+        ...(await companions(file)),
+      });
+      if (!result.ok) throw new FlowopsError(codeOf(result.reason), showControls(result.message));
+      const { pluginId, version, id } = result.published;
+      const digest = digestOf(bundle);
+      if (options.json === true) process.stdout.write(`${JSON.stringify({ pluginId, version, id, digest })}\n`);
+      else process.stdout.write(`${showControls(`${pluginId} ${version}`)}\n${digest}\n`);
+    });
+}
+
+async function readBundle(file: string): Promise<Uint8Array> {
+  const status = await stat(file).catch(() => undefined);
+  if (status?.isFile() !== true) {
+    throw new FlowopsError('USAGE_INVALID', `${file}: there is no such file; \`flowops plugin build\` makes one`);
+  }
+  if (status.size > MAX_BUNDLE_BYTES) {
+    throw new FlowopsError(
+      'PLUGIN_INVALID',
+      `${file} has ${status.size} bytes; a bundle has at most ${MAX_BUNDLE_BYTES}`,
+    );
+  }
+  return await readFile(file);
+}
+
+async function companions(file: string): Promise<Pick<PublishOptions, 'signature' | 'sourceMap'>> {
+  const [signature, sourceMap] = await Promise.all([textOf(`${file}.sig`), textOf(`${file}.map`)]);
+  return { ...(signature === undefined ? {} : { signature }), ...(sourceMap === undefined ? {} : { sourceMap }) };
+}
+
+async function textOf(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (thrown) {
+    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return undefined;
+    throw new FlowopsError('USAGE_INVALID', `${file} cannot be read: ${messageOf(thrown)}`, { cause: thrown });
+  }
+}
+
+function codeOf(reason: RegistryFailureReason): ErrorCode {
+  switch (reason) {
+    case 'unavailable':
+      return 'SANDBOX_UNAVAILABLE';
+    case 'invalid-bundle':
+    case 'exists':
+      return 'PLUGIN_INVALID';
+    case 'not-found':
+      return 'PLUGIN_NOT_FOUND';
+    case 'usage':
+    case 'unsupported':
+      return 'USAGE_INVALID';
+    default:
+      return assertNever(reason);
+  }
+}
