@@ -145,7 +145,8 @@ function settle<T>(
       bounds.signal.removeEventListener('abort', onAbort);
       resolve(result);
     });
-    bounds.signal.addEventListener('abort', onAbort, { once: true });
+    if (bounds.signal.aborted) onAbort();
+    else bounds.signal.addEventListener('abort', onAbort, { once: true });
   });
 }
 

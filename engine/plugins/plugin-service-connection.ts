@@ -159,7 +159,7 @@ export class PluginServiceConnection {
   ): Promise<R> {
     for (const delayMs of RETRY_DELAYS_MS) {
       const result = await attempt();
-      if (!hasStatus(result, status.UNAVAILABLE)) return this.#note(result);
+      if (!isAway(result)) return this.#note(result);
       this.#knowsOnlyOldCalls = false;
       // Full jitter on the upper half: many engines must not come back in step.
       const waitMs = delayMs * (0.5 + Math.random() / 2);
@@ -185,6 +185,11 @@ export class PluginServiceConnection {
 
 function hasStatus(result: { readonly ok: true } | FetchResult, wanted: status): boolean {
   return !result.ok && result.kind === 'status' && result.status === wanted;
+}
+
+/** Nobody there, or gone in the middle: a server that is killed cuts its streams with CANCELLED. */
+function isAway(result: { readonly ok: true } | FetchResult): boolean {
+  return hasStatus(result, status.UNAVAILABLE) || hasStatus(result, status.CANCELLED);
 }
 
 function isUnimplemented(failure: FetchFailure): boolean {

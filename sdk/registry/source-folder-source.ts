@@ -65,7 +65,11 @@ export class SourceFolderSource implements PluginSource {
 
   async resolve(pluginId: string, version: string | undefined, signal: AbortSignal): Promise<ResolveResult> {
     const stopped: Failed = { ok: false, code: 'CANCELLED', message: `nobody waits for plugin ${pluginId} any more` };
-    return await unlessAborted(signal, stopped, this.#resolve(pluginId, version));
+    const resolving = this.#resolve(pluginId, version).catch((thrown: unknown): Failed => {
+      const message = `the plugin folder ${this.#options.dir} cannot be read: ${messageOf(thrown)}`;
+      return { ok: false, code: 'SANDBOX_UNAVAILABLE', message };
+    });
+    return await unlessAborted(signal, stopped, resolving);
   }
 
   async bundle(

@@ -1,0 +1,129 @@
+/** What every PluginSource promises (proto/plugin-source.ts), run against each implementation by plugin-source.test.ts. */
+import { digestOf } from '@flowops/proto/ids.ts';
+import type { PluginSource } from '@flowops/proto/plugin-source.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { bundleBytes } from '../support/bundle-bytes.ts';
+
+export interface SourceUnderTest {
+  readonly source: PluginSource;
+  /** A source of another process: nothing in memory, the same disk. */
+  reopen(): Promise<PluginSource>;
+  /** Adds a version while the source is open; resolves when the source may be expected to see it. */
+  publish(pluginId: string, bytes: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface SourceTraits {
+  /** Whether an exact version that is not the latest can be had; the two old calls of another server may not. */
+  readonly keepsOldVersions: boolean;
+  readonly canList: boolean;
+  /** A folder of sources has no ids but the manifests' names. */
+  readonly hasOwnIds: boolean;
+}
+
+const signal = new AbortController().signal;
+const FIRST = bundleBytes({ name: 'core.hello', version: '1.9.0', inputs: { text: { type: 'string' } } });
+const SECOND = bundleBytes({ name: 'core.hello', version: '1.10.0' });
+
+export function pluginSourceContract(open: () => Promise<SourceUnderTest>, traits: SourceTraits): void {
+  let under: SourceUnderTest;
+  beforeEach(async () => {
+    under = await open();
+    await under.publish('core.hello', FIRST);
+  });
+  afterEach(() => under.close());
+
+  test('the latest is resolved to the digest of its bytes and its manifest', async () => {
+    const resolved = await under.source.resolve('core.hello', undefined, signal);
+    expect(resolved).toMatchObject({ ok: true, plugin: { pluginId: 'core.hello', digest: digestOf(FIRST) } });
+    if (resolved.ok)
+      expect(resolved.plugin.manifest.inputs).toMatchObject({ text: { type: 'string', required: true } });
+  });
+
+  test('the bytes of a resolved digest are those of that digest', async () => {
+    const plugin = { pluginId: 'core.hello', version: '1.9.0', digest: digestOf(FIRST) };
+    await under.source.resolve('core.hello', undefined, signal);
+    const given = await under.source.bundle(plugin, signal);
+    if (!given.ok) throw new Error(given.message);
+    expect(given.bundle.digest).toBe(plugin.digest);
+    expect(digestOf(given.bundle.bytes)).toBe(plugin.digest);
+  });
+
+  test('the bytes of a digest are given by a later process too, also after a newer version came', async () => {
+    await under.source.resolve('core.hello', undefined, signal);
+    await under.publish('core.hello', SECOND);
+    const later = await under.reopen();
+    const given = await later.bundle({ pluginId: 'core.hello', version: '1.9.0', digest: digestOf(FIRST) }, signal);
+    expect(given).toMatchObject({ ok: true, bundle: { digest: digestOf(FIRST) } });
+    await later.close();
+  });
+
+  test('an exact version and a digest are resolved', async () => {
+    for (const version of ['1.9.0', digestOf(FIRST)]) {
+      const resolved = await under.source.resolve('core.hello', version, signal);
+      expect(resolved, version).toMatchObject({ ok: true, plugin: { digest: digestOf(FIRST) } });
+    }
+  });
+
+  test('1.10.0 is later than 1.9.0, and 1.9.0 is still had by name where old versions are kept', async () => {
+    await under.publish('core.hello', SECOND);
+    const source = await under.reopen();
+    expect(await source.resolve('core.hello', undefined, signal)).toMatchObject({
+      ok: true,
+      plugin: { digest: digestOf(SECOND) },
+    });
+    const old = await source.resolve('core.hello', '1.9.0', signal);
+    if (traits.keepsOldVersions) expect(old).toMatchObject({ ok: true, plugin: { digest: digestOf(FIRST) } });
+    else expect(old).toMatchObject({ ok: false, code: 'PLUGIN_NOT_FOUND' });
+    await source.close();
+  });
+
+  test('an unknown plugin is not found, and the message names it and the nearest where there is a list', async () => {
+    const missing = await under.source.resolve('core.helo', undefined, signal);
+    expect(missing).toMatchObject({ ok: false, code: 'PLUGIN_NOT_FOUND' });
+    if (missing.ok) return;
+    expect(missing.message).toContain('"core.helo"');
+    if (traits.canList) expect(missing.message).toContain('"core.hello"');
+  });
+
+  test('an unknown version and an unknown digest are not found', async () => {
+    for (const version of ['9.9.9', digestOf(SECOND)]) {
+      const missing = await under.source.resolve('core.hello', version, signal);
+      expect(missing, version).toMatchObject({ ok: false, code: 'PLUGIN_NOT_FOUND' });
+    }
+  });
+
+  test('an id or a version that can be none is not found, whatever is in it', async () => {
+    for (const id of ['', '../../etc/passwd', 'x'.repeat(100_000), '..', 'CORE.HELLO']) {
+      const missing = await under.source.resolve(id, undefined, signal);
+      expect(missing, id.slice(0, 20)).toMatchObject({ ok: false, code: 'PLUGIN_NOT_FOUND' });
+      if (!missing.ok) expect(missing.message.length).toBeLessThan(1_000);
+    }
+    expect(await under.source.resolve('core.hello', '../1.9.0', signal)).toMatchObject({ code: 'PLUGIN_NOT_FOUND' });
+  });
+
+  test('a caller who gave up is told so and nothing throws', async () => {
+    const resolved = await under.source.resolve('core.hello', undefined, AbortSignal.abort());
+    expect(resolved.ok || resolved.code).toBe(resolved.ok ? true : 'CANCELLED');
+  });
+
+  test('names lists what there is, or nothing where the source cannot list', async () => {
+    expect(await under.source.names(signal)).toEqual(traits.canList ? ['core.hello'] : []);
+  });
+
+  test.runIf(traits.hasOwnIds)('a plugin published under a UUID is found by it in any letter case', async () => {
+    const id = '0f2f3c1e-9a64-4a35-8a62-51f7d2f4ab01';
+    await under.publish(id, SECOND);
+    const resolved = await under.source.resolve(id, undefined, signal);
+    expect(resolved).toMatchObject({
+      ok: true,
+      plugin: { digest: digestOf(SECOND), manifest: { name: 'core.hello' } },
+    });
+  });
+
+  test('closing twice is closing once', async () => {
+    const source = await under.reopen();
+    await source.close();
+    await source.close();
+  });
+}
