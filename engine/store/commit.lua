@@ -29,21 +29,23 @@ end
 local keys = {meta = meta, definition = KEYS[2], steps = KEYS[3], context = KEYS[4], outbox = KEYS[5]}
 probe(keys)
 local head, sequence = tonumber(known[5]), tonumber(known[6])
+local oldHead = head
 if ARGV[4] ~= '' then
-  redis.call('DEL', KEYS[5])
   head = tonumber(ARGV[4])
   sequence = head - 1
 elseif ARGV[3] ~= '' then
-  local acknowledged = math.min(tonumber(ARGV[3]), sequence)
-  if acknowledged >= head then
-    redis.call('LTRIM', KEYS[5], acknowledged - head + 1, -1)
-    head = acknowledged + 1
-  end
+  head = math.max(head, math.min(tonumber(ARGV[3]), sequence) + 1)
 end
-local events = applyPatch(5, keys)
+-- First of all a write that needs memory: a full server refuses a script at its first write or not at all.
+redis.call('HSET', meta, '_revision', stored + 1, '_outboxHead', head, '_sequence', sequence + eventCount(5))
 if epoch > storedEpoch then
   -- The server went back in time and lost the claim.
   redis.call('HSET', meta, '_epoch', ARGV[1], '_since', stored)
 end
-redis.call('HSET', meta, '_revision', stored + 1, '_outboxHead', head, '_sequence', sequence + events)
+if ARGV[4] ~= '' then
+  redis.call('DEL', KEYS[5])
+elseif head > oldHead then
+  redis.call('LTRIM', KEYS[5], head - oldHead, -1)
+end
+applyPatch(5, keys)
 return {'ok'}

@@ -24,12 +24,15 @@ local function probe(keys)
   redis.call('LLEN', keys.outbox)
 end
 
--- Writes everything of the patch. Returns how many events it appended.
+local function eventCount(at)
+  return tonumber(ARGV[at + 3])
+end
+
+-- Writes everything of the patch.
 local function applyPatch(at, keys)
   local metaFields = tonumber(ARGV[at])
   local steps = tonumber(ARGV[at + 1])
   local outputs = tonumber(ARGV[at + 2])
-  local events = tonumber(ARGV[at + 3])
   local position = at + 5
   if ARGV[at + 4] == '1' then
     redis.call('SET', keys.definition, ARGV[position])
@@ -38,6 +41,5 @@ local function applyPatch(at, keys)
   position = push('HSET', keys.meta, position, metaFields * 2)
   position = push('HSET', keys.steps, position, steps * 2)
   position = push('HSET', keys.context, position, outputs * 2)
-  push('RPUSH', keys.outbox, position, events)
-  return events
+  push('RPUSH', keys.outbox, position, eventCount(at))
 end

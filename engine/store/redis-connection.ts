@@ -148,7 +148,7 @@ class Connection implements RedisConnection {
     if (this.#state === 'down') return;
     if (this.#closing === undefined) {
       const why = this.#lastError === undefined ? 'the connection was closed' : messageOf(this.#lastError);
-      this.#log.warn({}, `Redis at ${this.label} is lost (${why}); connecting again until it is back`);
+      this.#log.warn({}, `Redis at ${this.label} is lost (${why}); connecting again until it answers`);
     }
     this.#change('down');
   }
