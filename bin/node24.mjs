@@ -28,21 +28,23 @@ export function isNode24(version) {
   return major === NODE_MAJOR && minor >= NODE_MINOR_MIN;
 }
 
-/** Where the set-up puts its own Node, and where a dependency named `node` would put one. */
-export function localNodePaths(root = ROOT) {
-  return [
-    join(root, '.node', 'node_modules', 'node', 'bin', EXECUTABLE),
-    join(root, 'node_modules', 'node', 'bin', EXECUTABLE),
-  ];
+/** The Node that the set-up installs into the clone. */
+export function ownNodePath(root = ROOT) {
+  return join(root, '.node', 'node_modules', 'node', 'bin', EXECUTABLE);
 }
 
-/**
- * The path of a Node 24, or undefined. The running one comes first; a binary found on disk is asked for its version,
- * because an install that did not finish can leave a file that does not run.
- */
+/** Written once the binary beside it was seen to run: an install that did not finish leaves one that does not. */
+export function ownNodeProof(root = ROOT) {
+  return join(root, '.node', 'runs');
+}
+
+/** The path of a Node 24, or undefined: the running one, else the clone's own, else a dependency named `node`. */
 export function findNode24(root = ROOT) {
   if (isNode24(process.versions.node)) return process.execPath;
-  return localNodePaths(root).find((path) => existsSync(path) && isNode24(versionOf(path)));
+  const own = ownNodePath(root);
+  if (isNode24(readText(ownNodeProof(root))) && existsSync(own)) return own;
+  const dependency = join(root, 'node_modules', 'node', 'bin', EXECUTABLE);
+  return existsSync(dependency) && isNode24(versionOf(dependency)) ? dependency : undefined;
 }
 
 /** `v24.21.0`, or an empty string when it does not run. */
@@ -98,5 +100,13 @@ function readJson(path) {
     return JSON.parse(readFileSync(path, 'utf8'));
   } catch {
     return undefined;
+  }
+}
+
+function readText(path) {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return '';
   }
 }

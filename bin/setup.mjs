@@ -13,10 +13,11 @@ import {
   absentPackages,
   findNode24,
   isNode24,
-  localNodePaths,
   missingPackages,
   NODE_NEEDED,
   NODE_RELEASE,
+  ownNodePath,
+  ownNodeProof,
   ROOT,
   versionOf,
 } from './node24.mjs';
@@ -70,7 +71,7 @@ async function installNode({ say, root }) {
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   await npm(['install', '--ignore-scripts=false', '--no-package-lock'], { cwd: folder, say, what: 'Node 24' });
   // An install whose script was refused still exits 0: only a binary that runs is proof.
-  const [path] = localNodePaths(root);
+  const path = ownNodePath(root);
   const version = existsSync(path) ? versionOf(path) : '';
   if (!isNode24(version)) {
     throw new SetupError(
@@ -78,6 +79,7 @@ async function installNode({ say, root }) {
         `(${process.platform} ${process.arch}). Install ${NODE_NEEDED} another way and run this again with it first in PATH.`,
     );
   }
+  writeFileSync(ownNodeProof(root), `${version}\n`);
   return path;
 }
 
