@@ -3,20 +3,24 @@ import { EXIT } from '@flowops/proto/cli.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import { formatProblem } from '../policy/document.ts';
 import { loadPolicy } from '../policy/load.ts';
-import { jsonLine } from './run-text.ts';
+import { jsonLine } from './json-line.ts';
+import type { PolicyCheckReport } from './reports.ts';
 
 export interface PolicyCheckOptions {
   readonly json?: true;
 }
 
-/** `--json`: `{"ok","file","policyHash","problems":[{file,line,key,message}]}`. */
 export async function policyCheck(file: string, options: PolicyCheckOptions): Promise<void> {
   const result = await loadPolicy(file);
   if (!result.ok) process.exitCode = EXIT.usage;
   if (options.json === true) {
-    const policyHash = result.ok ? result.policy.policyHash : null;
-    const problems = result.ok ? [] : result.problems;
-    process.stdout.write(`${jsonLine({ ok: result.ok, file, policyHash, problems })}\n`);
+    const report: PolicyCheckReport = {
+      ok: result.ok,
+      file,
+      policyHash: result.ok ? result.policy.policyHash : null,
+      problems: result.ok ? [] : result.problems,
+    };
+    process.stdout.write(`${jsonLine(report)}\n`);
     return;
   }
   if (result.ok) {

@@ -9,8 +9,9 @@ import type { Policy, PolicyRequest } from '../policy/decision.ts';
 import { formatProblem } from '../policy/document.ts';
 import { explainDecision } from '../policy/explain.ts';
 import { loadPolicy } from '../policy/load.ts';
+import { jsonLine } from './json-line.ts';
 import { CommandHost } from './open-host.ts';
-import { jsonLine } from './run-text.ts';
+import type { PolicyExplainReport } from './reports.ts';
 import { startCommandHost } from './start-host.ts';
 
 export interface PolicyExplainOptions {
@@ -19,7 +20,6 @@ export interface PolicyExplainOptions {
   readonly json?: true;
 }
 
-/** `--json`: `{"plugin":{pluginId,name,version,digest},"decision":{…}}`. */
 export async function policyExplain(plugin: string, options: PolicyExplainOptions, parts: CliParts): Promise<void> {
   const settings = await parts.settings({ SANDBOX_POLICY: options.policy });
   const { values } = settings;
@@ -37,11 +37,8 @@ export async function policyExplain(plugin: string, options: PolicyExplainOption
     const request: PolicyRequest = { pluginId, name, version, digest, publisher: undefined, permissions };
     const decision = policy.decide(request);
     if (decision.kind === 'refuse') process.exitCode = EXIT.failed;
-    const text =
-      options.json === true
-        ? jsonLine({ plugin: { pluginId, name, version, digest }, decision })
-        : explainDecision(request, decision);
-    process.stdout.write(`${text}\n`);
+    const report: PolicyExplainReport = { plugin: { pluginId, name, version, digest }, decision };
+    process.stdout.write(`${options.json === true ? jsonLine(report) : explainDecision(request, decision)}\n`);
   } finally {
     await host.close();
   }

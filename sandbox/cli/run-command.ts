@@ -9,10 +9,11 @@ import { showControls } from '@flowops/proto/terminal-text.ts';
 import { describeDeveloperPolicy } from '../policy/built-in.ts';
 import { formatProblem } from '../policy/document.ts';
 import { loadPolicy } from '../policy/load.ts';
+import { jsonLine } from './json-line.ts';
 import { CommandHost, type HostPolicy } from './open-host.ts';
 import { collectInputs } from './read-inputs.ts';
 import { type RanPlugin, runPlugin } from './run-plugin.ts';
-import { jsonLine, logText, outputsText, progressText, receiptText } from './run-text.ts';
+import { logText, outputsText, progressText, receiptText } from './run-text.ts';
 import { startCommandHost } from './start-host.ts';
 
 export interface SandboxRunOptions {

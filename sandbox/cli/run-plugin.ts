@@ -13,7 +13,8 @@ import { loadPluginFile } from '@flowops/sdk/build/load-plugin-file.ts';
 import { findPluginEntry } from '@flowops/sdk/build/plugin-entry.ts';
 import { errorFrames } from './error-frames.ts';
 import { fitInputs } from './read-inputs.ts';
-import { type ReportedLine, type RunReport, reportedLine } from './run-text.ts';
+import type { ReportedLine, RunReport } from './reports.ts';
+import { reportedLine } from './run-text.ts';
 
 /** Lines kept for the report; the host's byte cap (policy: logBytes) ends a flood long before. */
 const MAX_KEPT_LINES = 100_000;

@@ -1,13 +1,12 @@
 /**
- * What `sandbox run` prints: log lines as they come, the outputs, the receipt against its limits, and the one object of
- * `--json` (docs/schemas/sandbox-run.json). Pure. A plugin's text goes through showControls wherever a terminal may be.
+ * What `sandbox run` prints: log lines as they come, the outputs, the receipt against its limits. Pure.
+ * A plugin's text goes through showControls wherever a terminal may be.
  */
 import type { LogLine } from '@flowops/proto/attempt.ts';
-import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
-import { type Receipt, receiptSchema } from '@flowops/proto/receipt.ts';
+import type { Receipt } from '@flowops/proto/receipt.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
-import { z } from 'zod';
+import type { ReportedLine } from './reports.ts';
 
 /** Fields of one log line, on a terminal; `--json` has them whole. */
 const MAX_FIELDS_CHARS = 2000;
@@ -15,55 +14,9 @@ const MIB = 1024 * 1024;
 /** 31 December 9999: later ones have no four-digit year. The wire's times are 64 bits wide. */
 const MAX_TIME_MS = Date.UTC(9999, 11, 31);
 
-export const runReportSchema = z.strictObject({
-  status: z.enum(['COMPLETED', 'FAILED']),
-  code: z.string().nullable(),
-  error: z.string().nullable(),
-  outputs: z.record(z.string(), z.json()),
-  logs: z.array(
-    z.strictObject({
-      time: z.iso.datetime(),
-      level: z.enum(['debug', 'info', 'warn', 'error']),
-      message: z.string(),
-      fields: z.record(z.string(), z.json()),
-    }),
-  ),
-  receipt: receiptSchema.nullable(),
-});
-
-/** The one object of `sandbox run --json`. */
-export interface RunReport {
-  readonly status: 'COMPLETED' | 'FAILED';
-  readonly code: ErrorCode | null;
-  readonly error: string | null;
-  readonly outputs: JsonObject;
-  readonly logs: readonly ReportedLine[];
-  readonly receipt: Receipt | null;
-}
-
-export interface ReportedLine {
-  /** ISO-8601, UTC, host clock. */
-  readonly time: string;
-  readonly level: LogLine['level'];
-  readonly message: string;
-  readonly fields: Readonly<Record<string, unknown>>;
-}
-
 export function reportedLine({ timeMs, level, message, fields }: LogLine): ReportedLine {
   const time = new Date(Math.min(timeMs, MAX_TIME_MS)).toISOString();
   return { time, level, message, fields: fields ?? {} };
-}
-
-/** The text of an object for stdout. Same JSON, but nothing in it steers a terminal. */
-export function jsonLine(value: object): string {
-  // Inside JSON text these characters stand in strings only, where an escape means the same.
-  return JSON.stringify(value).replace(/[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
-    Array.from({ length: character.length }, (_, index) => escapeUnit(character.charCodeAt(index))).join(''),
-  );
-}
-
-function escapeUnit(unit: number): string {
-  return `\\u${unit.toString(16).padStart(4, '0')}`;
 }
 
 /** `12:00:00.123 warn  disk is nearly full  free=12 of="40 GB"`, in UTC like every time of ours. */

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { runReportSchema } from '@flowops/sandbox/cli/run-text.ts';
+import { policyCheckReportSchema, policyExplainReportSchema, runReportSchema } from '@flowops/sandbox/cli/reports.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
@@ -55,6 +55,7 @@ const plugin = (name: keyof typeof PLUGINS) => join(folder, 'plugins', `${name}.
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sandbox-run-'));
   await mkdir(join(folder, 'plugins'));
+  await writeFile(join(folder, 'secrets.env'), 'TOKEN=x\n');
   for (const [name, body] of Object.entries(PLUGINS)) {
     const source = `import { defineTask } from '@flowops/sdk';\n\nexport default defineTask({\n  name: 'test.${name}',\n  version: '1.0.0',${body}\n});\n`;
     await writeFile(join(folder, 'plugins', `${name}.ts`), source);
@@ -273,7 +274,7 @@ describe('a policy', () => {
     expect(run.exitCode).toBe(2);
 
     const check = await flowops('policy', 'check', policy, '--json');
-    expect(JSON.parse(check.stdout)).toMatchObject({
+    expect(policyCheckReportSchema.parse(JSON.parse(check.stdout))).toMatchObject({
       ok: false,
       policyHash: null,
       problems: [
@@ -299,6 +300,13 @@ describe('a policy', () => {
       / {2}- match: { plugin: "test.hello", digest: "sha256:[0-9a-f]{64}" }\n {4}tier: container\n/,
     );
     expect(exitCode).toBe(0);
+
+    const json = await flowops('policy', 'explain', plugin('asks'), '--json');
+    expect(policyExplainReportSchema.parse(JSON.parse(json.stdout))).toMatchObject({
+      plugin: { pluginId: 'test.asks', name: 'test.asks', version: '1.0.0' },
+      decision: { kind: 'refuse', code: 'POLICY_DENIED' },
+    });
+    expect(json.exitCode).toBe(1);
   });
 });
 

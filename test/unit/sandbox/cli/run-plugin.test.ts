@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AttemptOutcome } from '@flowops/proto/attempt.ts';
+import { runReportSchema } from '@flowops/sandbox/cli/reports.ts';
 import { type RanPlugin, runPlugin } from '@flowops/sandbox/cli/run-plugin.ts';
-import { runReportSchema } from '@flowops/sandbox/cli/run-text.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { RECEIPT, type Script, type ScriptedHost, scriptedHost, writeBundle } from './plugin-bundle.ts';
 

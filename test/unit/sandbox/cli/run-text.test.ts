@@ -1,13 +1,8 @@
 /** What `sandbox run` prints. */
-import {
-  jsonLine,
-  logText,
-  outputsText,
-  progressText,
-  receiptText,
-  reportedLine,
-  runReportSchema,
-} from '@flowops/sandbox/cli/run-text.ts';
+
+import { jsonLine } from '@flowops/sandbox/cli/json-line.ts';
+import { runReportSchema } from '@flowops/sandbox/cli/reports.ts';
+import { logText, outputsText, progressText, receiptText, reportedLine } from '@flowops/sandbox/cli/run-text.ts';
 import { describe, expect, test } from 'vitest';
 import { RECEIPT } from './plugin-bundle.ts';
 

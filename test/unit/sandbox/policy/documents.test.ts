@@ -1,6 +1,6 @@
 /** The manual and the JSON Schemas say what the code does. Written anew with `npx vitest run FILE --update`. */
 import { readFileSync } from 'node:fs';
-import { runReportSchema } from '@flowops/sandbox/cli/run-text.ts';
+import { policyCheckReportSchema, policyExplainReportSchema, runReportSchema } from '@flowops/sandbox/cli/reports.ts';
 import { policyJsonSchema } from '@flowops/sandbox/policy/json-schema.ts';
 import { laterKeys } from '@flowops/sandbox/policy/later.ts';
 import {
@@ -23,9 +23,13 @@ test('the schema of policies in the docs is the one in force', async () => {
   await expect(policyJsonSchema()).toMatchFileSnapshot(`${SCHEMAS}policy.json`);
 });
 
-test('the schema of `sandbox run --json` in the docs is the one in force', async () => {
-  const schema = { title: 'flowops sandbox run --json', ...z.toJSONSchema(runReportSchema) };
-  await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(`${SCHEMAS}sandbox-run.json`);
+test.each([
+  ['sandbox run', 'sandbox-run', runReportSchema],
+  ['policy check', 'policy-check', policyCheckReportSchema],
+  ['policy explain', 'policy-explain', policyExplainReportSchema],
+])('the schema of `%s --json` in the docs is the one in force', async (command, file, report) => {
+  const schema = { title: `flowops ${command} --json`, ...z.toJSONSchema(report) };
+  await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(`${SCHEMAS}${file}.json`);
 });
 
 describe('the manual', () => {

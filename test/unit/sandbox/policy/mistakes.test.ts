@@ -136,6 +136,22 @@ describe('a policy with one mistake does not load and says where', () => {
   });
 });
 
+test('an anchor may be used twice, and its problems are told where it is used', () => {
+  const yaml = (memory: number) =>
+    `version: 1\ndefaults:\n  limits: &small { memoryMb: ${memory} }\nrules:\n  - match: { plugin: a }\n    limits: *small\n`;
+  expect(problemsOfText(yaml(64))).toEqual([]);
+  expect(problemsOfText(yaml(4)).map((line) => line.split(' ')[1])).toEqual([
+    'defaults.limits.memoryMb:',
+    'rules[0].limits.memoryMb:',
+  ]);
+});
+
+test('a small file that unfolds to a huge one is refused', () => {
+  const levels = Array.from({ length: 8 }, (_, i) => `  - &l${i + 1} [${Array(9).fill(`*l${i}`).join(', ')}]`);
+  const [problem] = problemsOfText(`version: 1\nrules:\n  - &l0 [x]\n${levels.join('\n')}\n`);
+  expect(problem).toMatch(/not valid YAML: .*alias/);
+});
+
 test('all mistakes are told at once, in the order of their lines', () => {
   const yaml = 'version: 3\nrulez: []\ndefaults:\n  tier: vm\n  limits: { memoryMb: 1, cpuMs: 1 }\n';
   expect(problemsOfText(yaml).map((line) => line.split(': ').slice(0, 2).join(' '))).toEqual([

@@ -77,6 +77,7 @@ test('adding a key to a match never makes it match more', () => {
   );
 });
 
+const few = <T>(arbitrary: fc.Arbitrary<T>) => fc.array(arbitrary, { minLength: 8, maxLength: 8 });
 const many = <T>(arbitrary: fc.Arbitrary<T>) => fc.array(arbitrary, { minLength: 20, maxLength: 20 });
 
 test('a denial matches everything that a grant with the same match would', () => {
@@ -92,7 +93,7 @@ test('a denial matches everything that a grant with the same match would', () =>
 test('what a covered match matches, the covering one matches too', () => {
   const seen = { covered: 0, matched: 0 };
   fc.assert(
-    fc.property(many(match), many(subject), fc.constantFrom('grant', 'denial'), (all, plugins, reading) => {
+    fc.property(few(match), many(subject), fc.constantFrom('grant', 'denial'), (all, plugins, reading) => {
       for (const outer of all) {
         for (const inner of all) {
           if (outer === inner || !covers(outer, inner, reading)) continue;

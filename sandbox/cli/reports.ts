@@ -1,0 +1,59 @@
+/** What the commands of the sandbox print with `--json`; docs/schemas is made from it. Fields are only added. */
+import { ERROR_CODES, type ErrorCode } from '@flowops/proto/errors.ts';
+import { limitsSchema, receiptSchema } from '@flowops/proto/receipt.ts';
+import { z } from 'zod';
+
+// The table's own keys, which Object.keys only knows as strings.
+const codeSchema = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]);
+
+const reportedLineSchema = z.strictObject({
+  /** ISO-8601, UTC, host clock. */
+  time: z.iso.datetime(),
+  level: z.enum(['debug', 'info', 'warn', 'error']),
+  message: z.string(),
+  fields: z.record(z.string(), z.unknown()),
+});
+
+/** `sandbox run`. */
+export const runReportSchema = z.strictObject({
+  status: z.enum(['COMPLETED', 'FAILED']),
+  code: codeSchema.nullable(),
+  error: z.string().nullable(),
+  outputs: z.record(z.string(), z.json()),
+  logs: z.array(reportedLineSchema).readonly(),
+  receipt: receiptSchema.nullable(),
+});
+
+/** `policy check`. */
+export const policyCheckReportSchema = z.strictObject({
+  ok: z.boolean(),
+  file: z.string(),
+  policyHash: z.string().nullable(),
+  problems: z
+    .array(z.strictObject({ file: z.string(), line: z.int(), key: z.string(), message: z.string() }))
+    .readonly(),
+});
+
+/** `policy explain`. */
+export const policyExplainReportSchema = z.strictObject({
+  plugin: z.strictObject({ pluginId: z.string(), name: z.string(), version: z.string(), digest: z.string() }),
+  decision: z.discriminatedUnion('kind', [
+    z.strictObject({
+      kind: z.literal('run'),
+      tier: z.enum(['isolate', 'container']),
+      limits: limitsSchema,
+      jail: z.enum(['required', 'none']),
+      wasm: z.boolean(),
+      concurrent: z.int(),
+      freshness: z.literal('isolate'),
+      rule: z.string(),
+      policyHash: z.string(),
+    }),
+    z.strictObject({ kind: z.literal('refuse'), code: codeSchema, message: z.string() }),
+  ]),
+});
+
+export type ReportedLine = z.output<typeof reportedLineSchema>;
+export type RunReport = z.output<typeof runReportSchema>;
+export type PolicyCheckReport = z.output<typeof policyCheckReportSchema>;
+export type PolicyExplainReport = z.output<typeof policyExplainReportSchema>;
