@@ -1,0 +1,77 @@
+/**
+ * The composition of a sandbox host. Reading order: main.ts → here → one folder.
+ *
+ *   main.ts        the process: settings, descriptor 3, the end of the parent
+ *   config.ts      its settings
+ *   host.ts        connections of engines and CLIs, bundles on their way in
+ *   attempts/      every attempt from Invoke to ResultAck: epochs, admission, log caps, results with receipts
+ *   bundles/       the bytes that were hashed here
+ *   policy/        what may run where, with what limits
+ *   tier.ts        what a tier is to the host
+ *   isolate/       the isolate tier: tier → worker-pool → worker-source → worker-process (host side); worker.ts and
+ *                  what it imports run inside the jail, inject/ inside the isolate
+ *   cli/           `flowops sandbox …`, `flowops policy …`
+ *
+ * Nothing here loads plugin code, and nothing below isolate/worker.ts is loaded by this process.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import type { PeerEnd } from '@flowops/proto/peer.ts';
+import type { Logger } from 'pino';
+import { AttemptTable } from './attempts/attempt-table.ts';
+import { BundleStore } from './bundles/bundle-store.ts';
+import type { SandboxConfig } from './config.ts';
+import { Host } from './host.ts';
+import type { WorkerFiles } from './isolate/jail.ts';
+import { openIsolateTier } from './isolate/open-tier.ts';
+import { openPolicy } from './policy/source.ts';
+
+export interface App {
+  readonly instance: string;
+  /** Serves one connection until it ends. */
+  serve(stream: Duplex): Promise<PeerEnd>;
+  /** Ends every worker and all that runs. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface AppOptions {
+  readonly config: SandboxConfig;
+  readonly log: Logger;
+  readonly workerFiles: () => Promise<WorkerFiles>;
+  /** For tests: as if this machine had no namespaces. */
+  readonly withoutJail?: boolean;
+}
+
+export async function openApp({ config, log, workerFiles, withoutJail = false }: AppOptions): Promise<App> {
+  const instance = `host-${randomBytes(8).toString('hex')}`;
+  const policy = await openPolicy({
+    ...(config.policyFile === undefined ? {} : { file: config.policyFile }),
+    developer: config.developerPolicy,
+    log,
+  });
+  const tier = await openIsolateTier({
+    files: await workerFiles(),
+    maxWorkers: config.maxWorkers,
+    cores: config.cores,
+    instance,
+    log,
+    withoutJail,
+  });
+  const bundles = new BundleStore();
+  const attempts = new AttemptTable({ tier, bundles, policy, leaseMs: config.leaseMs, log });
+  const host = new Host({ instance, attempts, bundles, log });
+  let closing: Promise<void> | undefined;
+  return {
+    instance,
+    serve: (stream) => host.serve(stream),
+    close: () => {
+      closing ??= (async () => {
+        host.close();
+        attempts.close();
+        await tier.close();
+        await policy.close();
+      })();
+      return closing;
+    },
+  };
+}

@@ -1,0 +1,39 @@
+/**
+ * One attempt as the host knows it: from Invoke to the acknowledgement of its result. Which phase leads where is
+ * attempt-table.ts; this file is the shape.
+ *
+ *   waiting-for-bundle → in-tier (queued, starting, running, cancelling: the tier knows) → ended → (ResultAck) gone
+ */
+import type { Invoke } from '@flowops/proto/sandbox_pb.js';
+import type { TierRun } from '../tier.ts';
+import type { HostResult } from './host-result.ts';
+
+export interface CancelRequest {
+  readonly graceMs: number;
+  readonly reason: string;
+}
+
+export type AttemptPhase =
+  | { readonly name: 'waiting-for-bundle'; readonly since: number }
+  | { readonly name: 'in-tier'; readonly run: TierRun }
+  | { readonly name: 'ended'; readonly result: HostResult };
+
+export interface AttemptRecord {
+  /** 32 hex digits. */
+  readonly key: string;
+  readonly token: Uint8Array;
+  readonly invoke: Invoke;
+  /** Absent while nobody is connected for it. */
+  caller: Caller | undefined;
+  phase: AttemptPhase;
+  hasStarted: boolean;
+}
+
+/** What a record may do to the connection it belongs to. */
+export interface Caller {
+  readonly name: string;
+  started(token: Uint8Array): void;
+  log(line: { token: Uint8Array; level: string; message: string; fieldsJson: Uint8Array; timeMs: bigint }): void;
+  progress(progress: { token: Uint8Array; fraction: number; message: string }): void;
+  result(result: HostResult): void;
+}

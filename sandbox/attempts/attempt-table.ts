@@ -1,0 +1,268 @@
+/**
+ * Every attempt this host knows, by token: asks for its bundle, asks the policy, hands it to the tier, keeps its
+ * result until it is acknowledged. Connections come and go (host.ts); attempts outlive them by the lease.
+ *
+ * Invariants:
+ *   T1. A token is invoked once; a second Invoke of it is a duplicate.
+ *   T2. The policy is asked at the moment an attempt starts, and again for each attempt.
+ *   T3. A result is sent only after the tier said that no code of the attempt runs, and kept until ResultAck, but no
+ *       longer than KEEP_RESULT_MS and no more than MAX_KEPT_RESULTS.
+ *   T4. Attempts without a connection are ended when the lease is over.
+ */
+import type { ErrorCode } from '@flowops/proto/errors.ts';
+import type { Invoke } from '@flowops/proto/sandbox_pb.js';
+import type { Logger } from 'pino';
+import type { BundleStore, StoredBundle } from '../bundles/bundle-store.ts';
+import type { PolicySource } from '../policy/source.ts';
+import type { Tier } from '../tier.ts';
+import { admitAttempt } from './admission.ts';
+import type { AttemptRecord, Caller, CancelRequest } from './attempt-record.ts';
+import { Epochs } from './epochs.ts';
+import { cancelledBefore, type HostResult, refusal, resultOf } from './host-result.ts';
+
+/** Longer than any hand-over of a run takes; who has not asked by then will not. */
+const KEEP_RESULT_MS = 3_600_000;
+/** Each can hold outputs of a megabyte. */
+const MAX_KEPT_RESULTS = 1_000;
+/** A bundle service that has not answered by then has its own error by now. */
+const BUNDLE_WAIT_MS = 120_000;
+
+/** A line of text on somebody's screen. */
+const MAX_PROGRESS_LENGTH = 1024;
+
+export interface AttemptTableOptions {
+  readonly tier: Tier;
+  readonly bundles: BundleStore;
+  readonly policy: PolicySource;
+  readonly leaseMs: number;
+  readonly log: Logger;
+}
+
+export type InvokeAnswer = 'accepted' | 'duplicate';
+export type AttachAnswer = 'unknown' | 'running' | 'ended' | 'refused';
+export type Mention = 'done' | 'late' | 'foreign';
+
+export class AttemptTable {
+  readonly #options: AttemptTableOptions;
+  readonly #epochs = new Epochs();
+  readonly #records = new Map<string, AttemptRecord>();
+  /** Ended ones in order of their end. */
+  readonly #kept = new Map<string, NodeJS.Timeout>();
+  readonly #leases = new Map<string, NodeJS.Timeout>();
+  /** Waiting for the bundle of a digest. */
+  readonly #waiting = new Map<string, Set<AttemptRecord>>();
+  readonly #bundleTimers = new Map<AttemptRecord, NodeJS.Timeout>();
+
+  constructor(options: AttemptTableOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#records.size;
+  }
+
+  /** `needsBundle` is called when the caller is to be asked for it. */
+  invoke(invoke: Invoke, caller: Caller, needsBundle: (digest: string) => void): InvokeAnswer {
+    const key = keyOf(invoke.token);
+    if (this.#records.has(key)) return 'duplicate';
+    const token = Uint8Array.from(invoke.token);
+    if (!this.#epochs.admit(invoke.flowId, invoke.runId, invoke.epoch)) {
+      caller.result(refusal(token, 'SANDBOX_UNAVAILABLE', `run ${invoke.runId} has a newer owner`));
+      return 'accepted';
+    }
+    const phase = { name: 'waiting-for-bundle', since: performance.now() } as const;
+    const record: AttemptRecord = { key, token, invoke, caller, phase, hasStarted: false };
+    this.#records.set(key, record);
+    const bundle = this.#options.bundles.get(invoke.digest);
+    if (bundle !== undefined) this.#start(record, bundle);
+    else this.#wait(record, needsBundle);
+    return 'accepted';
+  }
+
+  /** The bundle came: what waited for it starts. */
+  provide(bundle: StoredBundle): void {
+    for (const record of this.#takeWaiting(bundle.digest)) this.#start(record, bundle);
+  }
+
+  /** The bundle does not come: what waited for it ends. */
+  withhold(digest: string, code: ErrorCode, message: string): void {
+    for (const record of this.#takeWaiting(digest)) this.#end(record, refusal(record.token, code, message));
+  }
+
+  isWaitedFor(digest: string): boolean {
+    return this.#waiting.has(digest);
+  }
+
+  cancel(token: Uint8Array, epoch: bigint, request: CancelRequest): Mention {
+    const record = this.#records.get(keyOf(token));
+    if (record === undefined) return 'foreign';
+    if (!this.#epochs.admit(record.invoke.flowId, record.invoke.runId, epoch)) return 'late';
+    switch (record.phase.name) {
+      case 'waiting-for-bundle':
+        this.#dropWaiting(record);
+        this.#end(record, cancelledBefore(record.token, request.reason));
+        return 'done';
+      case 'in-tier':
+        record.phase.run.cancel(request);
+        return 'done';
+      case 'ended':
+        return 'late';
+    }
+  }
+
+  advise(token: Uint8Array, advice: 'pause' | 'resume'): Mention {
+    const record = this.#records.get(keyOf(token));
+    if (record === undefined) return 'foreign';
+    if (record.phase.name === 'in-tier') record.phase.run[advice]();
+    return record.phase.name === 'ended' ? 'late' : 'done';
+  }
+
+  /** Takes the attempt over for another connection; an unknown one still raises the run's epoch. */
+  attach(attach: { token: Uint8Array; flowId: string; runId: string; epoch: bigint }, caller: Caller): AttachAnswer {
+    if (!this.#epochs.admit(attach.flowId, attach.runId, attach.epoch)) return 'refused';
+    const record = this.#records.get(keyOf(attach.token));
+    if (record === undefined) return 'unknown';
+    this.#endLease(record.key);
+    record.caller = caller;
+    return record.phase.name === 'ended' ? 'ended' : 'running';
+  }
+
+  /** What a caller that attached must be told after the reply. */
+  repeat(token: Uint8Array): void {
+    const record = this.#records.get(keyOf(token));
+    if (record?.phase.name === 'ended') record.caller?.result(record.phase.result);
+    else if (record?.hasStarted) record.caller?.started(record.token);
+  }
+
+  acknowledge(token: Uint8Array): Mention {
+    const record = this.#records.get(keyOf(token));
+    if (record === undefined) return 'foreign';
+    if (record.phase.name !== 'ended') return 'late';
+    this.#forget(record.key);
+    return 'done';
+  }
+
+  /** The connection ended: its attempts wait for an Attach until the lease is over. */
+  abandon(caller: Caller): void {
+    for (const record of this.#records.values()) {
+      if (record.caller !== caller) continue;
+      record.caller = undefined;
+      if (record.phase.name === 'waiting-for-bundle') {
+        // Nobody is left who could give it.
+        this.#dropWaiting(record);
+        this.#end(record, refusal(record.token, 'SANDBOX_UNAVAILABLE', 'the engine was lost before the step began'));
+      } else if (record.phase.name === 'in-tier') {
+        this.#leases.set(
+          record.key,
+          setTimeout(() => this.#expire(record), this.#options.leaseMs),
+        );
+      }
+    }
+  }
+
+  /** Stops every timer; the tier ends what runs. Idempotent. */
+  close(): void {
+    for (const timers of [this.#kept, this.#leases, this.#bundleTimers]) {
+      for (const timer of timers.values()) clearTimeout(timer);
+      timers.clear();
+    }
+    this.#records.clear();
+    this.#waiting.clear();
+  }
+
+  #wait(record: AttemptRecord, needsBundle: (digest: string) => void): void {
+    const { digest } = record.invoke;
+    const waiting = this.#waiting.get(digest) ?? new Set();
+    waiting.add(record);
+    this.#waiting.set(digest, waiting);
+    const timer = setTimeout(() => {
+      this.#dropWaiting(record);
+      this.#end(
+        record,
+        refusal(record.token, 'SANDBOX_UNAVAILABLE', `its bundle did not come in ${BUNDLE_WAIT_MS} ms`),
+      );
+    }, BUNDLE_WAIT_MS);
+    this.#bundleTimers.set(record, timer);
+    if (waiting.size === 1) needsBundle(digest);
+  }
+
+  #takeWaiting(digest: string): AttemptRecord[] {
+    const records = [...(this.#waiting.get(digest) ?? [])];
+    for (const record of records) this.#dropWaiting(record);
+    return records;
+  }
+
+  #dropWaiting(record: AttemptRecord): void {
+    const waiting = this.#waiting.get(record.invoke.digest);
+    waiting?.delete(record);
+    if (waiting?.size === 0) this.#waiting.delete(record.invoke.digest);
+    clearTimeout(this.#bundleTimers.get(record));
+    this.#bundleTimers.delete(record);
+  }
+
+  #start(record: AttemptRecord, bundle: StoredBundle): void {
+    const admitted = admitAttempt(record.invoke, bundle, this.#options.policy.current());
+    if (!admitted.ok) {
+      this.#end(record, refusal(record.token, admitted.code, admitted.message));
+      return;
+    }
+    const { request, policyHash } = admitted;
+    const run = this.#options.tier.run(request, {
+      onStarted: () => {
+        record.hasStarted = true;
+        record.caller?.started(record.token);
+      },
+      onLog: (line) => record.caller?.log({ ...line, token: record.token, timeMs: BigInt(Date.now()) }),
+      onProgress: ({ fraction, message }) =>
+        record.caller?.progress({ token: record.token, fraction, message: message.slice(0, MAX_PROGRESS_LENGTH) }),
+    });
+    record.phase = { name: 'in-tier', run };
+    void run.ended.then((end) => {
+      const facts = {
+        digest: bundle.digest,
+        rule: request.rule,
+        policyHash,
+        limits: request.limits,
+        bytesIn: request.inputsJson.length,
+      };
+      this.#end(record, resultOf(record.token, end, facts));
+    });
+  }
+
+  #end(record: AttemptRecord, result: HostResult): void {
+    if (this.#records.get(record.key) !== record) return;
+    record.phase = { name: 'ended', result };
+    this.#endLease(record.key);
+    this.#kept.set(
+      record.key,
+      setTimeout(() => this.#forget(record.key), KEEP_RESULT_MS),
+    );
+    record.caller?.result(result);
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size <= MAX_KEPT_RESULTS) break;
+      this.#forget(oldest);
+    }
+  }
+
+  #forget(key: string): void {
+    clearTimeout(this.#kept.get(key));
+    this.#kept.delete(key);
+    this.#records.delete(key);
+  }
+
+  #endLease(key: string): void {
+    clearTimeout(this.#leases.get(key));
+    this.#leases.delete(key);
+  }
+
+  #expire(record: AttemptRecord): void {
+    this.#leases.delete(record.key);
+    if (record.phase.name !== 'in-tier') return;
+    this.#options.log.warn({ stepId: record.invoke.stepId, runId: record.invoke.runId }, 'the lease of a step is over');
+    record.phase.run.cancel({ graceMs: 0, reason: 'the engine of this run was not heard of within the lease' });
+  }
+}
+
+function keyOf(token: Uint8Array): string {
+  return Buffer.from(token.buffer, token.byteOffset, token.length).toString('hex');
+}

@@ -1,0 +1,202 @@
+/**
+ * The jail of a worker: how its command line is built, and whether this machine lets us build one (design 5.2). The
+ * worker is confined before its first line runs: own user, net, pid, mount, ipc and uts namespace, a read-only root,
+ * no capability, no-new-privileges, no core, no file writes, few descriptors, lower priority, empty environment.
+ *
+ * The order of the steps matters: the uid is taken before the user namespace (afterwards it could not be), the
+ * bounding set is dropped inside the root (before chroot, chroot would be refused), and the death signal is set after
+ * the uid (a change of uid clears it).
+ */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { messageOf } from '@flowops/proto/errors.ts';
+import { type JailFile, prepareJailRoot } from './jail-root.ts';
+
+const run = promisify(execFile);
+/** Uids that systemd's map of uids leaves to nobody; one per worker, so that workers cannot signal each other. */
+const FIRST_WORKER_UID = 2_000_000_000;
+/** Few, but enough for node's own and one socket. */
+const MAX_DESCRIPTORS = 64;
+/** Threads of node and of isolated-vm are about 20; a fork bomb ends here. */
+const MAX_PROCESSES = 256;
+const NICE = 10;
+/** Building namespaces takes 25 ms; a machine that needs longer than this is not usable anyway. */
+const PROBE_TIMEOUT_MS = 10_000;
+const TOOLS = ['sh', 'prlimit', 'nice', 'setpriv', 'unshare', 'chroot', 'mount'] as const;
+const TOOL_FOLDERS = ['/usr/bin', '/bin', '/usr/sbin', '/sbin'];
+
+/** Joins the memory cgroup as the host's own user, then becomes the rest of the line. */
+const ENTER_CGROUP = 'if [ -n "$1" ]; then echo $$ > "$1" || exit 97; fi; shift; exec "$@"';
+/** Inside the new mount namespace: the root becomes a read-only mount and then everything there is. */
+const ENTER_ROOT =
+  'chroot=$1 mount=$2 root=$3; shift 3; "$mount" --bind "$root" "$root" && ' +
+  '"$mount" -o remount,bind,ro,nosuid,nodev "$root" && exec "$chroot" "$root" "$@"';
+
+/** What node is told in every worker: no inspector by signal, isolated-vm's need, no writes, no child processes. */
+const NODE_FLAGS = ['--disable-sigusr1', '--no-node-snapshot'];
+const JAILED_NODE_FLAGS = [
+  ...NODE_FLAGS,
+  '--permission',
+  '--allow-addons',
+  '--allow-fs-read=*',
+  '--disable-warning=SecurityWarning',
+];
+
+export interface WorkerCommand {
+  readonly file: string;
+  readonly args: readonly string[];
+  /** The worker is the only child of the process we start (`unshare`), and the first of its pid namespace. */
+  readonly isJailed: boolean;
+}
+
+export interface Jail {
+  /** @param slot tells workers apart; no two that live at one time share it. */
+  command(slot: number, cgroupProcsFile: string | undefined): WorkerCommand;
+  /** Undefined when an empty command can be jailed here, else what the system answered. */
+  probe(): Promise<string | undefined>;
+  /** The host's uid where workers have another one. */
+  readonly foreignUid: number | undefined;
+  close(): Promise<void>;
+}
+
+export type JailResult = { readonly ok: true; readonly jail: Jail } | { readonly ok: false; readonly problem: string };
+
+export interface WorkerFiles {
+  /** The worker, bundled into one file; only isolated-vm is found beside it. */
+  readonly entry: string;
+}
+
+/** Prepares the root. That namespaces are refused shows at `probe` or when the first worker starts. */
+export async function openJail(files: WorkerFiles): Promise<JailResult> {
+  if (process.platform !== 'linux') return { ok: false, problem: `${process.platform} has no namespaces` };
+  const tools = findTools();
+  if (!tools.ok) return tools;
+  const { sh, prlimit, nice, setpriv, unshare, chroot, mount } = tools.paths;
+  const addon = isolatedVmFiles();
+  const prepared = await prepareJailRoot({
+    files: [
+      { source: process.execPath, target: '/node' },
+      { source: setpriv, target: '/setpriv' },
+      ...addon.files,
+      { source: files.entry, target: `/app/${path.basename(files.entry)}` },
+    ],
+    binaries: [process.execPath, setpriv, ...addon.binaries],
+  });
+  if (!prepared.ok) return { ok: false, problem: `the worker's root folder could not be made: ${prepared.problem}` };
+  const isRoot = process.getuid?.() === 0;
+
+  const wrap = (slot: number, procsFile: string | undefined, inner: readonly string[]): string[] => {
+    const uid = String(FIRST_WORKER_UID + slot);
+    return [
+      ...['-c', ENTER_CGROUP, 'sh', procsFile ?? ''],
+      ...[prlimit, '--core=0', '--fsize=0', `--nofile=${MAX_DESCRIPTORS}`, `--nproc=${MAX_PROCESSES}`],
+      ...[nice, '-n', String(NICE)],
+      ...[setpriv, ...(isRoot ? [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'] : []), '--pdeathsig=KILL'],
+      ...[
+        unshare,
+        '--user',
+        '--map-root-user',
+        '--net',
+        '--ipc',
+        '--uts',
+        '--mount',
+        '--pid',
+        '--fork',
+        '--kill-child',
+      ],
+      ...[sh, '-c', ENTER_ROOT, 'sh', chroot, mount, prepared.root],
+      ...['/setpriv', '--bounding-set=-all', '--inh-caps=-all', '--no-new-privs', ...inner],
+    ];
+  };
+  return {
+    ok: true,
+    jail: {
+      foreignUid: isRoot ? 0 : undefined,
+      command: (slot, procsFile) => ({
+        file: sh,
+        args: wrap(slot, procsFile, ['/node', ...JAILED_NODE_FLAGS, `/app/${path.basename(files.entry)}`]),
+        isJailed: true,
+      }),
+      probe: async () => {
+        try {
+          await run(sh, wrap(0, undefined, ['/setpriv', '--version']), {
+            env: {},
+            cwd: '/',
+            timeout: PROBE_TIMEOUT_MS,
+          });
+          return undefined;
+        } catch (thrown) {
+          return problemOf(thrown);
+        }
+      },
+      close: prepared.dispose,
+    },
+  };
+}
+
+/** A worker without a jail: only for rules that give `jail: none`. */
+export function bareCommand(files: WorkerFiles): WorkerCommand {
+  return { file: process.execPath, args: [...NODE_FLAGS, files.entry], isJailed: false };
+}
+
+type Tools = Record<(typeof TOOLS)[number], string>;
+
+function findTools(): { ok: true; paths: Tools } | { ok: false; problem: string } {
+  const find = (tool: string) => TOOL_FOLDERS.map((folder) => path.join(folder, tool)).find((file) => existsSync(file));
+  const missing = TOOLS.find((tool) => find(tool) === undefined);
+  if (missing !== undefined) return { ok: false, problem: `${missing} is not installed (package util-linux)` };
+  const at = (tool: (typeof TOOLS)[number]): string => find(tool) ?? tool;
+  const paths = {
+    sh: at('sh'),
+    prlimit: at('prlimit'),
+    nice: at('nice'),
+    setpriv: at('setpriv'),
+    unshare: at('unshare'),
+    chroot: at('chroot'),
+    mount: at('mount'),
+  };
+  return { ok: true, paths };
+}
+
+/** isolated-vm as it must lie beside the worker: its entry, its loader and the build for this machine. */
+function isolatedVmFiles(): { files: JailFile[]; binaries: string[] } {
+  const require = createRequire(import.meta.url);
+  const folder = path.dirname(require.resolve('isolated-vm/package.json'));
+  const loaderPackage = createRequire(path.join(folder, 'isolated-vm.js')).resolve('node-gyp-build/package.json');
+  const loader = path.dirname(loaderPackage);
+  const addon = addonFile(folder, loader);
+  const at = (source: string, base: string, name: string): JailFile => ({
+    source,
+    target: path.join('/app/node_modules', name, path.relative(base, source)),
+  });
+  return {
+    files: [
+      ...['isolated-vm.js', 'package.json'].map((file) => at(path.join(folder, file), folder, 'isolated-vm')),
+      ...['index.js', 'node-gyp-build.js', 'package.json'].map((file) =>
+        at(path.join(loader, file), loader, 'node-gyp-build'),
+      ),
+      at(addon, folder, 'isolated-vm'),
+    ],
+    binaries: [addon],
+  };
+}
+
+function addonFile(folder: string, loader: string): string {
+  const loaded: unknown = createRequire(import.meta.url)(loader);
+  if (typeof loaded === 'function' && 'path' in loaded && typeof loaded.path === 'function') {
+    return String(loaded.path(folder));
+  }
+  throw new Error('node-gyp-build has no path()');
+}
+
+/** The last line that a tool of the chain wrote, without our paths. */
+function problemOf(thrown: unknown): string {
+  const stderr = thrown instanceof Error && 'stderr' in thrown ? String(thrown.stderr) : '';
+  const last = stderr.trim().split('\n').at(-1) ?? '';
+  return (last || messageOf(thrown).split('\n')[0] || 'unknown')
+    .replaceAll(/\/[\w./-]+\/(?=[\w.-]+)/g, '')
+    .slice(0, 300);
+}

@@ -1,0 +1,239 @@
+/**
+ * The isolate tier: attempts in isolates of jailed workers. Owns one attempt's way through the pool, the second try of
+ * a suspect alone, and the words in which an end is told. The workers are worker-process.ts, their choice is
+ * worker-pool.ts, their processes are worker-source.ts.
+ */
+import { assertNever } from '@flowops/proto/errors.ts';
+import type { HostCall, Log, Result } from '@flowops/proto/sandbox_pb.js';
+import { LogCap } from '../attempts/log-cap.ts';
+import type { Tier, TierEnd, TierEvents, TierFigures, TierRequest, TierRun } from '../tier.ts';
+import { explainEnd } from './end-messages.ts';
+import type { HostCallAnswer, IsolateWorker, JobEnd, JobHandle } from './worker-job.ts';
+import type { PoolTicket, WorkerPool } from './worker-pool.ts';
+import { failedOutcome, readWorkerResult, readWorkerUsage, type TierOutcome } from './worker-result.ts';
+
+/** Workers that were ended because of others; after so many it is this machine that has a problem. */
+const MAX_FREE_RERUNS = 3;
+
+export interface IsolateTierOptions {
+  readonly pool: WorkerPool;
+  /** "isolated-vm 7.0.1" */
+  readonly runtime: string;
+  /** Undefined while jails can be made here, else why not. */
+  jailProblem(): string | undefined;
+  close(): Promise<void>;
+}
+
+export class IsolateTier implements Tier {
+  readonly #options: IsolateTierOptions;
+
+  constructor(options: IsolateTierOptions) {
+    this.#options = options;
+  }
+
+  run(request: TierRequest, events: TierEvents): TierRun {
+    const run = new IsolateRun(request, events, this.#options);
+    run.submit(false);
+    return run;
+  }
+
+  close(): Promise<void> {
+    return this.#options.close();
+  }
+}
+
+/** Why a rule that requires a jail cannot run here, and what to change. */
+export function jailMissing(rule: string, problem: string): string {
+  return (
+    `${rule} requires a jailed sandbox, and this machine refuses one (${problem}). Allow user namespaces for the ` +
+    'sandbox host, or let the rule say `jail: none` if you trust the plugin'
+  );
+}
+
+type RunState =
+  | { readonly phase: 'queued'; readonly ticket: PoolTicket | undefined }
+  | { readonly phase: 'in-worker'; readonly ticket: PoolTicket | undefined; readonly handle: JobHandle | undefined }
+  | { readonly phase: 'ended' };
+
+class IsolateRun implements TierRun {
+  readonly ended: Promise<TierEnd>;
+  readonly #settle: (end: TierEnd) => void;
+  readonly #request: TierRequest;
+  readonly #events: TierEvents;
+  readonly #options: IsolateTierOptions;
+  readonly #log: LogCap;
+  readonly #submittedAt = performance.now();
+  #state: RunState = { phase: 'queued', ticket: undefined };
+  #cancel: { graceMs: number; reason: string } | undefined;
+  #assignedAt: number | undefined;
+  #startedAt: number | undefined;
+  #wasJailed = false;
+  #freeReruns = 0;
+  #hostCalls = 0;
+  #toldDropped = 0;
+
+  constructor(request: TierRequest, events: TierEvents, options: IsolateTierOptions) {
+    this.#request = request;
+    this.#events = events;
+    this.#options = options;
+    this.#log = new LogCap(request.limits.logBytes);
+    const ended = Promise.withResolvers<TierEnd>();
+    this.ended = ended.promise;
+    this.#settle = ended.resolve;
+  }
+
+  submit(isAlone: boolean): void {
+    const { domain, concurrent, jail, rule } = this.#request;
+    const problem = jail === 'required' ? this.#options.jailProblem() : undefined;
+    if (problem !== undefined) {
+      this.#finish(failedOutcome('SANDBOX_UNAVAILABLE', jailMissing(rule, problem)));
+      return;
+    }
+    this.#state = { phase: 'queued', ticket: undefined };
+    const ticket = this.#options.pool.submit({
+      domain,
+      concurrent,
+      isAlone,
+      needsJail: jail === 'required',
+      start: (worker) => this.#start(worker),
+      refuse: (code, message) => this.#finish(failedOutcome(code, message)),
+    });
+    this.#keepTicket(ticket);
+  }
+
+  /** The pool may have started, or refused, the job before it gave the ticket. */
+  #keepTicket(ticket: PoolTicket): void {
+    if (this.#state.phase !== 'ended') this.#state = { ...this.#state, ticket };
+  }
+
+  cancel(options: { graceMs: number; reason: string }): void {
+    this.#cancel = options;
+    const state = this.#state;
+    switch (state.phase) {
+      case 'queued':
+        if (state.ticket?.withdraw()) this.#finish({ status: 'CANCELLED', message: options.reason });
+        return;
+      case 'in-worker':
+        state.handle?.cancel(options);
+        return;
+      case 'ended':
+        return;
+      default:
+        assertNever(state);
+    }
+  }
+
+  pause(): void {
+    if (this.#state.phase === 'in-worker') this.#state.handle?.pause();
+  }
+
+  resume(): void {
+    if (this.#state.phase === 'in-worker') this.#state.handle?.resume();
+  }
+
+  #start(worker: IsolateWorker): void {
+    const ticket = this.#state.phase === 'queued' ? this.#state.ticket : undefined;
+    this.#state = { phase: 'in-worker', ticket, handle: undefined };
+    this.#assignedAt = performance.now();
+    this.#wasJailed = worker.isJailed;
+    const handle = worker.run(this.#request, {
+      onStarted: () => this.#onStarted(),
+      onLog: (log) => this.#onLog(log),
+      onProgress: (progress) => this.#events.onProgress(progress),
+      onHostCall: (call) => this.#onHostCall(call),
+      onEnded: (end) => this.#onEnded(end),
+    });
+    this.#state = { phase: 'in-worker', ticket, handle };
+    if (this.#cancel !== undefined) handle.cancel(this.#cancel);
+  }
+
+  #onStarted(): void {
+    const isFirst = this.#startedAt === undefined;
+    this.#startedAt = performance.now();
+    if (isFirst) this.#events.onStarted();
+  }
+
+  #onLog(log: Log): boolean {
+    const line = this.#log.admit(log);
+    if (line !== undefined) this.#events.onLog(line);
+    return !this.#log.isBeyondAll;
+  }
+
+  /** No rule can grant a host call yet, so the answer is the policy's. */
+  #onHostCall(call: HostCall): HostCallAnswer {
+    this.#hostCalls++;
+    const { limits, rule, bundle } = this.#request;
+    if (this.#hostCalls > limits.hostCalls) {
+      return { ok: false, code: 'LIMIT_HOST_CALLS', message: `more than ${limits.hostCalls} host calls` };
+    }
+    const what = call.method.slice(0, 64);
+    return {
+      ok: false,
+      code: 'POLICY_DENIED',
+      message: `${bundle.manifest.name} asked for ${what}; ${rule} grants no host calls`,
+    };
+  }
+
+  #onEnded(end: JobEnd): void {
+    if (this.#state.phase !== 'in-worker') return;
+    this.#state.ticket?.done();
+    switch (end.kind) {
+      case 'result':
+        this.#toldDropped = end.result.droppedLogLines;
+        this.#finish(readWorkerResult(end.result, this.#request.limits.outputBytes), end.result);
+        return;
+      case 'charged':
+        if (this.#cancel !== undefined && end.code === 'SANDBOX_CRASHED') this.#finishCancelled();
+        else this.#finish(failedOutcome(end.code, explainEnd(end.code, end.detail, this.#request)));
+        return;
+      case 'killed-on-cancel':
+        this.#finishCancelled();
+        return;
+      case 'suspect':
+        if (this.#cancel !== undefined) this.#finishCancelled();
+        else this.submit(true);
+        return;
+      case 'innocent':
+        if (this.#cancel !== undefined) this.#finishCancelled();
+        else if (this.#freeReruns++ < MAX_FREE_RERUNS) this.submit(false);
+        else this.#finish(failedOutcome('SANDBOX_UNAVAILABLE', `no sandbox stayed alive for the step: ${end.detail}`));
+        return;
+      default:
+        assertNever(end);
+    }
+  }
+
+  #finishCancelled(): void {
+    this.#finish({ status: 'CANCELLED', message: this.#cancel?.reason ?? 'it was cancelled' });
+  }
+
+  #finish(outcome: TierOutcome, result?: Result): void {
+    if (this.#state.phase === 'ended') return;
+    this.#state = { phase: 'ended' };
+    this.#settle({ outcome, figures: this.#figures(result) });
+  }
+
+  #figures(result: Result | undefined): TierFigures {
+    const now = performance.now();
+    const usage = result === undefined ? undefined : readWorkerUsage(result.receiptJson);
+    const assignedAt = this.#assignedAt ?? now;
+    const startedAt = this.#startedAt ?? now;
+    return {
+      tier: 'isolate',
+      jail: this.#wasJailed ? 'namespaces' : 'none',
+      runtime: this.#options.runtime,
+      queueMs: roundMs(assignedAt - this.#submittedAt),
+      startMs: roundMs(Math.max(0, startedAt - assignedAt)),
+      runMs: roundMs(now - startedAt),
+      cpuMs: usage?.cpuMs ?? null,
+      peakMemoryBytes: usage?.heapBytes ?? null,
+      sources: { cpuMs: 'worker', peakMemoryBytes: 'worker' },
+      hostCalls: this.#hostCalls,
+      droppedLogLines: this.#log.dropped + this.#toldDropped,
+    };
+  }
+}
+
+function roundMs(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}

@@ -1,0 +1,118 @@
+/**
+ * One job inside one worker: its phase, its timers and its share of the worker's CPU. The wall limit begins with
+ * Started. Owned by worker-process.ts, which ends the worker when one of the timers here asks for it.
+ */
+import type { Limits } from '@flowops/proto/sandbox_pb.js';
+import type { JobEnd, WorkerJob, WorkerJobEvents } from './worker-job.ts';
+
+/** From Invoke to the guest's first instruction: compiling the largest bundle takes well under a second. */
+export const START_LIMIT_MS = 10_000;
+/** The worker ends a step at its wall limit by itself; the host does when that did not work. */
+export const WALL_GRACE_MS = 500;
+/** The worker's own overhead and helper threads. */
+export const CPU_GRACE_MS = 1_000;
+/** Every promise of a run must have settled this long after the isolate was disposed (design 5.4). */
+export const SETTLE_MS = 200;
+
+/** Node fires a longer timer at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+type AttemptPhase =
+  | { readonly name: 'sent'; readonly timer: NodeJS.Timeout }
+  | { readonly name: 'running'; readonly timer: NodeJS.Timeout }
+  | { readonly name: 'cancelling'; readonly timer: NodeJS.Timeout; readonly deadline: number }
+  | { readonly name: 'ended' };
+
+/** What a timer of a job asks of its worker. */
+export type Overdue = Extract<JobEnd, { kind: 'charged' | 'killed-on-cancel' }>;
+
+export class WorkerAttempt {
+  readonly token: Uint8Array;
+  readonly job: WorkerJob;
+  readonly events: WorkerJobEvents;
+  readonly #onOverdue: (end: Overdue) => void;
+  #phase: AttemptPhase;
+  #hasStarted = false;
+  /** CPU of the worker when this job was first seen by the watch, and what it may have grown by since. */
+  #cpuBaseMs: number | undefined;
+  #cpuBudgetMs: number;
+
+  constructor(options: {
+    token: Uint8Array;
+    job: WorkerJob;
+    events: WorkerJobEvents;
+    /** CPU limits of the jobs that are there already. */
+    othersCpuMs: number;
+    onOverdue: (end: Overdue) => void;
+  }) {
+    this.token = options.token;
+    this.job = options.job;
+    this.events = options.events;
+    this.#onOverdue = options.onOverdue;
+    this.#cpuBudgetMs = options.othersCpuMs + options.job.limits.cpuMs;
+    const detail = `its code did not begin within ${START_LIMIT_MS} ms`;
+    this.#phase = { name: 'sent', timer: this.#arm(START_LIMIT_MS, { kind: 'charged', code: 'LIMIT_WALL', detail }) };
+  }
+
+  get isLive(): boolean {
+    return this.#phase.name !== 'ended';
+  }
+
+  /** False when it had started before. */
+  start(): boolean {
+    if (this.#hasStarted || this.#phase.name === 'ended') return false;
+    this.#hasStarted = true;
+    if (this.#phase.name !== 'sent') return true;
+    clearTimeout(this.#phase.timer);
+    const { wallMs } = this.job.limits;
+    const detail = `it ran longer than ${wallMs} ms`;
+    const timer = this.#arm(wallMs + WALL_GRACE_MS, { kind: 'charged', code: 'LIMIT_WALL', detail });
+    this.#phase = { name: 'running', timer };
+    return true;
+  }
+
+  /** True when the worker is to be told: the first time, and when the grace becomes shorter. */
+  cancel(graceMs: number): boolean {
+    const deadline = performance.now() + graceMs;
+    if (this.#phase.name === 'ended') return false;
+    if (this.#phase.name === 'cancelling' && deadline >= this.#phase.deadline) return false;
+    clearTimeout(this.#phase.timer);
+    const timer = this.#arm(graceMs + SETTLE_MS, { kind: 'killed-on-cancel' });
+    this.#phase = { name: 'cancelling', timer, deadline };
+    return true;
+  }
+
+  /** Another job came into the worker: its CPU cannot be told from ours. */
+  share(cpuMs: number): void {
+    this.#cpuBudgetMs += cpuMs;
+  }
+
+  /** True when the worker took more CPU since this job came than all jobs since then may. */
+  exceedsCpu(workerCpuMs: number): boolean {
+    this.#cpuBaseMs ??= workerCpuMs;
+    return workerCpuMs - this.#cpuBaseMs > this.#cpuBudgetMs + CPU_GRACE_MS;
+  }
+
+  end(end: JobEnd): void {
+    if (this.#phase.name === 'ended') return;
+    clearTimeout(this.#phase.timer);
+    this.#phase = { name: 'ended' };
+    this.events.onEnded(end);
+  }
+
+  #arm(ms: number, end: Overdue): NodeJS.Timeout {
+    return setTimeout(() => this.#onOverdue(end), Math.min(ms, MAX_TIMER_MS));
+  }
+}
+
+/** The limits in force as they go to a worker. */
+export function limitsMessage(limits: WorkerJob['limits']): Omit<Limits, '$typeName' | '$unknown'> {
+  return {
+    memoryMb: limits.memoryMb,
+    cpuMs: limits.cpuMs,
+    wallMs: limits.wallMs,
+    outputBytes: limits.outputBytes,
+    logBytes: limits.logBytes,
+    hostCalls: limits.hostCalls,
+  };
+}

@@ -1,0 +1,373 @@
+/**
+ * One isolate worker: its process, its connection, the jobs in it, and the decision to end it. Picks no jobs (that is
+ * the pool) and does not turn ends into outcomes (that is the tier).
+ *
+ * Invariants:
+ *   K1. Every job that was given to it ends exactly once, after no code of it runs any more.
+ *   K2. When it is ended for one job's sake, the others are innocent; when it dies and more than one job was in it
+ *       (or had been a moment before), each is a suspect; when only one was, that one is charged.
+ *   K3. What it says is believed only about its own jobs: a Result the worker sent before it died counts first.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
+import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
+import { type HostCall, Purpose } from '@flowops/proto/sandbox_pb.js';
+import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/sandbox-client.ts';
+import type { Logger } from 'pino';
+import type { StoredBundle } from '../bundles/bundle-store.ts';
+import type { WorkerCommand } from './jail.ts';
+import type { MemoryCgroup } from './memory-cgroup.ts';
+import { limitsMessage, type Overdue, WorkerAttempt } from './worker-attempt.ts';
+import { WorkerChild } from './worker-child.ts';
+import type {
+  HostCallAnswer,
+  IsolateWorker,
+  JobHandle,
+  WorkerEvents,
+  WorkerJob,
+  WorkerJobEvents,
+} from './worker-job.ts';
+import { WorkerWatch } from './worker-watch.ts';
+
+/** node, isolated-vm and the prepared isolates of a worker with no step in it, with room for compiling. */
+export const WORKER_BASE_BYTES = 192 * 1024 * 1024;
+/** An isolate at its heap limit takes about half as much again outside the heap. */
+const MEMORY_FACTOR = 1.5;
+/** isolated-vm keeps a little of every isolate; a fresh process costs 100 ms, so this is 0.05 ms a step. */
+const MAX_STEPS = 2_000;
+/** Idle, it should be near its base; more means that something was kept. */
+const RECYCLE_BYTES = 400 * 1024 * 1024;
+const RECYCLE_CHECK_STEPS = 100;
+/** What a worker wrote before it died has arrived by then. */
+const DRAIN_MS = 1_000;
+/** A job that ended so shortly before a death may have been its cause. */
+const RECENTLY_MS = 250;
+const START_TIMEOUT_MS = 10_000;
+
+/** Why the worker is being ended. */
+type EndCause =
+  | { readonly kind: 'closed' }
+  | { readonly kind: 'job'; readonly attempt: WorkerAttempt; readonly end: Overdue }
+  | { readonly kind: 'breach'; readonly code: ErrorCode; readonly detail: string }
+  /** It went by itself, or broke the protocol. */
+  | { readonly kind: 'died'; readonly detail: string };
+
+type WorkerState =
+  | { readonly phase: 'starting' }
+  | { readonly phase: 'ready' }
+  | { readonly phase: 'ending'; readonly cause: EndCause; readonly wasReady: boolean; readonly wasAlone: boolean }
+  | { readonly phase: 'ended' };
+
+export interface WorkerProcessOptions {
+  readonly id: number;
+  readonly command: WorkerCommand;
+  readonly foreignUid: number | undefined;
+  readonly cgroup: MemoryCgroup | undefined;
+  readonly instance: string;
+  readonly events: WorkerEvents;
+  readonly log: Logger;
+}
+
+export class WorkerProcess implements IsolateWorker {
+  readonly id: number;
+  readonly isJailed: boolean;
+  readonly #options: WorkerProcessOptions;
+  readonly #child: WorkerChild;
+  readonly #peer: Peer;
+  readonly #watch: WorkerWatch;
+  readonly #attempts = new Map<string, WorkerAttempt>();
+  readonly #digests = new Map<string, StoredBundle>();
+  readonly #ended = Promise.withResolvers<void>();
+  #state: WorkerState = { phase: 'starting' };
+  #isLate = false;
+  #steps = 0;
+  #hasGrown = false;
+  #limitBytes = WORKER_BASE_BYTES;
+  /** When a job last left; what it left behind may still kill the worker. */
+  #lastLeftAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: WorkerProcessOptions) {
+    this.id = options.id;
+    this.isJailed = options.command.isJailed;
+    this.#options = options;
+    this.#child = new WorkerChild(options.command);
+    this.#watch = new WorkerWatch({
+      worker: {
+        cpuMs: () => this.#child.cpuMs(),
+        residentBytes: () => this.#child.residentBytes(),
+        ping: (onPong) => this.#peer.ping(onPong),
+      },
+      pollsMemory: options.cgroup === undefined,
+      events: {
+        onLate: () => {
+          this.#isLate = true;
+        },
+        onBack: () => {
+          this.#isLate = false;
+          if (this.takesSteps) options.events.onAvailable();
+        },
+        onDead: () => this.#end({ kind: 'breach', code: 'SANDBOX_CRASHED', detail: 'its sandbox stopped answering' }),
+        onCpu: (cpuMs) => this.#checkCpu(cpuMs),
+        onResident: (bytes) => this.#checkMemory(bytes),
+      },
+    });
+    this.#peer = new Peer({
+      stream: this.#child.stream,
+      side: 'caller',
+      role: 'host',
+      instance: options.instance,
+      accepts: ['isolate-worker'],
+      helloTimeoutMs: START_TIMEOUT_MS,
+      onOpen: () => this.#open(),
+      onMessage: (message) => this.#receive(message),
+      onClosed: (end) => this.#end({ kind: 'died', detail: end.message }),
+    });
+    void this.#settleWhenGone();
+  }
+
+  get jobs(): number {
+    return this.#attempts.size;
+  }
+
+  get takesSteps(): boolean {
+    return this.#state.phase === 'ready' && !this.#isLate && !this.isSpent;
+  }
+
+  get isSpent(): boolean {
+    return this.#steps >= MAX_STEPS || this.#hasGrown;
+  }
+
+  run(job: WorkerJob, events: WorkerJobEvents): JobHandle {
+    const token = randomBytes(16);
+    const others = [...this.#attempts.values()];
+    const attempt: WorkerAttempt = new WorkerAttempt({
+      token,
+      job,
+      events,
+      othersCpuMs: others.reduce((sum, other) => sum + other.job.limits.cpuMs, 0),
+      onOverdue: (end) => this.#end({ kind: 'job', attempt, end }),
+    });
+    for (const other of others) other.share(job.limits.cpuMs);
+    this.#attempts.set(token.toString('hex'), attempt);
+    this.#steps++;
+    this.#makeRoom();
+    this.#watch.busy();
+    if (!this.#digests.has(job.bundle.digest)) this.#putBundle(job.bundle);
+    this.#invoke(token, job);
+    return {
+      cancel: ({ graceMs, reason }) => {
+        if (attempt.cancel(graceMs)) this.#peer.send({ case: 'cancel', value: { token, graceMs, reason } });
+      },
+      pause: () => {
+        if (attempt.isLive) this.#peer.send({ case: 'pause', value: { token } });
+      },
+      resume: () => {
+        if (attempt.isLive) this.#peer.send({ case: 'resume', value: { token } });
+      },
+    };
+  }
+
+  close(): Promise<void> {
+    this.#end({ kind: 'closed' });
+    return this.#ended.promise;
+  }
+
+  #open() {
+    if (this.#state.phase !== 'starting') return;
+    const problem = this.#child.confirm(this.#options.foreignUid);
+    if (problem !== undefined) return this.#end({ kind: 'died', detail: problem });
+    this.#state = { phase: 'ready' };
+    this.#options.events.onAvailable();
+  }
+
+  #receive(message: PeerMessage) {
+    switch (message.case) {
+      case 'needBundle': {
+        const bundle = this.#digests.get(message.value.digest);
+        if (bundle === undefined) return this.#peer.countDropped('foreign');
+        return this.#putBundle(bundle);
+      }
+      case 'started':
+        if (this.#find(message.value.token)?.start()) this.#find(message.value.token)?.events.onStarted();
+        return;
+      case 'log': {
+        const attempt = this.#find(message.value.token);
+        if (attempt === undefined || attempt.events.onLog(message.value)) return;
+        const end = { kind: 'charged', code: 'LIMIT_LOG', detail: 'it logs without end' } as const;
+        return this.#end({ kind: 'job', attempt, end });
+      }
+      case 'progress':
+        return this.#find(message.value.token)?.events.onProgress(message.value);
+      case 'hostCall':
+        return this.#answer(message.value);
+      case 'result': {
+        const attempt = this.#find(message.value.token);
+        if (attempt === undefined) return;
+        this.#attempts.delete(hexOf(attempt.token));
+        this.#peer.send({ case: 'resultAck', value: { token: attempt.token } });
+        attempt.end({ kind: 'result', result: message.value });
+        return this.#release();
+      }
+      default:
+        return this.#peer.fail(`${message.case} is not for a host`);
+    }
+  }
+
+  #find(token: Uint8Array): WorkerAttempt | undefined {
+    const attempt = this.#attempts.get(hexOf(token));
+    if (attempt === undefined) this.#peer.countDropped('late');
+    return attempt;
+  }
+
+  #answer(call: HostCall): void {
+    const attempt = this.#find(call.token);
+    if (attempt === undefined) return;
+    const answer: HostCallAnswer = attempt.events.onHostCall(call);
+    this.#peer.send({
+      case: 'hostReply',
+      value: {
+        token: call.token,
+        callId: call.callId,
+        ok: answer.ok,
+        payloadJson: answer.payloadJson ?? new Uint8Array(0),
+        code: answer.code ?? '',
+        message: answer.message ?? '',
+      },
+    });
+  }
+
+  #invoke(token: Uint8Array, job: WorkerJob): void {
+    const sent = this.#peer.send({
+      case: 'invoke',
+      value: {
+        token,
+        purpose: job.purpose === 'inspect' ? Purpose.INSPECT : Purpose.RUN,
+        flowId: job.flowId,
+        runId: job.runId,
+        stepId: job.stepId,
+        attempt: job.attempt,
+        pluginId: job.pluginId,
+        pluginVersion: job.pluginVersion,
+        digest: job.bundle.digest,
+        inputsJson: job.inputsJson,
+        idempotencyKey: job.idempotencyKey,
+        limits: limitsMessage(job.limits),
+        allowWasm: job.allowWasm,
+      },
+    });
+    // Inputs that an engine could send here fit a worker's frame too; a closed connection ends the job by itself.
+    if (sent === 'too-large') this.#end({ kind: 'breach', code: 'INPUT_INVALID', detail: 'its inputs are too large' });
+  }
+
+  #putBundle(bundle: StoredBundle): void {
+    this.#digests.set(bundle.digest, bundle);
+    const { bytes, digest } = bundle;
+    for (let offset = 0; offset < bytes.length; offset += BUNDLE_CHUNK_BYTES) {
+      this.#peer.send({
+        case: 'putBundle',
+        value: {
+          digest,
+          totalBytes: BigInt(bytes.length),
+          offset: BigInt(offset),
+          data: bytes.subarray(offset, offset + BUNDLE_CHUNK_BYTES),
+        },
+      });
+    }
+  }
+
+  /** The worker's whole memory: its base and what its steps may take. Only ever raised; a recycled worker is new. */
+  #makeRoom(): void {
+    let needed = WORKER_BASE_BYTES;
+    for (const { job } of this.#attempts.values()) needed += job.limits.memoryMb * MEMORY_FACTOR * 1024 * 1024;
+    if (needed <= this.#limitBytes) return;
+    this.#limitBytes = needed;
+    try {
+      this.#options.cgroup?.setLimit(needed);
+    } catch {
+      // The old, lower limit stays in force.
+    }
+  }
+
+  #checkCpu(cpuMs: number) {
+    for (const attempt of this.#attempts.values()) {
+      if (!attempt.exceedsCpu(cpuMs)) continue;
+      const detail = `its sandbox took more than ${attempt.job.limits.cpuMs} ms of CPU`;
+      return this.#end({ kind: 'breach', code: 'LIMIT_CPU', detail });
+    }
+  }
+
+  #checkMemory(bytes: number): void {
+    if (bytes <= this.#limitBytes || this.#attempts.size === 0) return;
+    const megabytes = Math.round(bytes / 1024 / 1024);
+    this.#end({ kind: 'breach', code: 'LIMIT_MEMORY', detail: `its sandbox took ${megabytes} MB of memory` });
+  }
+
+  /** A job left. */
+  #release(): void {
+    this.#lastLeftAt = performance.now();
+    if (this.#attempts.size === 0) {
+      this.#watch.idle();
+      if (this.#steps % RECYCLE_CHECK_STEPS === 0) this.#hasGrown = (this.#child.residentBytes() ?? 0) > RECYCLE_BYTES;
+    }
+    if (this.#state.phase === 'ready') this.#options.events.onRelease();
+  }
+
+  #end(cause: EndCause): void {
+    if (this.#state.phase === 'ending' || this.#state.phase === 'ended') return;
+    const isAlone = this.#attempts.size === 1 && performance.now() - this.#lastLeftAt > RECENTLY_MS;
+    this.#state = { phase: 'ending', cause, wasReady: this.#state.phase === 'ready', wasAlone: isAlone };
+    this.#watch.stop();
+    // The stream stays open: what the worker wrote before it died still counts.
+    this.#child.kill();
+  }
+
+  async #settleWhenGone(): Promise<void> {
+    await this.#child.gone;
+    await Promise.race([this.#peer.closed, sleep(DRAIN_MS, undefined, { ref: false })]);
+    this.#end({ kind: 'died', detail: 'its sandbox ended' });
+    const state = this.#state;
+    if (state.phase !== 'ending') return;
+    this.#peer.close('the worker has ended');
+    const oomKills = this.#options.cgroup?.oomKills() ?? 0;
+    await this.#options.cgroup?.remove();
+    this.#state = { phase: 'ended' };
+    const startProblem = state.wasReady || state.cause.kind === 'closed' ? undefined : this.#startProblem(state.cause);
+    const { lastWords } = this.#child;
+    this.#options.log.debug({ worker: this.id, cause: state.cause.kind, oomKills, lastWords }, 'isolate worker ended');
+    for (const attempt of this.#attempts.values()) attempt.end(this.#endOf(attempt, state, oomKills > 0));
+    this.#attempts.clear();
+    this.#options.events.onEnded({ startProblem });
+    this.#ended.resolve();
+  }
+
+  #startProblem(cause: EndCause): string {
+    return this.#child.lastWords || ('detail' in cause ? cause.detail : 'it did not start');
+  }
+
+  #endOf(attempt: WorkerAttempt, state: Extract<WorkerState, { phase: 'ending' }>, isOom: boolean) {
+    const { cause, wasAlone, wasReady } = state;
+    if (!wasReady) return { kind: 'innocent', detail: 'its sandbox did not start' } as const;
+    switch (cause.kind) {
+      case 'closed':
+        return { kind: 'innocent', detail: 'its sandbox was closed' } as const;
+      case 'job':
+        if (cause.attempt === attempt) return cause.end;
+        return { kind: 'innocent', detail: 'its sandbox was ended because of another step' } as const;
+      case 'breach':
+        if (wasAlone) return { kind: 'charged', code: cause.code, detail: cause.detail } as const;
+        return { kind: 'suspect', detail: cause.detail } as const;
+      case 'died': {
+        const detail = isOom ? 'its sandbox ran out of memory' : 'its sandbox died';
+        if (!wasAlone) return { kind: 'suspect', detail } as const;
+        return { kind: 'charged', code: isOom ? 'LIMIT_MEMORY' : 'SANDBOX_CRASHED', detail } as const;
+      }
+      default:
+        return assertNever(cause);
+    }
+  }
+}
+
+function hexOf(token: Uint8Array): string {
+  return Buffer.from(token.buffer, token.byteOffset, token.length).toString('hex');
+}

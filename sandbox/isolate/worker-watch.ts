@@ -1,0 +1,127 @@
+/**
+ * Watches one worker from outside while steps are in it: whether it answers pings, how much CPU and memory it takes.
+ * It only tells; who is to blame and what happens is decided by worker-process.ts. A worker is never its own watchdog.
+ *
+ * A tick that comes late because the host itself was held up does not count against the worker.
+ */
+
+/** Memory can grow by a gigabyte a second; without a cgroup this is how far it gets between two looks. */
+const POLL_MS = 20;
+/** CPU figures of the kernel have a grain of 10 ms. */
+const CPU_EVERY_MS = 100;
+const PING_EVERY_MS = 250;
+/** A ping without an answer for this long: no new step. */
+const LATE_MS = 250;
+/** And for this long: the worker is killed. */
+const DEAD_MS = 2_000;
+/** After the last step; a new one usually follows at once. */
+const IDLE_MS = 500;
+
+export interface WatchedWorker {
+  /** Undefined where the kernel does not tell. */
+  cpuMs(): number | undefined;
+  residentBytes(): number | undefined;
+  ping(onPong: () => void): void;
+}
+
+export interface WatchEvents {
+  onLate(): void;
+  onBack(): void;
+  onDead(): void;
+  /** Called with a fresh figure, at most every CPU_EVERY_MS. */
+  onCpu(cpuMs: number): void;
+  /** Only when memory is polled. */
+  onResident(bytes: number): void;
+}
+
+export interface WatchOptions {
+  readonly worker: WatchedWorker;
+  readonly events: WatchEvents;
+  /** False where a cgroup bounds memory. */
+  readonly pollsMemory: boolean;
+  readonly now?: () => number;
+}
+
+export class WorkerWatch {
+  readonly #options: WatchOptions;
+  readonly #now: () => number;
+  #timer: NodeJS.Timeout | undefined;
+  #lastTick = 0;
+  #lastCpu = 0;
+  #lastPing = 0;
+  #idleSince: number | undefined;
+  /** When the oldest unanswered ping left, in time during which the host itself ran. */
+  #waitingMs: number | undefined;
+  #isLate = false;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** A step came. */
+  busy(): void {
+    this.#idleSince = undefined;
+    if (this.#timer !== undefined) return;
+    const now = this.#now();
+    this.#lastTick = now;
+    this.#lastPing = now;
+    this.#lastCpu = now;
+    this.#timer = setInterval(() => this.#tick(), POLL_MS);
+  }
+
+  /** The last step went. */
+  idle(): void {
+    this.#idleSince = this.#now();
+  }
+
+  /** Idempotent. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #tick() {
+    const now = this.#now();
+    const elapsedMs = now - this.#lastTick;
+    this.#lastTick = now;
+    if (this.#idleSince !== undefined && now - this.#idleSince > IDLE_MS && this.#waitingMs === undefined) {
+      return this.stop();
+    }
+    if (this.#options.pollsMemory) {
+      const bytes = this.#options.worker.residentBytes();
+      if (bytes !== undefined) this.#options.events.onResident(bytes);
+    }
+    if (now - this.#lastCpu >= CPU_EVERY_MS) {
+      this.#lastCpu = now;
+      const cpuMs = this.#options.worker.cpuMs();
+      if (cpuMs !== undefined) this.#options.events.onCpu(cpuMs);
+    }
+    this.#watchPing(now, elapsedMs);
+  }
+
+  #watchPing(now: number, elapsedMs: number): void {
+    if (this.#timer === undefined) return; // stopped by one of the events
+    if (this.#waitingMs !== undefined) {
+      // A tick of 20 ms that took 300 was the host's own delay: only its fair part counts.
+      this.#waitingMs += Math.min(elapsedMs, 2 * POLL_MS);
+      if (this.#waitingMs >= DEAD_MS) {
+        this.stop();
+        this.#options.events.onDead();
+      } else if (this.#waitingMs >= LATE_MS && !this.#isLate) {
+        this.#isLate = true;
+        this.#options.events.onLate();
+      }
+      return;
+    }
+    if (now - this.#lastPing < PING_EVERY_MS) return;
+    this.#lastPing = now;
+    this.#waitingMs = 0;
+    this.#options.worker.ping(() => {
+      this.#waitingMs = undefined;
+      if (!this.#isLate) return;
+      this.#isLate = false;
+      this.#options.events.onBack();
+    });
+  }
+}
