@@ -6,10 +6,11 @@ import { isBuiltin } from 'node:module';
 import path from 'node:path';
 import type { Message, Metafile } from 'esbuild';
 import type { BuildProblem } from './build-result.ts';
-import { importChain } from './import-chain.ts';
+import { importChain, lineOfImport } from './import-chain.ts';
 
 const NODE_MODULE_ADVICE = 'Use another package, or set runtime: "node" (container tier only).';
 const NATIVE_ADVICE = 'A plugin is one JavaScript file, so native code cannot go with it. Use another package.';
+const OUTSIDE_ADVICE = 'A bundle holds all its code: save the file beside the plugin, or install the package it is in.';
 
 /** An import that no bundle can hold: a module of Node, native code. */
 export function isUnbundled(specifier: string): boolean {
@@ -48,6 +49,21 @@ export async function explainMessages(request: ExplainRequest): Promise<CompileP
     problems.push(await unbundledProblem(message, specifier, await metafile, request));
   }
   return { problems: withoutRepeats(problems), importsNode };
+}
+
+/** Imports that esbuild leaves to the run: a URL. (A module of Node stays only where the target has it.) */
+export async function outsideProblems(
+  request: Pick<ExplainRequest, 'root' | 'entry' | 'display'> & { readonly metafile: Metafile },
+): Promise<BuildProblem[]> {
+  const problems: BuildProblem[] = [];
+  for (const [importer, { imports }] of Object.entries(request.metafile.inputs)) {
+    for (const { path: target, kind, external } of imports) {
+      if (external !== true || kind !== 'import-statement' || isBuiltin(target) || target === '<runtime>') continue;
+      const line = await lineOfImport(path.resolve(request.root, importer), target);
+      problems.push({ message: `${await importChain({ ...request, importer, line, target })}. ${OUTSIDE_ADVICE}` });
+    }
+  }
+  return problems;
 }
 
 export function plainProblem(

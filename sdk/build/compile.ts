@@ -14,7 +14,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BuildOptions, BuildFailure as EsbuildFailure, Metafile, Plugin } from 'esbuild';
 import type { BuildProblem } from './build-result.ts';
-import { explainMessages, isUnbundled, plainProblem } from './compile-problems.ts';
+import { explainMessages, isUnbundled, outsideProblems, plainProblem } from './compile-problems.ts';
 import { nodeStandInPlugin } from './node-stand-in.ts';
 import { bundleSourceMap } from './source-map.ts';
 import { type PackageRoot, renameSources, stableName } from './source-names.ts';
@@ -78,6 +78,8 @@ export async function compile({ file, target, display }: CompileRequest): Promis
     };
     return { ok: false, ...(await explainMessages({ messages: result.errors, root, entry, display, graph })) };
   }
+  const outside = await outsideProblems({ metafile: result.metafile, root, entry: path.basename(file), display });
+  if (outside.length > 0) return { ok: false, problems: outside, importsNode: false };
   const names = new Map<string, string>();
   const files = new Map<string, string>();
   const bytesOf = new Map<string, number>();

@@ -77,7 +77,7 @@ async function packageOf(file: string): Promise<string | undefined> {
 }
 
 /** The first line that names the specifier in quotes; 1 when none does. */
-async function lineOfImport(file: string, specifier: string): Promise<number> {
+export async function lineOfImport(file: string, specifier: string): Promise<number> {
   const text = await readFile(file, 'utf8').catch(() => '');
   const lines = text.split('\n');
   const quoted = [`'${specifier}'`, `"${specifier}"`, `\`${specifier}\``];

@@ -6,7 +6,7 @@ import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import type { Manifest } from '@flowops/proto/manifest.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import type { Command } from 'commander';
-import type { BuildFailure, BuiltPlugin } from '../build/build-result.ts';
+import { type BuildFailure, type BuiltPlugin, formatProblem } from '../build/build-result.ts';
 import { withBuildSandbox } from './build-sandbox.ts';
 
 const EXAMPLES = `
@@ -35,7 +35,9 @@ export function registerBuildCommand(plugin: Command, parts: CliParts): void {
       const { buildPlugin } = await import('../build/build-plugin.ts');
       const built = await withBuildSandbox(parts, (sandbox) => buildPlugin(source, sandbox));
       if (!built.ok) throw buildError(built);
-      for (const warning of built.warnings) process.stderr.write(`warning: ${showControls(warning.message)}\n`);
+      for (const warning of built.warnings) {
+        process.stderr.write(`warning: ${showControls(formatProblem(warning), { keepLines: true })}\n`);
+      }
       const file = options.out ?? (await defaultBundlePath(source, built.manifest));
       await writeBundle(file, built);
       const { digest, manifest } = built;

@@ -220,6 +220,21 @@ describe('a plugin that cannot be built', () => {
   });
 });
 
+describe('an import that would be left to the run', () => {
+  it('is refused: a URL is no part of the verified bytes', async () => {
+    const message = await problemsOf(
+      {
+        'a.ts': "import './b.ts';\nexport default {};",
+        'b.ts': "\nimport x from 'https://example.com/x.js';\nx();",
+      },
+      'a.ts',
+    );
+    expect(message).toBe(
+      'https://example.com/x.js ← b.ts:2. A bundle holds all its code: save the file beside the plugin, or install the package it is in.',
+    );
+  });
+});
+
 describe('an import of Node', () => {
   const pg = {
     'node_modules/pg/package.json': '{"name":"pg","version":"8.11.3","main":"lib/index.js"}',
