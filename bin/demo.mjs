@@ -18,10 +18,11 @@ const FLOW = join(EXAMPLES, 'demo-flow.yaml');
 /** Grants nothing and gives two seconds: a plugin that loops is to be seen stopping, not to be waited for. */
 const POLICY = join('bin', 'demo', 'policy.yaml');
 
+/** The codes are what the sandbox answers when it was the sandbox that stopped it, and not some fault of the demo. */
 const HOSTILE = [
-  { plugin: '90-read-file', title: 'reads /etc/passwd' },
-  { plugin: '91-reach-network', title: 'asks for cloud credentials' },
-  { plugin: '92-loop-for-ever', title: 'loops for ever' },
+  { plugin: '90-read-file', title: 'reads /etc/passwd', codes: ['PLUGIN_ERROR', 'PLUGIN_FATAL'] },
+  { plugin: '91-reach-network', title: 'asks for cloud credentials', codes: ['POLICY_DENIED'] },
+  { plugin: '92-loop-for-ever', title: 'loops for ever', codes: ['LIMIT_WALL', 'LIMIT_CPU'] },
 ];
 
 const startedMs = Date.now();
@@ -61,7 +62,7 @@ async function showFlow() {
 async function showHostile() {
   say('\n── plugins that attack their sandbox ──');
   let isStopped = true;
-  for (const { plugin, title } of HOSTILE) {
+  for (const { plugin, title, codes } of HOSTILE) {
     const source = join(EXAMPLES, plugin);
     say(`$ flowops sandbox run ${source} --policy ${POLICY}`);
     const tryStartedMs = Date.now();
@@ -69,12 +70,12 @@ async function showHostile() {
     const { stdout, stderr } = await flowops(args, { isShown: false });
     const seconds = ((Date.now() - tryStartedMs) / 1000).toFixed(1);
     const result = parse(stdout);
-    if (result?.status === 'FAILED') {
+    if (result?.status === 'FAILED' && codes.includes(result.code)) {
       say(`  ${title}: stopped after ${seconds} s`);
       say(`  ${result.code}: ${result.error}\n`);
     } else {
       isStopped = false;
-      say(`  ${title}: NOT stopped: ${(stdout || stderr).trim()}`);
+      say(`  ${title}: NOT stopped as it should be: ${(stdout || stderr).trim()}\n`);
     }
   }
   return isStopped;

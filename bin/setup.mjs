@@ -59,7 +59,7 @@ export async function setUp({ dev, say = (line) => process.stderr.write(`${line}
   });
 }
 
-async function installNode({ say, root }) {
+export async function installNode({ say, root }) {
   const folder = join(root, '.node');
   say(
     `Node ${process.versions.node} runs this, ${NODE_NEEDED} is needed: installing ${NODE_RELEASE} into .node (about 50 MB, once)`,
