@@ -16,9 +16,9 @@ const patch = textOf('patch');
 export const SCRIPTS = {
   openPartition: script(textOf('open-partition')),
   indexAdd: script(textOf('index-add')),
+  indexCheck: script(textOf('index-check')),
   indexRemove: script(textOf('index-remove')),
   create: script(patch + textOf('create')),
-  undoCreate: script(textOf('undo-create')),
   claim: script(textOf('claim')),
   reopen: script(textOf('reopen')),
   commit: script(patch + textOf('commit')),

@@ -148,23 +148,17 @@ class RedisRunStore implements RedisStore {
     options?: { readonly ignoreStopMark?: boolean },
   ): Promise<CreateResult> {
     checkPatch(initial);
-    const keys = allKeys(run);
-    // One round trip: Redis runs what comes over one connection in order, the index first.
-    const [index, reply] = await Promise.all([
-      this.#index('indexAdd', run, owner),
-      this.#redis.run(SCRIPTS.create, keys, [
-        owner.epoch,
-        STATE_FORMAT,
-        owner.partition,
-        options?.ignoreStopMark === true ? '1' : '0',
-        initial.outboxFrom ?? 1,
-        ...patchArgs(initial),
-      ]),
+    // Not in one round trip with the rest: a former owner's create must write nothing, and taking it back afterwards
+    // could meet a new owner that has seen it.
+    if ((await this.#index('indexAdd', run, owner)) === 'fenced') return { result: 'fenced' };
+    const reply = await this.#redis.run(SCRIPTS.create, allKeys(run), [
+      owner.epoch,
+      STATE_FORMAT,
+      owner.partition,
+      options?.ignoreStopMark === true ? '1' : '0',
+      initial.outboxFrom ?? 1,
+      ...patchArgs(initial),
     ]);
-    if (index === 'fenced') {
-      await this.#redis.run(SCRIPTS.undoCreate, keys, [owner.epoch, owner.partition]);
-      return { result: 'fenced' };
-    }
     switch (reply.tag) {
       case 'created':
         return { result: 'created' };
@@ -252,8 +246,10 @@ class RedisRunStore implements RedisStore {
   async retire(run: RunRef, owner: Ownership, retentionMs: number): Promise<'ok' | 'fenced'> {
     const keepMs = Math.ceil(retentionMs);
     const args = [owner.epoch, owner.partition, keepMs, metaRetentionMs(keepMs)];
+    // Asked beforehand, so that a former owner changes nothing. One that becomes it between these calls lets a run go
+    // that is over anyhow; the new owner finds it in the index, claims it (which wakes it) and retires it again.
+    if ((await this.#index('indexCheck', run, owner)) === 'fenced') return 'fenced';
     const reply = await this.#redis.run(SCRIPTS.retire, allKeys(run), args);
-    // Fenced here: another owner will find the run in the index, claim it (which wakes it) and retire it again.
     return reply.tag === 'fenced' ? 'fenced' : this.#index('indexRemove', run, owner);
   }
 
@@ -271,7 +267,11 @@ class RedisRunStore implements RedisStore {
     return tag === 'ok' || tag === 'missing' ? tag : 'fenced';
   }
 
-  async #index(change: 'indexAdd' | 'indexRemove', run: RunRef, owner: Ownership): Promise<'ok' | 'fenced'> {
+  async #index(
+    change: 'indexAdd' | 'indexCheck' | 'indexRemove',
+    run: RunRef,
+    owner: Ownership,
+  ): Promise<'ok' | 'fenced'> {
     const { epoch, active } = partitionKeys(owner.partition);
     const reply = await this.#redis.run(SCRIPTS[change], [epoch, active], [owner.epoch, runName(run)]);
     return reply.tag === 'ok' ? 'ok' : 'fenced';

@@ -1,4 +1,5 @@
--- Lets a run's keys expire and its meta after that. The caller takes it out of the index afterwards.
+-- Lets a run's keys expire and its meta after that. The caller asks the partition's epoch before and takes
+-- the run out of the index afterwards.
 -- A repeat does not begin the retention anew.
 --
 -- KEYS: 1 meta  2 def  3 steps  4 context  5 outbox  6 inbox

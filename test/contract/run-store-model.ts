@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Ownership, RunPatch, RunRef, RunStore } from '../../engine/store/run-store.ts';
 import type { OpenStore } from './run-store.ts';
 
-const RUNS = 60;
+const RUNS = 250;
 const HOUR_MS = 60 * 60 * 1000;
 const PARTITIONS = ['0', '1'];
 const RUN_NAMES = ['a', 'b'];

@@ -411,6 +411,26 @@ export function runStoreContract(name: string, open: () => Promise<OpenStore>): 
         expect(await store.activeRuns('0')).toEqual([RUN]);
       });
 
+      it('that repeats its create takes nothing away from the run', async () => {
+        await store.create(OTHER, next, START);
+        const before = await store.read(OTHER);
+        await store.openPartition('0');
+        expect(await store.create(OTHER, next, START)).toEqual({ result: 'fenced' });
+        expect(await store.read(OTHER)).toEqual(before);
+        expect(await store.activeRuns('0')).toContainEqual(OTHER);
+      });
+
+      it('cannot let a run go that the new owner has not claimed yet', async () => {
+        await store.retire(RUN, next, DAY_MS);
+        await store.create(OTHER, next, { ...START, outputs: { 'a.x': '1' } });
+        const before = await store.read(OTHER);
+        await store.openPartition('0');
+        expect(await store.retire(OTHER, next, 0)).toBe('fenced');
+        expect(await store.read(OTHER)).toEqual(before);
+        expect(await store.readAllOutputs(OTHER)).toEqual(new Map([['a.x', '1']]));
+        expect(await store.commit(OTHER, next.epoch, 1, {})).toEqual({ result: 'ok' });
+      });
+
       it('cannot take out of the index what the new owner dropped and made again', async () => {
         await store.retire(RUN, next, DAY_MS);
         await store.create(OTHER, next, START);
