@@ -5,23 +5,13 @@
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { PluginFolderOptions } from '@flowops/proto/cli.ts';
 import { ContentStore } from '@flowops/proto/content-store.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
-import type { OpenSandbox } from '../build/build-result.ts';
 import { isRegistryFolder, RegistryFolder } from './registry-folder.ts';
 import { RegistryFolderSource } from './registry-folder-source.ts';
 import { SourceFolderSource } from './source-folder-source.ts';
-
-export interface PluginFolderOptions {
-  /** `<FLOWOPS_HOME>/cache`: builds, and the bundles that runs began with. */
-  readonly cacheDir: string;
-  /** Called only when a source was never built before, or changed. */
-  readonly sandbox: OpenSandbox;
-  /** Digests pinned by runs that are not final; kept whatever the cache's cap says. */
-  readonly pinned?: () => Promise<ReadonlySet<string>>;
-  readonly log?: (message: string) => void;
-}
 
 /** @throws FlowopsError CONFIG_INVALID when there is no such folder. */
 export async function openPluginFolder(dir: string, options: PluginFolderOptions): Promise<PluginSource> {

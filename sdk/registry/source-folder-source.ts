@@ -9,7 +9,7 @@
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { ContentStore } from '@flowops/proto/content-store.ts';
-import { messageOf } from '@flowops/proto/errors.ts';
+import { errorInfo, messageOf } from '@flowops/proto/errors.ts';
 import { isDigest, nearestName } from '@flowops/proto/ids.ts';
 import { readBundleManifest } from '@flowops/proto/manifest.ts';
 import type { BundleResult, PluginSource, ResolvedPlugin, ResolveResult } from '@flowops/proto/plugin-source.ts';
@@ -34,6 +34,8 @@ export interface SourceFolderOptions {
   readonly cacheDir: string;
   readonly sandbox: OpenSandbox;
   readonly log: (message: string) => void;
+  /** For tests; builds or reads one file. */
+  readonly load?: typeof loadPluginFile;
 }
 
 type Failed = Extract<ResolveResult, { ok: false }>;
@@ -162,9 +164,9 @@ export class SourceFolderSource implements PluginSource {
   }
 
   async #loadNow(entry: SourceEntry): Promise<Loaded> {
-    const { cacheDir, sandbox, log } = this.#options;
+    const { cacheDir, sandbox, log, load = loadPluginFile } = this.#options;
     try {
-      const built = await loadPluginFile(entry.file, { cacheDir, sandbox, signal: this.#closing.signal });
+      const built = await load(entry.file, { cacheDir, sandbox, signal: this.#closing.signal });
       if (!built.ok) return { entry, result: { ok: false, code: built.code, message: built.message } };
       for (const warning of built.warnings) log(formatProblem(warning));
       const { digest, manifest, bundle: bytes, sourceMap } = built;
@@ -226,6 +228,16 @@ function notFound({ pluginId, version, dir, all, look }: Search): Failed {
   if (culprit !== undefined && !culprit.result.ok) {
     const { code, message } = culprit.result;
     return { ok: false, code, message: `plugin ${name} could not be built from ${culprit.entry.name}: ${message}` };
+  }
+  // What could not be looked into may be it: only a later try can tell.
+  const unread = all.find(({ result }) => !result.ok && errorInfo(result.code).fault === 'infrastructure');
+  if (unread !== undefined && !unread.result.ok) {
+    const { code, message } = unread.result;
+    return {
+      ok: false,
+      code,
+      message: `plugin ${name} was not found in ${dir}, but ${unread.entry.name} could not be read: ${message}`,
+    };
   }
   const names = all.flatMap(({ result }) => (result.ok ? [result.plugin.pluginId] : []));
   const nearest = nearestName(pluginId, names);
