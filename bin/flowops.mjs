@@ -8,7 +8,7 @@
  */
 import module from 'node:module';
 import { join } from 'node:path';
-import { absentPackages, findNode24, isNode24, NODE_NEEDED, ROOT, SETUP_COMMAND } from './node24.mjs';
+import { absentPackages, COMPILE_CACHE, findNode24, isNode24, NODE_NEEDED, ROOT, SETUP_COMMAND } from './node24.mjs';
 import { runAs } from './run-as.mjs';
 
 const EXIT_USAGE = 2;
@@ -19,11 +19,10 @@ const problem = findProblem();
 if (problem !== undefined) {
   fail(problem);
 } else if (isNode24(process.versions.node)) {
-  // Compiled code and stripped types are kept between starts: half of the cold start is parsing otherwise.
-  module.enableCompileCache(join(ROOT, 'node_modules', '.cache', 'flowops'));
+  module.enableCompileCache(COMPILE_CACHE);
   await import('./flowops.ts');
 } else {
-  await runAs(findNode24(), [join(ROOT, 'bin', 'lifeline.mjs'), ...process.argv.slice(2)], { lifeline: true });
+  await runAs(findNode24(), [join(ROOT, 'bin', 'flowops-child.mjs'), ...process.argv.slice(2)], { lifeline: true });
 }
 
 function findProblem() {
