@@ -1,0 +1,150 @@
+/**
+ * Builds what a worker process is started from: `worker.mjs`, one file with everything in it but isolated-vm, the
+ * guest's prelude included as text. Kept under the hash of its sources' names, sizes and times, so that a start
+ * costs a few `stat`s when nothing changed.
+ *
+ * A file under its final name is whole: it is written beside it and renamed.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { z } from 'zod';
+
+/** Changes when this file builds differently from the same sources. */
+const RECIPE = 'flowops-worker-1';
+const WORKER_FILE = 'worker.mjs';
+
+export interface IsolateAssets {
+  /** Absolute. Beside it lies `node_modules/isolated-vm`, so that it can be started where it is. */
+  readonly workerPath: string;
+  /** SHA-256 of the worker's bytes, hex. */
+  readonly workerHash: string;
+  readonly isolatedVmDir: string;
+}
+
+const stampSchema = z.object({ inputs: z.array(z.string()), key: z.string(), hash: z.string() });
+
+/** @param cacheDir a folder that only we can write to; made when it is not there. */
+export async function prepareIsolateAssets(cacheDir: string): Promise<IsolateAssets> {
+  const isolatedVmDir = path.dirname(createRequire(import.meta.url).resolve('isolated-vm/package.json'));
+  const folder = path.join(path.resolve(cacheDir), 'isolate-worker');
+  const workerPath = path.join(folder, WORKER_FILE);
+  const stampPath = path.join(folder, 'worker.json');
+  const known = await readStamp(stampPath);
+  if (known !== undefined && existsSync(workerPath) && (await keyOf(known.inputs)) === known.key) {
+    return { workerPath, workerHash: known.hash, isolatedVmDir };
+  }
+  await mkdir(path.join(folder, 'node_modules'), { recursive: true, mode: 0o755 });
+  await linkIsolatedVm(path.join(folder, 'node_modules', 'isolated-vm'), isolatedVmDir);
+  const { text, inputs } = await buildWorker();
+  const hash = createHash('sha256').update(text).digest('hex');
+  await replaceFile(workerPath, text);
+  await replaceFile(stampPath, JSON.stringify({ inputs, key: await keyOf(inputs), hash }));
+  return { workerPath, workerHash: hash, isolatedVmDir };
+}
+
+/** Bundles the worker. esbuild is loaded only here: a start from the cache does without. */
+export async function buildWorker(): Promise<{ text: string; inputs: string[] }> {
+  const { build } = await import('esbuild');
+  const entry = path.join(import.meta.dirname, 'worker.ts');
+  const prelude = await buildPrelude();
+  const result = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    metafile: true,
+    absWorkingDir: import.meta.dirname,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    external: ['isolated-vm'],
+    minifySyntax: true,
+    logLevel: 'silent',
+    // zod and protobuf are ES modules; what is CommonJS inside still asks for require.
+    banner: { js: "import { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);" },
+    plugins: [
+      {
+        name: 'prelude',
+        setup: ({ onResolve, onLoad }) => {
+          onResolve({ filter: /^flowops:prelude$/ }, () => ({ path: 'prelude', namespace: 'flowops' }));
+          onLoad({ filter: /^prelude$/, namespace: 'flowops' }, () => ({
+            contents: `export const PRELUDE = ${JSON.stringify(prelude.text)};`,
+          }));
+        },
+      },
+    ],
+  });
+  const inputs = [...prelude.inputs, ...inputsOf(result.metafile)];
+  return { text: result.outputFiles[0]?.text ?? '', inputs: [...new Set(inputs)].sort() };
+}
+
+/** The prelude as one strict expression that gives `boot`. Only ASCII, so that V8 keeps it at one byte a character. */
+export async function buildPrelude(): Promise<{ text: string; inputs: string[] }> {
+  const { build } = await import('esbuild');
+  const result = await build({
+    entryPoints: [path.join(import.meta.dirname, 'inject', 'prelude.ts')],
+    bundle: true,
+    write: false,
+    metafile: true,
+    absWorkingDir: import.meta.dirname,
+    format: 'cjs',
+    // Not "browser": the polyfills would then expect a browser's own encoders.
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    target: 'es2024',
+    charset: 'ascii',
+    minify: true,
+    inject: [path.join(import.meta.dirname, 'inject', 'no-shared-memory.ts')],
+    define: { SharedArrayBuffer: 'NoSharedArrayBuffer' },
+    legalComments: 'none',
+    logLevel: 'silent',
+  });
+  const code = result.outputFiles[0]?.text ?? '';
+  const text = `(function(){"use strict";var module={exports:{}},exports=module.exports;\n${code}\nreturn module.exports.boot;})()`;
+  return { text, inputs: inputsOf(result.metafile) };
+}
+
+function inputsOf(metafile: { inputs: Record<string, unknown> }): string[] {
+  const files = Object.keys(metafile.inputs).filter((input) => !input.startsWith('flowops:'));
+  return files.map((input) => path.resolve(import.meta.dirname, input));
+}
+
+/** Undefined where an input is gone. */
+async function keyOf(inputs: readonly string[]): Promise<string | undefined> {
+  const hash = createHash('sha256').update(`${RECIPE}\n${process.version}\n`);
+  try {
+    const stats = await Promise.all(inputs.map((input) => stat(input)));
+    stats.forEach(({ size, mtimeMs }, i) => {
+      hash.update(`${inputs[i]}\n${size}\n${mtimeMs}\n`);
+    });
+    return hash.digest('hex');
+  } catch {
+    return undefined; // a source was moved or removed: build again
+  }
+}
+
+async function readStamp(file: string): Promise<z.output<typeof stampSchema> | undefined> {
+  try {
+    return stampSchema.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch {
+    return undefined; // the first start, or another version's file
+  }
+}
+
+async function replaceFile(file: string, text: string): Promise<void> {
+  const temporary = `${file}.${process.pid}.tmp`;
+  await writeFile(temporary, text, { mode: 0o644 });
+  await rename(temporary, file);
+}
+
+/** Several processes may start at once: the link appears whole, and the last one wins with the same target. */
+async function linkIsolatedVm(link: string, target: string): Promise<void> {
+  if ((await readlink(link).catch(() => undefined)) === target) return;
+  const temporary = `${link}.${process.pid}.tmp`;
+  await rm(temporary, { recursive: true, force: true });
+  // A junction needs no privilege on Windows; elsewhere the word is ignored.
+  await symlink(target, temporary, 'junction');
+  await rename(temporary, link);
+}

@@ -1,0 +1,42 @@
+/** crypto.getRandomValues and crypto.randomUUID; the random bytes are the worker's. https://www.w3.org/TR/webcrypto/ */
+import { HOST_OP, type HostFunction, MAX_RANDOM_BYTES } from '../guest-protocol.ts';
+
+export function createCrypto(host: HostFunction): object {
+  const fill = (bytes: Uint8Array): void => {
+    const random = String(host(HOST_OP.random, bytes.length));
+    for (let i = 0; i < bytes.length; i++) bytes[i] = random.charCodeAt(i);
+  };
+  return {
+    getRandomValues: <T>(array: T): T => {
+      if (!ArrayBuffer.isView(array) || array instanceof DataView || /^Float/.test(nameOf(array))) {
+        throw named('TypeMismatchError', 'getRandomValues takes an integer typed array');
+      }
+      if (array.byteLength > MAX_RANDOM_BYTES) {
+        throw named('QuotaExceededError', `getRandomValues gives at most ${MAX_RANDOM_BYTES} bytes at once`);
+      }
+      fill(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+      return array;
+    },
+    randomUUID: (): string => {
+      const bytes = new Uint8Array(16);
+      fill(bytes);
+      bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
+      bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+      let text = '';
+      for (let i = 0; i < bytes.length; i++) {
+        text += (i === 4 || i === 6 || i === 8 || i === 10 ? '-' : '') + (bytes[i] ?? 0).toString(16).padStart(2, '0');
+      }
+      return text;
+    },
+  };
+}
+
+function nameOf(view: ArrayBufferView): string {
+  return Object.prototype.toString.call(view).slice('[object '.length);
+}
+
+function named(name: string, message: string): Error {
+  const error = new Error(message);
+  Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
+  return error;
+}

@@ -1,0 +1,166 @@
+/**
+ * The worker's side of the sandbox RPC: takes attempts from the host, gives each a fresh isolate, tells how it ended.
+ * One worker runs the plugins of one trust domain and holds nothing worth stealing: no file, no network, no neighbour.
+ *
+ * Invariants:
+ *   W1. Each attempt gets exactly one Result, or the worker dies: the host then decides how it ended.
+ *   W2. A Result is sent after the attempt's code has ended for certain; where that cannot be shown in time, the
+ *       worker tells the result and ends itself.
+ *   W3. Once the connection to the host has gone, nothing runs any more.
+ */
+import type { Duplex } from 'node:stream';
+import type { ErrorCode } from '@flowops/proto/errors.ts';
+import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
+import type { Cancel, HostReply, Invoke, PutBundle } from '@flowops/proto/sandbox_pb.js';
+import { AheadIsolates } from './ahead.ts';
+import { MAX_ATTEMPTS } from './limits.ts';
+import type { IsolateFactory } from './prepared-isolate.ts';
+import { type ResultInit, resultMessage } from './result-message.ts';
+import { failure } from './run-end.ts';
+import { WorkerBundles } from './worker-bundles.ts';
+import { WorkerStep } from './worker-step.ts';
+
+/** For what was sent to leave before the process ends. */
+const LAST_WORDS_MS = 500;
+
+export interface WorkerOptions {
+  readonly stream: Duplex;
+  readonly instance: string;
+  readonly factory: IsolateFactory;
+  /** "isolated-vm 7.0.1", told as a capability. */
+  readonly runtime: string;
+  /** Ends the process because code may still run in it. Everything sent before has left. */
+  readonly die: () => void;
+  /** The host is gone. */
+  readonly onClosed: (end: { readonly isIdle: boolean }) => void;
+}
+
+export class WorkerApp {
+  readonly #options: WorkerOptions;
+  readonly #peer: Peer;
+  readonly #bundles = new WorkerBundles();
+  readonly #ahead: AheadIsolates;
+  readonly #steps = new Map<string, WorkerStep>();
+  #isDying = false;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    this.#ahead = new AheadIsolates(options.factory);
+    this.#peer = new Peer({
+      stream: options.stream,
+      side: 'runner',
+      role: 'isolate-worker',
+      instance: options.instance,
+      accepts: ['host'],
+      capabilities: [options.runtime],
+      maxAttempts: MAX_ATTEMPTS,
+      onMessage: (message) => this.#take(message),
+      onClosed: () => {
+        this.#ahead.close();
+        if (!this.#isDying) options.onClosed({ isIdle: this.#steps.size === 0 });
+      },
+    });
+  }
+
+  #take(message: PeerMessage): void {
+    switch (message.case) {
+      case 'invoke':
+        this.#invoke(message.value);
+        break;
+      case 'putBundle':
+        this.#putBundle(message.value);
+        break;
+      case 'cancel':
+        this.#cancel(message.value);
+        break;
+      case 'pause':
+        this.#find(message.value.token)?.pause();
+        break;
+      case 'resume':
+        this.#find(message.value.token)?.resume();
+        break;
+      case 'hostReply':
+        this.#reply(message.value);
+        break;
+      case 'resultAck':
+        // Nothing is kept after a Result: the host does that.
+        break;
+      default:
+        this.#peer.countDropped('foreign');
+    }
+  }
+
+  #invoke(invoke: Invoke): void {
+    const key = Buffer.from(invoke.token).toString('hex');
+    if (this.#steps.has(key)) return this.#peer.countDropped('duplicate');
+    const { limits } = invoke;
+    if (limits === undefined) return this.#refuse(invoke, 'PROTOCOL_ERROR', 'a worker was given a step without limits');
+    if (this.#steps.size >= MAX_ATTEMPTS) {
+      return this.#refuse(invoke, 'SANDBOX_UNAVAILABLE', `the worker runs ${MAX_ATTEMPTS} steps already`);
+    }
+    const step = new WorkerStep({
+      invoke,
+      limits,
+      peer: this.#peer,
+      ahead: this.#ahead,
+      onEnded: ({ result, isProven }) => {
+        this.#steps.delete(key);
+        this.#sendResult(result);
+        if (!isProven) this.#die();
+      },
+    });
+    this.#steps.set(key, step);
+    const bundle = this.#bundles.get(invoke.digest);
+    if (bundle !== undefined) return step.begin(bundle);
+    const isAsked = [...this.#steps.values()].some((other) => other !== step && other.waitsFor(invoke.digest));
+    if (!isAsked) this.#peer.send({ case: 'needBundle', value: { digest: invoke.digest } });
+  }
+
+  #refuse(invoke: Invoke, code: ErrorCode, message: string): void {
+    this.#sendResult(resultMessage(invoke.token, failure(code, message)));
+  }
+
+  #putBundle(piece: PutBundle): void {
+    const waiting = [...this.#steps.values()].filter((step) => step.waitsFor(piece.digest));
+    if (piece.missing !== '') {
+      for (const step of waiting) step.refuse('PLUGIN_NOT_FOUND', piece.missing);
+      return;
+    }
+    const put = this.#bundles.put(piece);
+    if (put.state === 'refused') for (const step of waiting) step.refuse('PLUGIN_INVALID', put.problem);
+    if (put.state === 'complete') for (const step of waiting) step.begin(put.bundle);
+  }
+
+  #cancel(cancel: Cancel): void {
+    this.#find(cancel.token)?.cancel(cancel.graceMs, cancel.reason);
+  }
+
+  #reply(reply: HostReply): void {
+    const isTaken = this.#find(reply.token)?.reply(reply);
+    if (isTaken === false) this.#peer.countDropped('late');
+  }
+
+  #find(token: Uint8Array): WorkerStep | undefined {
+    const step = this.#steps.get(Buffer.from(token).toString('hex'));
+    if (step === undefined) this.#peer.countDropped('late');
+    return step;
+  }
+
+  #sendResult(result: ResultInit): void {
+    const sent = this.#peer.send({ case: 'result', value: result });
+    if (sent !== 'too-large' || result.token === undefined) return;
+    const end = failure('LIMIT_OUTPUT', 'the outputs do not fit into a frame of the sandbox protocol');
+    this.#peer.send({ case: 'result', value: resultMessage(result.token, end) });
+  }
+
+  #die(): void {
+    const { stream, die } = this.#options;
+    const timer = setTimeout(die, LAST_WORDS_MS);
+    stream.once('finish', () => {
+      clearTimeout(timer);
+      die();
+    });
+    this.#isDying = true;
+    this.#peer.close('the end of a step could not be proven');
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Entry of an isolate worker: `node --no-node-snapshot --disable-sigusr1 worker.mjs`, with the host's socket on fd 3.
+ * Refuses to start where isolated-vm would be unsafe or would die in silence.
+ */
+import { randomUUID } from 'node:crypto';
+import { createRequire } from 'node:module';
+import { Socket } from 'node:net';
+import { messageOf } from '@flowops/proto/errors.ts';
+import { PRELUDE } from 'flowops:prelude';
+import { z } from 'zod';
+import { EXIT_UNUSABLE } from './limits.ts';
+import { IsolateFactory } from './prepared-isolate.ts';
+import { WorkerApp } from './worker-app.ts';
+import { versionProblem } from './worker-requirements.ts';
+
+const HOST_FD = 3;
+
+function main(): void {
+  const require = createRequire(import.meta.url);
+  const { version } = z.object({ version: z.string() }).parse(require('isolated-vm/package.json'));
+  const problem = versionProblem({ isolatedVm: version, execArgv: process.execArgv });
+  if (problem !== undefined) return refuse(problem);
+  const factory = new IsolateFactory(PRELUDE);
+  new WorkerApp({
+    stream: new Socket({ fd: HOST_FD, readable: true, writable: true }),
+    instance: `worker-${randomUUID()}`,
+    factory,
+    runtime: `isolated-vm ${version}`,
+    die,
+    onClosed: ({ isIdle }) => (isIdle ? process.exit(0) : die()),
+  });
+}
+
+/** Not exit(): that would wait for threads that may still be inside a plugin. */
+function die(): void {
+  process.kill(process.pid, 'SIGKILL');
+  // The first process of a pid namespace cannot be killed from within it.
+  process.abort();
+}
+
+function refuse(problem: string): void {
+  process.stderr.write(`isolate worker: ${problem}\n`);
+  process.exit(EXIT_UNUSABLE);
+}
+
+try {
+  main();
+} catch (thrown) {
+  refuse(`it cannot start: ${messageOf(thrown)}`);
+}

@@ -1,0 +1,24 @@
+/** The error with which a task steers its own retries. */
+import { TASK_ERROR } from './metadata.ts';
+
+export interface TaskErrorOptions {
+  /** False: trying again cannot help (code PLUGIN_FATAL). Default true. */
+  readonly retryable?: boolean;
+  /** Wait at least this long before the next attempt, ms. */
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
+}
+
+export class TaskError extends Error {
+  override readonly name: string = 'TaskError';
+  readonly retryable: boolean;
+  readonly retryAfterMs: number;
+
+  constructor(message: string, options: TaskErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.retryable = options.retryable ?? true;
+    this.retryAfterMs = options.retryAfterMs ?? 0;
+    const steer = { retryable: this.retryable, retryAfterMs: this.retryAfterMs };
+    Object.defineProperty(this, TASK_ERROR, { value: steer });
+  }
+}
