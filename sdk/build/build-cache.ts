@@ -35,6 +35,7 @@ const problemSchema = z.object({
   line: z.number().exactOptional(),
   column: z.number().exactOptional(),
   lineText: z.string().exactOptional(),
+  notes: z.array(z.string()).exactOptional(),
 });
 const recordSchema = z.object({
   format: z.literal(BUILD_FORMAT),

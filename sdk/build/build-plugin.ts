@@ -73,7 +73,7 @@ async function buildForNode(
   const draft = await compile({ file, target: 'node-inspect', display });
   if (!draft.ok) return undefined;
   const inspected = await inspectCode(draft.code, options.sandbox, options.signal);
-  if (!inspected.ok) return { result: await inspectFailure(inspected, draft, display), files: [] };
+  if (!inspected.ok) return { result: await inspectFailure(inspected, { compiled: draft, file, display }), files: [] };
   if (inspected.manifest.runtime !== 'node') return undefined;
   const compiled = await compile({ file, target: 'node', display });
   if (!compiled.ok) return { result: buildFailure('PLUGIN_INVALID', compiled.problems), files: [] };
@@ -95,7 +95,7 @@ async function finish(
   const problem = (await exportProblem(compiled, file, display)) ?? sizeProblem(compiled, display(file));
   if (problem !== undefined) return buildFailure('PLUGIN_INVALID', [problem]);
   const inspected = await inspectCode(compiled.code, options.sandbox, options.signal);
-  if (!inspected.ok) return await inspectFailure(inspected, compiled, display);
+  if (!inspected.ok) return await inspectFailure(inspected, { compiled, file, display });
   return assemble(inspected.manifest, compiled, display(file));
 }
 

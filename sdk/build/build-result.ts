@@ -28,6 +28,8 @@ export interface BuildProblem {
   readonly column?: number;
   /** The text of that line. */
   readonly lineText?: string;
+  /** Shown below that line: further frames, advice. */
+  readonly notes?: readonly string[];
 }
 
 export interface BuiltPlugin {
@@ -71,9 +73,11 @@ export function buildFailure(code: ErrorCode, problems: readonly BuildProblem[])
 /** `src/query.ts:3:10: what is wrong`, and below it the line with a mark under the column. */
 export function formatProblem(problem: BuildProblem): string {
   const place = [problem.file, problem.line, problem.column].filter((part) => part !== undefined).join(':');
-  const head = place === '' ? problem.message : `${place}: ${problem.message}`;
-  if (problem.lineText === undefined || problem.line === undefined) return head;
-  return `${head}\n${codeFrame(problem.lineText, problem.line, problem.column)}`;
+  const lines = [place === '' ? problem.message : `${place}: ${problem.message}`];
+  if (problem.lineText !== undefined && problem.line !== undefined) {
+    lines.push(codeFrame(problem.lineText, problem.line, problem.column));
+  }
+  return [...lines, ...(problem.notes ?? [])].join('\n');
 }
 
 function codeFrame(lineText: string, line: number, column: number | undefined): string {

@@ -16,10 +16,16 @@ const OWN_SDK_PREFIX = 'node_modules/@flowops/';
 const GLOBALS_ADVICE =
   "A plugin's top level runs when its manifest is read, in a sandbox without process, require, Buffer, files, environment or network.";
 
+export interface InspectedPlugin {
+  readonly compiled: Compiled;
+  /** Real path of the entry. */
+  readonly file: string;
+  readonly display: (file: string) => string;
+}
+
 export async function inspectFailure(
   failure: InspectFailure,
-  compiled: Compiled,
-  display: (file: string) => string,
+  { compiled, file, display }: InspectedPlugin,
 ): Promise<BuildFailure> {
   const { fault } = errorInfo(failure.code);
   if (fault === 'infrastructure' || fault === 'policy' || failure.code === 'CANCELLED') {
@@ -29,23 +35,18 @@ export async function inspectFailure(
   const authors = places.filter(isAuthors).slice(0, MAX_FRAMES);
   // An error thrown by the SDK (a decorator's wrong use) says itself what to change.
   const isOurs = places[0]?.source.startsWith(OWN_SDK_PREFIX) === true;
-  const advice = failure.code === 'PLUGIN_ERROR' && !isOurs ? `\n${GLOBALS_ADVICE}` : '';
+  const advice = failure.code === 'PLUGIN_ERROR' && !isOurs ? [GLOBALS_ADVICE] : [];
   const code = fault === 'limit' ? failure.code : 'PLUGIN_INVALID';
-  const frames = authors.slice(1).map((place) => `\n    at ${shownPlace(place, compiled, display)}`);
-  return buildFailure(code, [
-    {
-      message: `${failure.message}${frames.join('')}${advice}`,
-      ...(await problemPlace(authors[0], compiled, display)),
-    },
-  ]);
+  const frames = authors.slice(1).map((place) => `    at ${shownPlace(place, compiled, display)}`);
+  const place = authors[0] === undefined ? { file: display(file) } : await problemPlace(authors[0], compiled, display);
+  return buildFailure(code, [{ message: failure.message, ...place, notes: [...frames, ...advice] }]);
 }
 
 async function problemPlace(
-  place: SourcePlace | undefined,
+  place: SourcePlace,
   compiled: Compiled,
   display: (file: string) => string,
 ): Promise<Omit<BuildProblem, 'message'>> {
-  if (place === undefined) return {};
   const { line, column } = place;
   const file = compiled.files.get(place.source);
   if (file === undefined) return { file: place.source, line, column };
