@@ -1,0 +1,288 @@
+import { describe, expect, it, vi } from 'vitest';
+import type { AttemptRequest, LogLine } from '../../../proto/attempt.ts';
+import { AttachReply_State, Purpose, Status } from '../../../proto/sandbox_pb.js';
+import { connectSandboxHost } from '../../../proto/sandbox-client.ts';
+import { helloOf, MIB, Wire } from '../../fixtures/sandbox/wire.ts';
+
+const TOKEN = '0123456789abcdef0123456789abcdef';
+const TOKEN_BYTES = Buffer.from(TOKEN, 'hex');
+const OTHER = Buffer.alloc(16, 9);
+const DIGEST = `sha256:${'a'.repeat(64)}`;
+
+function request(changes: Partial<AttemptRequest> = {}): AttemptRequest {
+  return {
+    token: TOKEN,
+    purpose: 'run',
+    flowId: 'f',
+    runId: 'r',
+    stepId: 's',
+    attempt: 1,
+    epoch: 5,
+    pluginId: 'p',
+    pluginVersion: '1.0.0',
+    digest: DIGEST,
+    inputsJson: '{"a":1}',
+    idempotencyKey: 'f/r/s',
+    bundle: () => Promise.resolve({ ok: true, bundle: { digest: DIGEST, bytes: Buffer.alloc(10, 1) } }),
+    ...changes,
+  };
+}
+
+async function connect(hello: Record<string, unknown> = {}) {
+  const wire = new Wire();
+  const onClose = vi.fn(async () => {});
+  const connecting = connectSandboxHost({ stream: wire.far, role: 'engine', instance: 'engine-1', onClose });
+  wire.send(helloOf('host', { instance: 'host-1', maxAttempts: 4, ...hello }));
+  const connected = await connecting;
+  if (!connected.ok) throw new Error(connected.message);
+  return { wire, host: connected.host, onClose };
+}
+
+describe('a connection to a sandbox host', () => {
+  it('tells who the host is', async () => {
+    const { host } = await connect();
+    expect([host.instance, host.maxAttempts]).toEqual(['host-1', 4]);
+  });
+
+  it('is refused with a code when the other side is no host', async () => {
+    const wire = new Wire();
+    const connecting = connectSandboxHost({ stream: wire.far, role: 'engine', instance: 'e' });
+    wire.send(helloOf('engine'));
+    expect(await connecting).toMatchObject({ ok: false, code: 'PROTOCOL_ERROR' });
+  });
+
+  it('is refused with a code when the other side goes away', async () => {
+    const wire = new Wire();
+    const connecting = connectSandboxHost({ stream: wire.far, role: 'engine', instance: 'e' });
+    wire.end();
+    expect(await connecting).toMatchObject({ ok: false, code: 'SANDBOX_UNAVAILABLE' });
+  });
+
+  it('can be given up before it stands', async () => {
+    const wire = new Wire();
+    const controller = new AbortController();
+    const connecting = connectSandboxHost({ stream: wire.far, role: 'cli', instance: 'e', signal: controller.signal });
+    controller.abort();
+    expect(await connecting).toMatchObject({ ok: false });
+  });
+
+  it('closes once, and then ends what is behind it', async () => {
+    const { host, onClose } = await connect();
+    await Promise.all([host.close(), host.close()]);
+    expect(onClose).toHaveBeenCalledOnce();
+    expect(await host.closed).toEqual({ reason: 'closed by its owner' });
+  });
+});
+
+describe('an attempt', () => {
+  it('sends everything that was asked and gives outputs and receipt back', async () => {
+    const { wire, host } = await connect();
+    const started = vi.fn();
+    const lines: LogLine[] = [];
+    const attempt = host.run(request({ purpose: 'inspect', requestedWallMs: 50, requestedTier: 'isolate' }), {
+      onStarted: started,
+      onLog: (line) => lines.push(line),
+    });
+    const invoke = await wire.next('invoke');
+    expect(invoke).toMatchObject({
+      purpose: Purpose.INSPECT,
+      epoch: 5n,
+      requestedWallMs: 50,
+      requestedTier: 'isolate',
+    });
+    expect(Buffer.from(invoke.token).toString('hex')).toBe(TOKEN);
+    expect(Buffer.from(invoke.inputsJson).toString()).toBe('{"a":1}');
+    wire.send(
+      { case: 'started', value: { token: TOKEN_BYTES } },
+      {
+        case: 'log',
+        value: { token: TOKEN_BYTES, level: 'warn', message: 'm', fieldsJson: Buffer.from('{"k":1}'), timeMs: 7n },
+      },
+      { case: 'result', value: { token: TOKEN_BYTES, status: Status.COMPLETED, outputsJson: Buffer.from('{"x":2}') } },
+    );
+    expect(await attempt.outcome).toEqual({ status: 'COMPLETED', outputsJson: '{"x":2}', receipt: null });
+    expect(started).toHaveBeenCalledOnce();
+    expect(lines).toEqual([{ timeMs: 7, level: 'warn', message: 'm', fields: { k: 1 } }]);
+    attempt.acknowledge();
+    attempt.acknowledge();
+    await wire.next('resultAck');
+    expect(wire.all('resultAck')).toHaveLength(1);
+  });
+
+  it.each([
+    ['not JSON', '{', /cannot be read/],
+    ['no object', '[1]', /not one JSON object/],
+    ['a key named __proto__', '{"__proto__":{}}', /__proto__/],
+    ['too deep', `{"a":${'['.repeat(100)}${']'.repeat(100)}}`, /deeper/],
+  ])('whose outputs are %s fails with OUTPUT_INVALID', async (_, outputs, problem) => {
+    const { wire, host } = await connect();
+    const attempt = host.run(request(), {});
+    const value = { token: TOKEN_BYTES, status: Status.COMPLETED, outputsJson: Buffer.from(outputs) };
+    wire.send({ case: 'result', value });
+    expect(await attempt.outcome).toMatchObject({ code: 'OUTPUT_INVALID', message: expect.stringMatching(problem) });
+  });
+
+  it('fails with the code, the stack and what was said about a retry', async () => {
+    const { wire, host } = await connect();
+    const attempt = host.run(request(), {});
+    const value = {
+      token: TOKEN_BYTES,
+      status: Status.FAILED,
+      code: 'PLUGIN_FATAL',
+      message: 'no',
+      stack: 'at a',
+      notRetryable: true,
+    };
+    wire.send({ case: 'result', value: { ...value, retryAfterMs: 9 } });
+    expect(await attempt.outcome).toMatchObject({
+      status: 'FAILED',
+      code: 'PLUGIN_FATAL',
+      stack: 'at a',
+      retryable: false,
+      retryAfterMs: 9,
+    });
+  });
+
+  it('with a result of an unknown code or status is a protocol error, not an exception', async () => {
+    const { wire, host } = await connect();
+    const first = host.run(request(), {});
+    wire.send({ case: 'result', value: { token: TOKEN_BYTES, status: Status.FAILED, code: 'toString' } });
+    expect(await first.outcome).toMatchObject({ code: 'PROTOCOL_ERROR' });
+    const second = host.run(request({ token: OTHER.toString('hex') }), {});
+    wire.send({ case: 'result', value: { token: OTHER, status: 77 } });
+    expect(await second.outcome).toMatchObject({ code: 'PROTOCOL_ERROR' });
+  });
+
+  it('is LOST with every other one when the connection ends', async () => {
+    const { wire, host } = await connect();
+    const attempts = [host.run(request(), {}), host.run(request({ token: OTHER.toString('hex') }), {})];
+    wire.end();
+    for (const attempt of attempts) expect(await attempt.outcome).toMatchObject({ status: 'LOST' });
+    const late = host.run(request({ token: 'f'.repeat(32) }), {});
+    expect(await late.outcome).toMatchObject({ status: 'LOST' });
+  });
+
+  it('whose inputs are larger than the host reads fails without harm to the connection', async () => {
+    const { host } = await connect({ maxFrameBytes: 2 * MIB, windowBytes: 4 * MIB });
+    const attempt = host.run(request({ inputsJson: JSON.stringify({ a: 'x'.repeat(3 * MIB) }) }), {});
+    expect(await attempt.outcome).toMatchObject({ code: 'INPUT_INVALID' });
+  });
+
+  it('passes cancel, pause and resume on while it runs, and nothing afterwards', async () => {
+    const { wire, host } = await connect();
+    const attempt = host.run(request(), {});
+    attempt.pause();
+    attempt.resume();
+    attempt.cancel({ graceMs: 5, reason: 'because' });
+    expect(await wire.next('cancel')).toMatchObject({ graceMs: 5, reason: 'because', epoch: 5n });
+    wire.send({ case: 'result', value: { token: TOKEN_BYTES, status: Status.CANCELLED, message: 'stopped' } });
+    expect(await attempt.outcome).toEqual({ status: 'CANCELLED', message: 'stopped', receipt: null });
+    attempt.pause();
+    attempt.cancel({ graceMs: 5, reason: 'again' });
+    wire.send({ case: 'ping', value: { id: 1 } });
+    await wire.next('pong');
+    expect([wire.all('pause').length, wire.all('resume').length, wire.all('cancel').length]).toEqual([1, 1, 1]);
+  });
+
+  it('drops and counts frames about foreign and ended attempts, and second results', async () => {
+    const { wire, host } = await connect();
+    const onLog = vi.fn();
+    const attempt = host.run(request(), { onLog });
+    const result = { case: 'result', value: { token: TOKEN_BYTES, status: Status.CANCELLED } } as const;
+    wire.send({ case: 'log', value: { token: OTHER } }, result, result, { case: 'log', value: { token: TOKEN_BYTES } });
+    await attempt.outcome;
+    wire.send({ case: 'ping', value: { id: 1 } });
+    await wire.next('pong');
+    expect(onLog).not.toHaveBeenCalled();
+    expect(host.counters).toMatchObject({ foreign: 1, late: 2 });
+  });
+});
+
+describe('a bundle', () => {
+  it('is read once for all attempts that wait, and sent in pieces of at most 1 MiB', async () => {
+    const { wire, host } = await connect();
+    const bytes = Buffer.alloc(2.5 * MIB, 3);
+    const bundle = vi.fn(async () => ({ ok: true, bundle: { digest: DIGEST, bytes, signature: 'sig' } }) as const);
+    host.run(request({ bundle }), {});
+    host.run(request({ bundle, token: OTHER.toString('hex') }), {});
+    wire.send({ case: 'needBundle', value: { digest: DIGEST } }, { case: 'needBundle', value: { digest: DIGEST } });
+    await wire.next('putBundle', 2);
+    const pieces = wire.all('putBundle');
+    expect(bundle).toHaveBeenCalledOnce();
+    expect(pieces.map((piece) => Number(piece.offset))).toEqual([0, MIB, 2 * MIB]);
+    expect(pieces.map((piece) => piece.data.length)).toEqual([MIB, MIB, MIB / 2]);
+    expect(pieces.map((piece) => piece.signature)).toEqual(['sig', '', '']);
+    expect(host.counters.duplicate).toBe(1);
+  });
+
+  it('that is missing is told with its code', async () => {
+    const { wire, host } = await connect();
+    host.run(request({ bundle: async () => ({ ok: false, code: 'PLUGIN_NOT_FOUND', message: 'gone' }) }), {});
+    wire.send({ case: 'needBundle', value: { digest: DIGEST } });
+    expect(await wire.next('putBundle')).toMatchObject({ missing: 'gone', missingCode: 'PLUGIN_NOT_FOUND' });
+  });
+
+  it('whose source throws is told as unavailable', async () => {
+    const { wire, host } = await connect();
+    host.run(request({ bundle: () => Promise.reject(new Error('disk')) }), {});
+    wire.send({ case: 'needBundle', value: { digest: DIGEST } });
+    expect(await wire.next('putBundle')).toMatchObject({ missingCode: 'SANDBOX_UNAVAILABLE' });
+  });
+
+  it('that no attempt here named is not given', async () => {
+    const { wire, host } = await connect();
+    host.run(request(), {});
+    wire.send({ case: 'needBundle', value: { digest: 'sha256:other' } }, { case: 'ping', value: { id: 1 } });
+    await wire.next('pong');
+    expect(wire.all('putBundle')).toEqual([]);
+    expect(host.counters.foreign).toBe(1);
+  });
+
+  it('does not run ahead of a host that takes no more', async () => {
+    const { wire, host } = await connect({ maxFrameBytes: 2 * MIB, windowBytes: 4 * MIB });
+    const bytes = Buffer.alloc(10 * MIB, 3);
+    host.run(request({ bundle: async () => ({ ok: true, bundle: { digest: DIGEST, bytes } }) }), {});
+    wire.send({ case: 'needBundle', value: { digest: DIGEST } });
+    await wire.next('putBundle', 2);
+    wire.send({ case: 'ping', value: { id: 1 } });
+    await wire.next('pong');
+    expect(wire.all('putBundle').length).toBeLessThanOrEqual(4);
+    wire.send({ case: 'credit', value: { bytes: 3 * MIB } });
+    await wire.next('putBundle', 5);
+  });
+});
+
+describe('attach', () => {
+  const run = { token: TOKEN, flowId: 'f', runId: 'r', epoch: 6 };
+
+  it.each([
+    [AttachReply_State.UNKNOWN, 'unknown'],
+    [AttachReply_State.REFUSED, 'refused'],
+  ])('answers %s as %s', async (state, expected) => {
+    const { wire, host } = await connect();
+    const attaching = host.attach(run, {});
+    expect(await wire.next('attach')).toMatchObject({ flowId: 'f', runId: 'r', epoch: 6n });
+    wire.send({ case: 'attachReply', value: { token: TOKEN_BYTES, state } });
+    expect(await attaching).toEqual({ state: expected });
+  });
+
+  it('gives the attempt of a running or ended one, whose result follows', async () => {
+    const { wire, host } = await connect();
+    const attaching = host.attach(run, {});
+    await wire.next('attach');
+    wire.send(
+      { case: 'attachReply', value: { token: TOKEN_BYTES, state: AttachReply_State.ENDED } },
+      { case: 'result', value: { token: TOKEN_BYTES, status: Status.COMPLETED, outputsJson: Buffer.from('{}') } },
+    );
+    const attached = await attaching;
+    if (attached.state !== 'ended') throw new Error(attached.state);
+    expect(await attached.attempt.outcome).toMatchObject({ status: 'COMPLETED' });
+  });
+
+  it('is unknown when the connection ends first', async () => {
+    const { wire, host } = await connect();
+    const attaching = host.attach(run, {});
+    wire.end();
+    expect(await attaching).toEqual({ state: 'unknown' });
+  });
+});
