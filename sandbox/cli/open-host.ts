@@ -17,6 +17,11 @@ export class CommandHost {
     return this.#opened;
   }
 
+  /** It will be needed: starts it while the caller does other things. A failure is told by `open`. */
+  prepare(): void {
+    this.open().catch(() => undefined);
+  }
+
   /** Ends the host and what runs in it. Idempotent. */
   async close(): Promise<void> {
     const opened = await this.#opened?.catch(() => undefined); // whoever opened it was told

@@ -37,6 +37,7 @@ export async function sandboxRun(plugin: string, options: SandboxRunOptions, par
   const policy = await policyOf(values.SANDBOX_POLICY);
   const inputs = await collectInputs({ pairs: options.input ?? [], file: options.inputs }, process.stdin);
   const host = new CommandHost(() => startCommandHost(policy, settings));
+  host.prepare();
   const interrupts = watchInterrupts(host);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   try {
@@ -60,7 +61,7 @@ export async function sandboxRun(plugin: string, options: SandboxRunOptions, par
       },
     );
     print(ran, options.json === true);
-    process.exitCode = interrupts.stop.aborted ? EXIT.interrupted : exitCodeFor(ran);
+    process.exitCode = exitCodeFor(ran, interrupts.stop.aborted);
   } finally {
     interrupts.close();
     await host.close();
@@ -87,8 +88,10 @@ function print({ report, frames }: RanPlugin, isJson: boolean): void {
   if (receipt !== null) process.stdout.write(`${receiptText(receipt)}\n`);
 }
 
-function exitCodeFor({ report }: RanPlugin): number {
-  return report.code === null ? EXIT.done : exitCodeOf(report.code);
+/** What came to its end in spite of a Ctrl-C is done; whatever else an interrupted plugin did, it was stopped. */
+function exitCodeFor({ report }: RanPlugin, isInterrupted: boolean): number {
+  if (report.code === null) return EXIT.done;
+  return isInterrupted ? EXIT.interrupted : exitCodeOf(report.code);
 }
 
 /** The first Ctrl-C stops the plugin, the second kills it with its host. */
