@@ -9,28 +9,33 @@ export const STEP_STATUSES = ['PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'SKIP
 export type FlowStatus = (typeof FLOW_STATUSES)[number];
 export type StepStatus = (typeof STEP_STATUSES)[number];
 
-const shared = {
-  flowId: z.string(),
-  runId: z.string(),
+const identity = { flowId: z.string(), runId: z.string() };
+const told = {
   error: z.string().nullable(),
   /** ISO-8601, UTC. */
   timestamp: z.string(),
-  // Ours; a tolerant reader ignores them.
+};
+/** Ours; a tolerant reader ignores them. */
+const added = {
+  code: z.string().optional(),
   sequence: z.number().int().optional(),
   eventId: z.string().optional(),
-  code: z.string().optional(),
 };
 
 export const flowStatusSchema = z.object({
   eventType: z.literal('FLOW_STATUS'),
-  ...shared,
+  ...identity,
   status: z.enum(FLOW_STATUSES),
+  ...told,
+  ...added,
 });
 export const stepStatusSchema = z.object({
   eventType: z.literal('STEP_STATUS'),
-  ...shared,
+  ...identity,
   stepId: z.string(),
   status: z.enum(STEP_STATUSES),
+  ...told,
+  ...added,
   attempt: z.number().int().optional(),
   receipt: z.unknown().optional(),
 });

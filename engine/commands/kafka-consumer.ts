@@ -244,6 +244,7 @@ export class KafkaCommandConsumer {
   async #crashed(consumer: Consumer, thrown: unknown, attempt: number): Promise<void> {
     if (consumer !== this.#consumer || this.#closing.signal.aborted) return;
     this.#commit = undefined;
+    this.#options.client.destroyConnections('the consumer is made anew');
     await this.#disconnect();
     if (!isConnectionTrouble(thrown)) {
       await this.#held.leave();

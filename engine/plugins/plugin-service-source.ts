@@ -60,6 +60,7 @@ export class PluginServiceSource implements PluginSource {
   readonly #index: VersionIndex;
   readonly #connection: PluginServiceConnection;
   readonly #now: () => number;
+  readonly #closing = new AbortController();
   readonly #calls = new Limiter(MAX_CALLS);
   readonly #fetches = new Limiter(MAX_FETCHES);
   readonly #resolving = new SingleFlight<ResolveResult>();
@@ -91,7 +92,7 @@ export class PluginServiceSource implements PluginSource {
       signal,
       () => abortedResult(signal, what),
       async (shared) => {
-        const result = await this.#resolveNow(pluginId, version, shared);
+        const result = await this.#resolveNow(pluginId, version, this.#untilClosed(shared));
         if (result.ok) this.#keepAnswer(key, result);
         return result;
       },
@@ -109,7 +110,7 @@ export class PluginServiceSource implements PluginSource {
       `${plugin.pluginId}@${plugin.digest}`,
       signal,
       () => abortedResult(signal, what),
-      (shared) => this.#fetchPinned(plugin, shared),
+      (shared) => this.#fetchPinned(plugin, this.#untilClosed(shared)),
     );
   }
 
@@ -119,14 +120,20 @@ export class PluginServiceSource implements PluginSource {
 
   async names(signal: AbortSignal): Promise<readonly string[]> {
     if (this.#names !== undefined && this.#names.untilMs > this.#now()) return this.#names.names;
-    const listed = (await this.#connection.list(signal)) ?? [];
+    const listed = (await this.#connection.list(this.#untilClosed(signal))) ?? [];
     const names = [...new Set(listed.map((metadata) => metadata.pluginId))];
     this.#names = { names, untilMs: this.#now() + ANSWER_FRESH_MS };
     return names;
   }
 
+  /** Idempotent. Whoever still waits is told CANCELLED. */
   async close(): Promise<void> {
+    this.#closing.abort();
     this.#connection.close();
+  }
+
+  #untilClosed(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#closing.signal]);
   }
 
   async #resolveNow(pluginId: string, version: string | undefined, signal: AbortSignal): Promise<ResolveResult> {

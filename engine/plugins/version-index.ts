@@ -62,10 +62,13 @@ export class VersionIndex {
   }
 
   async remember(pluginId: string, seen: SeenVersion): Promise<void> {
-    const known = await this.versions(pluginId);
-    const others = known.filter((other) => other.id !== seen.id || other.version !== seen.version);
-    const versions = [...others, seen].slice(-MAX_VERSIONS);
-    this.#keep(pluginId, Promise.resolve(versions));
+    // Kept before anything is awaited: two versions remembered at the same time both stay.
+    const updated = this.versions(pluginId).then((known) => {
+      const others = known.filter((other) => other.id !== seen.id || other.version !== seen.version);
+      return [...others, seen].slice(-MAX_VERSIONS);
+    });
+    this.#keep(pluginId, updated);
+    const versions = await updated;
     try {
       await mkdir(this.#dir, { recursive: true, mode: 0o700 });
       await writeAtomically(this.#path(pluginId), JSON.stringify({ server: this.#server, pluginId, versions }));

@@ -30,7 +30,7 @@ export class KafkaUnavailable extends Error {
 export interface KafkaClient {
   readonly kafka: Kafka;
   /** Cuts every connection of this client at once. What waits for an answer on them fails. */
-  destroyConnections(): void;
+  destroyConnections(reason: string): void;
 }
 
 export function createKafkaClient(address: KafkaAddress, log: Log): KafkaClient {
@@ -56,8 +56,9 @@ export function createKafkaClient(address: KafkaAddress, log: Log): KafkaClient 
   });
   return {
     kafka,
-    destroyConnections: () => {
-      for (const socket of sockets) socket.destroy();
+    destroyConnections: (reason) => {
+      // The client listens to 'error' and 'end' of a socket, not to 'close': without an error it would not notice.
+      for (const socket of sockets) socket.destroy(new Error(reason));
     },
   };
 }

@@ -90,7 +90,7 @@ export class RecordSender {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const lane of this.#lanes.values()) lane.close();
-    this.#client.destroyConnections();
+    this.#client.destroyConnections('the publisher is closed');
     await this.#producer.disconnect();
   }
 
@@ -131,7 +131,7 @@ export class RecordSender {
       });
     } catch (thrown) {
       // A request that got no answer may still lie in the socket; it must not arrive after its repetition.
-      if (isRequestTimeout(thrown) && !this.#isClosed) this.#client.destroyConnections();
+      if (isRequestTimeout(thrown)) this.#client.destroyConnections('a request got no answer in time');
       throw thrown;
     }
   }

@@ -66,6 +66,13 @@ export class RunService implements CommandSink {
     return this.#unknownFormats;
   }
 
+  /** Digests of the bundles that the runs in memory pin. */
+  pinnedDigests(): Set<string> {
+    const digests = new Set<string>();
+    for (const run of this.#runs.values()) for (const { digest } of run.state.definition.plugins) digests.add(digest);
+    return digests;
+  }
+
   active(ref: RunRef): ActiveRun | undefined {
     return this.#runs.get(runKey(ref));
   }

@@ -2,14 +2,12 @@
  * The inputs of one attempt: references replaced, values coerced to the plugin's declared types (design 3.4). What
  * does not fit fails the step before any code runs. Pure; the outputs it needs are read before.
  */
+import { MAX_INPUT_BYTES } from '@flowops/proto/fit-inputs.ts';
 import type { Json, JsonObject } from '@flowops/proto/json.ts';
 import { coerceValue } from '@flowops/proto/manifest.ts';
 import type { FlowDefinition, OutputLookup, PlannedStep } from './definition.ts';
 import { isMissing } from './plan.ts';
 import { parseTemplate, type Reference, referencesOf, resolveValue, stringsOf } from './references.ts';
-
-/** All inputs of a step together, bytes of JSON (design 4.2). */
-export const MAX_INPUT_BYTES = 8 * 1024 * 1024;
 
 export type ResolvedInputs =
   | { readonly ok: true; readonly json: string }

@@ -26,8 +26,6 @@ if known[7] then
   return {'missing'}
 end
 
-local keys = {meta = meta, definition = KEYS[2], steps = KEYS[3], context = KEYS[4], outbox = KEYS[5]}
-probe(keys)
 local head, sequence = tonumber(known[5]), tonumber(known[6])
 local oldHead = head
 if ARGV[4] ~= '' then
@@ -36,16 +34,17 @@ if ARGV[4] ~= '' then
 elseif ARGV[3] ~= '' then
   head = math.max(head, math.min(tonumber(ARGV[3]), sequence) + 1)
 end
--- First of all a write that needs memory: a full server refuses a script at its first write or not at all.
-redis.call('HSET', meta, '_revision', stored + 1, '_outboxHead', head, '_sequence', sequence + eventCount(5))
+probe(5, KEYS[3], KEYS[4], KEYS[5], head > oldHead)
+
 if epoch > storedEpoch then
   -- The server went back in time and lost the claim.
   redis.call('HSET', meta, '_epoch', ARGV[1], '_since', stored)
 end
+redis.call('HSET', meta, '_revision', stored + 1, '_outboxHead', head, '_sequence', sequence + eventCount(5))
 if ARGV[4] ~= '' then
   redis.call('DEL', KEYS[5])
 elseif head > oldHead then
   redis.call('LTRIM', KEYS[5], head - oldHead, -1)
 end
-applyPatch(5, keys)
+applyPatch(5, meta, KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 return {'ok'}

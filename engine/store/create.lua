@@ -21,12 +21,11 @@ if known[4] and ARGV[4] ~= '1' then
   end
 end
 
--- First of all a write that needs memory: a full server refuses a script at its first write or not at all.
 redis.call('HSET', meta, '_format', ARGV[2], '_partition', ARGV[3], '_epoch', ARGV[1], '_revision', 1, '_since', 1,
   '_outboxHead', ARGV[5], '_sequence', ARGV[5] + eventCount(6) - 1)
 -- Marks and their expiry, and what an earlier run of this name may have left.
 redis.call('HDEL', meta, '_stopUntil')
 redis.call('PERSIST', meta)
 redis.call('DEL', unpack(KEYS, 2))
-applyPatch(6, {meta = meta, definition = KEYS[2], steps = KEYS[3], context = KEYS[4], outbox = KEYS[5]})
+applyPatch(6, meta, KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 return {'created'}

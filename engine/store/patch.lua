@@ -2,7 +2,7 @@
 --
 -- A patch in ARGV, from position `at` on:
 --   number of meta fields, of steps, of outputs, of events, '1' when a definition follows else '0',
---   [definition,] then field, value pairs of meta, steps and outputs, then the events.
+--   field, value pairs of meta, steps and outputs, then the events, [then the definition].
 -- Work grows with the patch only, never with the run.
 
 -- Lua's unpack fails beyond about 8,000 values; even, so that a pair is never torn.
@@ -17,29 +17,26 @@ local function push(command, key, first, count)
   return last + 1
 end
 
--- Fails, before anything is written, when one of the keys holds a foreign type (a script is not rolled back).
-local function probe(keys)
-  redis.call('HLEN', keys.steps)
-  redis.call('HLEN', keys.context)
-  redis.call('LLEN', keys.outbox)
+-- Fails, before anything is written, when a key that the patch writes to holds a foreign type (a script is not rolled
+-- back).
+local function probe(at, steps, context, outbox, isTrimmed)
+  if ARGV[at + 1] ~= '0' then redis.call('HLEN', steps) end
+  if ARGV[at + 2] ~= '0' then redis.call('HLEN', context) end
+  if ARGV[at + 3] ~= '0' or isTrimmed then redis.call('LLEN', outbox) end
 end
 
 local function eventCount(at)
   return tonumber(ARGV[at + 3])
 end
 
--- Writes everything of the patch.
-local function applyPatch(at, keys)
-  local metaFields = tonumber(ARGV[at])
-  local steps = tonumber(ARGV[at + 1])
-  local outputs = tonumber(ARGV[at + 2])
-  local position = at + 5
+-- Writes everything of the patch. A caller writes to meta first: that needs memory, and a full server refuses a script
+-- at its first write or not at all.
+local function applyPatch(at, meta, definition, steps, context, outbox)
+  local position = push('HSET', meta, at + 5, tonumber(ARGV[at]) * 2)
+  position = push('HSET', steps, position, tonumber(ARGV[at + 1]) * 2)
+  position = push('HSET', context, position, tonumber(ARGV[at + 2]) * 2)
+  position = push('RPUSH', outbox, position, eventCount(at))
   if ARGV[at + 4] == '1' then
-    redis.call('SET', keys.definition, ARGV[position])
-    position = position + 1
+    redis.call('SET', definition, ARGV[position])
   end
-  position = push('HSET', keys.meta, position, metaFields * 2)
-  position = push('HSET', keys.steps, position, steps * 2)
-  position = push('HSET', keys.context, position, outputs * 2)
-  push('RPUSH', keys.outbox, position, eventCount(at))
 end

@@ -290,10 +290,10 @@ function patchArgs(patch: RunPatch): (string | number)[] {
   const outputs = Object.entries(patch.outputs ?? {});
   const events = patch.events ?? [];
   const args: (string | number)[] = [meta.length, steps.length, outputs.length, events.length];
-  if (patch.definition === undefined) args.push('0');
-  else args.push('1', patch.definition);
+  args.push(patch.definition === undefined ? '0' : '1');
   for (const pairs of [meta, steps, outputs]) for (const [name, value] of pairs) args.push(name, value);
   for (const event of events) args.push(event);
+  if (patch.definition !== undefined) args.push(patch.definition);
   return args;
 }
 

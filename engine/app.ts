@@ -1,0 +1,91 @@
+/**
+ * The composition root: joins the parts into a running engine. What the folders hold:
+ *
+ *   scheduler/       the deterministic core: what an event means for a run
+ *   runs/            runs in memory: commands, turns, commits, admission, timers, recovery
+ *   store/           run state on Redis or SQLite behind one interface
+ *   commands/        commands from Kafka, offsets, dead letters
+ *   publishing/      status events and outcomes to Kafka, or in-process
+ *   plugins/         the plugin service's client and the bundle cache
+ *   sandbox-client/  the sandbox hosts this engine uses
+ *   cli/             the commands run, engine, validate, config
+ *
+ * `embedded.ts` (SQLite, in-process) and `service.ts` (Redis, Kafka) choose the parts.
+ */
+import { randomBytes } from 'node:crypto';
+import type { LogLine } from '@flowops/proto/attempt.ts';
+import type { PluginSource } from '@flowops/proto/plugin-source.ts';
+import type { Log } from './log.ts';
+import type { Publisher } from './publishing/publisher.ts';
+import { Admission } from './runs/admission.ts';
+import { StoreClock } from './runs/clock.ts';
+import { RunService } from './runs/run-service.ts';
+import { Timers } from './runs/timers.ts';
+import type { Sandboxes } from './sandbox-client/sandboxes.ts';
+import type { RunRef, RunStore } from './store/run-store.ts';
+
+export interface EngineParts {
+  readonly store: RunStore;
+  readonly publisher: Publisher;
+  readonly plugins: PluginSource;
+  readonly sandboxes: Sandboxes;
+  readonly log: Log;
+  readonly retentionMs: number;
+  readonly stopGraceMs: number;
+  readonly onStepLog?: (run: RunRef, stepId: string, line: LogLine) => void;
+  readonly onStepProgress?: (run: RunRef, stepId: string, progress: { fraction: number; message: string }) => void;
+}
+
+export interface Engine {
+  readonly runs: RunService;
+  readonly parts: EngineParts;
+  /**
+   * Starts no step more, lets those that run finish within `drainMs`, sends what is to be sent, and closes every
+   * part. Unfinished runs stay as they are in the store. Idempotent.
+   */
+  close(drainMs: number): Promise<void>;
+}
+
+/** Owns the parts from here on: `close` closes them. */
+export async function startEngine(parts: EngineParts): Promise<Engine> {
+  const { store, sandboxes, publisher, plugins, log } = parts;
+  const abort = new AbortController();
+  const clock = await StoreClock.start(() => store.clock());
+  const timers = new Timers(clock);
+  let isDraining = false;
+  const admission = new Admission(() => (isDraining ? 0 : sandboxes.capacity()));
+  const runs = new RunService({
+    store,
+    publisher,
+    plugins,
+    sandboxes,
+    admission,
+    timers,
+    clock,
+    log,
+    newToken: () => randomBytes(16).toString('hex'),
+    retentionMs: parts.retentionMs,
+    stopGraceMs: parts.stopGraceMs,
+    onStepLog: parts.onStepLog ?? logStepLine(log),
+    onStepProgress: parts.onStepProgress ?? (() => undefined),
+    signal: abort.signal,
+  });
+  let closing: Promise<void> | undefined;
+  const close = async (drainMs: number) => {
+    isDraining = true;
+    await runs.close(drainMs);
+    abort.abort();
+    timers.close();
+    clock.close();
+    await sandboxes.close();
+    await publisher.close();
+    await plugins.close();
+    await store.close();
+  };
+  return { runs, parts, close: (drainMs) => (closing ??= close(drainMs)) };
+}
+
+/** A plugin's lines go to the engine's log at debug. */
+function logStepLine(log: Log): (run: RunRef, stepId: string, line: LogLine) => void {
+  return (run, stepId, line) => log.debug({ ...run, stepId, level: line.level, fields: line.fields }, line.message);
+}

@@ -1,0 +1,53 @@
+/**
+ * `flowops engine --embedded`: takes up every run that a `flowops run` of this FLOWOPS_HOME left unfinished, and ends
+ * when they have. A run that another process is running is left to it.
+ */
+import { resolve } from 'node:path';
+import { type CliParts, EXIT } from '@flowops/proto/cli.ts';
+import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
+import type { Settings } from '@flowops/proto/settings-reader.ts';
+import type { Logger } from 'pino';
+import { createEngine, type EmbeddedEngine } from '../embedded.ts';
+import { lockHome } from '../store/home-lock.ts';
+import type { RunRef } from '../store/run-store.ts';
+import { openPlugins } from './plugin-choice.ts';
+
+export async function takeUpInterruptedRuns(settings: Settings, log: Logger, parts: CliParts): Promise<void> {
+  const { values } = settings;
+  const home = resolve(values.FLOWOPS_HOME);
+  const locked = lockHome(home);
+  if (locked.result === 'taken') throw new FlowopsError('CONFIG_INVALID', locked.message);
+  const policy = values.SANDBOX_POLICY;
+  const engine = await createEngine({
+    home,
+    plugins: (sandbox) => openPlugins({ settings: values, sandbox, parts, log }),
+    ...(policy === undefined ? {} : { policy: { kind: 'file', file: resolve(policy) } }),
+    log,
+    retentionMs: values.RUN_RETENTION,
+    stopGraceMs: values.STOP_GRACE_MS,
+  });
+  const onSignal = () => void engine.close().then(() => process.exit(EXIT.done));
+  process.once('SIGTERM', onSignal);
+  process.once('SIGINT', onSignal);
+  try {
+    const interrupted = await engine.interruptedRuns();
+    log.info({ runs: interrupted.length }, 'taking up interrupted runs');
+    await Promise.all(interrupted.map((run) => finish(engine, run, log)));
+    log.info('no unfinished run is left; new runs are started with `flowops run`, or by Kafka with the service');
+  } finally {
+    process.off('SIGTERM', onSignal);
+    process.off('SIGINT', onSignal);
+    await engine.close();
+    locked.lock.release();
+  }
+}
+
+async function finish(engine: EmbeddedEngine, ref: RunRef, log: Logger): Promise<void> {
+  try {
+    const run = await engine.resume(ref.runId);
+    const { status, error } = await run.result();
+    log.info({ ...ref, status, error }, 'an interrupted run has ended');
+  } catch (thrown) {
+    log.warn({ ...ref }, `the run is left as it is: ${messageOf(thrown)}`);
+  }
+}

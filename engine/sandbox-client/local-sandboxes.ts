@@ -1,0 +1,105 @@
+/**
+ * One sandbox host of our own, as a child process: started, watched, and started again with backoff when it dies. A
+ * host that is gone takes its attempts with it (outcome LOST); the runs then try again when the next is there.
+ */
+import type { SandboxHost } from '@flowops/proto/attempt.ts';
+import { type ErrorCode, FlowopsError } from '@flowops/proto/errors.ts';
+import { type HostProcess, type HostProcessOptions, startHostProcess } from '@flowops/proto/host-process.ts';
+import type { Log } from '../log.ts';
+import { pause } from '../runs/pause.ts';
+import type { Sandboxes } from './sandboxes.ts';
+
+const FIRST_RESTART_MS = 100;
+const MAX_RESTART_MS = 10_000;
+/** A host that lived this long starts the backoff anew. */
+const STABLE_MS = 30_000;
+
+export type OpenedHost =
+  | { readonly ok: true; readonly host: SandboxHost }
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+
+export type LocalSandboxOptions = Omit<HostProcessOptions, 'signal'> & { readonly log: Log };
+
+export class LocalSandboxes implements Sandboxes {
+  readonly #options: LocalSandboxOptions;
+  readonly #abort = new AbortController();
+  readonly #listeners: (() => void)[] = [];
+  #host: HostProcess | undefined;
+  #watching: Promise<void> = Promise.resolve();
+
+  private constructor(options: LocalSandboxOptions) {
+    this.#options = options;
+  }
+
+  /** @throws FlowopsError with the host's own reason when the first start fails: a wrong policy, no isolated-vm. */
+  static async start(options: LocalSandboxOptions): Promise<LocalSandboxes> {
+    const sandboxes = new LocalSandboxes(options);
+    const started = await sandboxes.#startHost();
+    if (!started.ok) throw new FlowopsError(started.code, started.message);
+    sandboxes.#host = started.host;
+    sandboxes.#watching = sandboxes.#watch(started.host);
+    return sandboxes;
+  }
+
+  /** The host for evaluating a bundle; a failure while none is connected. */
+  opened(): OpenedHost {
+    if (this.#host !== undefined) return { ok: true, host: this.#host };
+    return { ok: false, code: 'SANDBOX_UNAVAILABLE', message: 'the sandbox host is being started again; try again' };
+  }
+
+  pick(): SandboxHost | undefined {
+    return this.#host;
+  }
+
+  find(instance: string): SandboxHost | undefined {
+    return this.#host?.instance === instance ? this.#host : undefined;
+  }
+
+  capacity(): number {
+    return this.#host?.maxAttempts ?? 0;
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort();
+    await this.#host?.close();
+    await this.#watching;
+  }
+
+  #startHost() {
+    return startHostProcess({ ...this.#options, signal: this.#abort.signal });
+  }
+
+  async #watch(first: HostProcess): Promise<void> {
+    const { log } = this.#options;
+    let failures = 0;
+    for (let host: HostProcess | undefined = first; !this.#abort.signal.aborted; ) {
+      if (host !== undefined) {
+        const startedAt = performance.now();
+        this.#change(host);
+        const { reason } = await host.closed;
+        await host.close();
+        this.#change(undefined);
+        if (this.#abort.signal.aborted) return;
+        log.error({ instance: host.instance, pid: host.pid }, `the sandbox host is gone (${reason}); starting another`);
+        failures = performance.now() - startedAt > STABLE_MS ? 0 : failures + 1;
+      }
+      await pause(Math.min(MAX_RESTART_MS, FIRST_RESTART_MS * 2 ** Math.min(failures, 10)), this.#abort.signal);
+      if (this.#abort.signal.aborted) return;
+      const started = await this.#startHost();
+      host = started.ok ? started.host : undefined;
+      if (!started.ok) {
+        failures++;
+        log.error({ code: started.code }, `the sandbox host cannot be started: ${started.message}`);
+      }
+    }
+  }
+
+  #change(host: HostProcess | undefined): void {
+    this.#host = host;
+    for (const listener of this.#listeners) listener();
+  }
+}
