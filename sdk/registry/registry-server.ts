@@ -18,6 +18,8 @@ import { RegistryFolder } from './registry-folder.ts';
 
 /** A whole bundle in one message, its field tags and ids beside it. */
 export const MAX_MESSAGE_BYTES = MAX_BUNDLE_BYTES + 64 * 1024;
+/** Each may hold a whole bundle in memory. */
+const MAX_CALLS_PER_CONNECTION = 64;
 /** Calls that still run when the server closes get this long. */
 const CLOSE_GRACE_MS = 2_000;
 
@@ -47,6 +49,7 @@ export async function serveRegistry(options: ServeRegistryOptions): Promise<Runn
   const server = new Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_concurrent_streams': MAX_CALLS_PER_CONNECTION,
   });
   server.addService(grpcMethods(PluginService), {
     ...pluginServiceHandlers(new RegistryFolder(options.dir, log), log),

@@ -275,6 +275,18 @@ describe('a service that does not answer', () => {
     expect(await hello(source)).toMatchObject({ ok: true });
   });
 
+  test('who waits while the source is closed is told so at once, and so is who comes after', async () => {
+    const asked = Promise.withResolvers<void>();
+    const { address } = await serve({ getPluginMetadata: () => asked.resolve() });
+    const source = client(address);
+    const waiting = hello(source);
+    await asked.promise;
+    await source.close();
+    expect(await waiting).toMatchObject({ code: 'CANCELLED' });
+    expect(await hello(source)).toMatchObject({ code: 'CANCELLED' });
+    expect(await source.names(signal)).toEqual([]);
+  });
+
   test('an exact version that is in the cache is served while the service is away, the latest is not', async () => {
     const service = await serve(oldService([HELLO]).handlers);
     const cacheDir = scratchFolder();
