@@ -24,6 +24,9 @@ export interface ServiceChild {
   stop(): Promise<void>;
   /** SIGKILL. Resolves when it is gone. */
   kill9(): Promise<void>;
+  /** SIGSTOP: it keeps its connections and answers nothing, until `thaw`. Not for containers. */
+  freeze(): void;
+  thaw(): void;
   /** The last lines it printed, for messages. */
   logTail(): string;
 }
@@ -64,10 +67,16 @@ export function startChild(
     await gone;
     clearTimeout(timer);
   };
+  const send = (signal: NodeJS.Signals): void => {
+    if (!direct) throw new Error(`a service in a container or without setpriv cannot be sent ${signal}`);
+    child.kill(signal);
+  };
   return {
     ended: controller.signal,
     stop: () => end('SIGTERM'),
     kill9: () => end('SIGKILL'),
+    freeze: () => send('SIGSTOP'),
+    thaw: () => send('SIGCONT'),
     logTail: () => tailOf(options.logFile),
   };
 }

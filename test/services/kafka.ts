@@ -55,6 +55,9 @@ export interface KafkaService {
   stop(): Promise<void>;
   /** As when the machine's power goes; `restart` brings it back with its data. */
   kill9(): Promise<void>;
+  /** SIGSTOP: connections stay, nothing is answered, until `thaw`. */
+  freeze(): void;
+  thaw(): void;
   /** Stops it if it runs, starts it again on the same port with its data, and waits until it serves. */
   restart(): Promise<void>;
 }
@@ -84,6 +87,8 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServi
       removeFolder(dir);
     },
     kill9: () => child.kill9(),
+    freeze: () => child.freeze(),
+    thaw: () => child.thaw(),
     restart: async () => {
       await child.stop();
       child = await up(runtime, config, dir, brokers);

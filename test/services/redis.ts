@@ -38,6 +38,9 @@ export interface RedisService {
   stop(): Promise<void>;
   /** As when the machine's power goes; `restart` brings it back with what it had written. */
   kill9(): Promise<void>;
+  /** SIGSTOP: connections stay, nothing is answered, until `thaw`. */
+  freeze(): void;
+  thaw(): void;
   /** Stops it if it runs, starts it again on the same port and folder, and waits until it answers. */
   restart(): Promise<void>;
 }
@@ -58,6 +61,8 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServi
       if (options.dir === undefined) removeFolder(dir);
     },
     kill9: () => child.kill9(),
+    freeze: () => child.freeze(),
+    thaw: () => child.thaw(),
     restart: async () => {
       await child.stop();
       child = await up(command, dir, port);

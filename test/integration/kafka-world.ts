@@ -1,0 +1,186 @@
+/**
+ * One test's corner of a real Kafka: topics and a group of its own, engines (transport, consumer, recording sink) that
+ * join it, and a plain client beside them. Everything opened is closed by `close`.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CommandOrigin, CommandSink } from '@flowops/engine/commands/command-sink.ts';
+import type { KafkaCommandConsumer } from '@flowops/engine/commands/kafka-consumer.ts';
+import { type KafkaTransport, openKafkaTransport } from '@flowops/engine/commands/kafka-transport.ts';
+import type { Log } from '@flowops/engine/log.ts';
+import { silenceNegativeTimeouts } from '@flowops/engine/publishing/kafka-client.ts';
+import type { StatusEncoding } from '@flowops/engine/publishing/kafka-publisher.ts';
+import type { KafkaTopics } from '@flowops/engine/publishing/kafka-topics.ts';
+import type { Command } from '@flowops/proto/commands.ts';
+import { type Admin, Kafka, logLevel, type Message, type Producer } from 'kafkajs';
+
+const POLL_MS = 20;
+const PATIENCE_MS = 40_000;
+
+export interface WorldOptions {
+  readonly partitions?: number;
+  readonly maxMessageBytes?: number;
+}
+
+export interface Engine {
+  readonly transport: KafkaTransport;
+  readonly consumer: KafkaCommandConsumer;
+  readonly sink: RecordingSink;
+  readonly logged: readonly string[];
+  close(): Promise<void>;
+}
+
+export class KafkaWorld {
+  readonly brokers: string;
+  readonly groupId = `group-${randomUUID()}`;
+  readonly topics: KafkaTopics;
+  readonly admin: Admin;
+  readonly producer: Producer;
+  readonly #partitions: number;
+  readonly #open: (() => Promise<void>)[] = [];
+
+  static async open(brokers: string, options: WorldOptions = {}): Promise<KafkaWorld> {
+    const world = new KafkaWorld(brokers, options.partitions ?? 2);
+    await Promise.all([world.admin.connect(), world.producer.connect()]);
+    if (options.maxMessageBytes !== undefined) {
+      const configEntries = [{ name: 'max.message.bytes', value: String(options.maxMessageBytes) }];
+      await world.admin.createTopics({
+        topics: [{ topic: world.topics.commands, numPartitions: world.#partitions, configEntries }],
+      });
+    }
+    return world;
+  }
+
+  private constructor(brokers: string, partitions: number) {
+    const id = randomUUID();
+    this.brokers = brokers;
+    this.#partitions = partitions;
+    this.topics = {
+      commands: `${id}.commands`,
+      status: `${id}.status`,
+      outcomes: `${id}.outcomes`,
+      deadLetters: `${id}.dlq`,
+    };
+    silenceNegativeTimeouts();
+    const kafka = new Kafka({ brokers: [brokers], logLevel: logLevel.NOTHING });
+    this.admin = kafka.admin();
+    this.producer = kafka.producer({ allowAutoTopicCreation: false });
+    this.#open.push(
+      () => this.admin.disconnect(),
+      () => this.producer.disconnect(),
+    );
+  }
+
+  async transport(log: Log, statusEncoding: StatusEncoding = 'object'): Promise<KafkaTransport> {
+    const { brokers, groupId, topics } = this;
+    const transport = await openKafkaTransport({
+      ...{ brokers: [brokers], clientId: 'flowops-test', groupId, topics, statusEncoding, log },
+      partitions: this.#partitions,
+    });
+    this.#open.push(() => transport.close());
+    return transport;
+  }
+
+  async engine(sink: RecordingSink = new RecordingSink(), durabilityDelayMs = 0): Promise<Engine> {
+    const { log, logged } = recordingLog();
+    const transport = await this.transport(log);
+    const consumer = await transport.consume(sink, durabilityDelayMs);
+    const close = async () => {
+      await consumer.close(AbortSignal.timeout(5000));
+      await transport.close();
+    };
+    this.#open.push(close);
+    return { transport, consumer, sink, logged, close };
+  }
+
+  async send(...messages: readonly (Message | string)[]): Promise<void> {
+    await this.producer.send({
+      topic: this.topics.commands,
+      messages: messages.map((message) => (typeof message === 'string' ? stop(message) : message)),
+    });
+  }
+
+  /** Committed offset of each partition; -1 before the first commit. */
+  async committed(): Promise<readonly number[]> {
+    const [answer] = await this.admin.fetchOffsets({ groupId: this.groupId, topics: [this.topics.commands] });
+    return [...(answer?.partitions ?? [])]
+      .sort((a, b) => a.partition - b.partition)
+      .map(({ offset }) => Number(offset));
+  }
+
+  /** All records of a topic, in the order of their partition, once there are `count`. */
+  async records(topic: string, count: number): Promise<readonly TopicRecord[]> {
+    const consumer = new Kafka({ brokers: [this.brokers], logLevel: logLevel.NOTHING }).consumer({
+      groupId: `reader-${randomUUID()}`,
+      maxWaitTimeInMs: 100,
+    });
+    const found: TopicRecord[] = [];
+    await consumer.connect();
+    await consumer.subscribe({ topics: [topic], fromBeginning: true });
+    await consumer.run({
+      eachMessage: async ({ partition, message }) => {
+        const headers = Object.entries(message.headers ?? {}).map(([name, value]) => [name, String(value)]);
+        found.push({ partition, key: message.key, value: message.value, headers: Object.fromEntries(headers) });
+      },
+    });
+    await until(`${count} records on ${topic}`, () => found.length >= count);
+    await consumer.disconnect();
+    return found;
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#open.splice(0).reverse()) await close();
+  }
+}
+
+export interface TopicRecord {
+  readonly partition: number;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A sink that notes what it is given; `behave` decides what becomes of a command. */
+export class RecordingSink implements CommandSink {
+  readonly taken: { readonly runId: string; readonly command: Command; readonly origin: CommandOrigin }[] = [];
+  readonly told: string[] = [];
+  behave: (runId: string) => Promise<void> = async () => {};
+
+  get runIds(): readonly string[] {
+    return this.taken.map(({ runId }) => runId);
+  }
+
+  async take(command: Command, origin: CommandOrigin): Promise<void> {
+    this.taken.push({ runId: command.runId, command, origin });
+    await this.behave(command.runId);
+  }
+
+  async partitionsAssigned(partitions: readonly number[]): Promise<void> {
+    this.told.push(`assigned ${[...partitions].sort((a, b) => a - b)}`);
+  }
+
+  async partitionsRevoked(partitions: readonly number[]): Promise<void> {
+    this.told.push(`revoked ${[...partitions].sort((a, b) => a - b)}`);
+  }
+}
+
+export function recordingLog(): { readonly log: Log; readonly logged: readonly string[] } {
+  const logged: string[] = [];
+  const note = (level: string) => (_fields: object, message: string) => void logged.push(`${level}: ${message}`);
+  return { log: { debug: () => {}, info: note('info'), warn: note('warn'), error: note('error') }, logged };
+}
+
+/** A STOP command for the run, keyed by it as the existing producer does. */
+export function stop(runId: string, partition?: number): Message {
+  const value = JSON.stringify({ eventType: 'EXECUTION_STOP', flowId: 'flow', runId, triggeredBy: null, steps: null });
+  return { key: runId, value, ...(partition === undefined ? {} : { partition }) };
+}
+
+/** Waits for something that a service makes true. */
+export async function until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
+  const deadlineMs = performance.now() + PATIENCE_MS;
+  while (!(await isTrue())) {
+    if (performance.now() > deadlineMs) throw new Error(`waited in vain for ${what}`);
+    await sleep(POLL_MS);
+  }
+}
