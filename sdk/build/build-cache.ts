@@ -17,7 +17,7 @@ import { z } from 'zod';
 import type { BuiltPlugin } from './build-result.ts';
 
 /** Raised when the same sources would give other bytes than before. */
-const BUILD_FORMAT = 1;
+const BUILD_FORMAT = 2;
 /** Far more plugins than a person works on; the oldest records go first. */
 const MAX_RECORDS = 2000;
 const SWEEP_TO_RECORDS = 1500;

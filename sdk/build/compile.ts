@@ -23,7 +23,7 @@ const SDK = '@flowops/sdk';
 /** Our own copy lies here; the files of proto that it imports beside it. */
 const SDK_FILE = fileURLToPath(import.meta.resolve(SDK));
 const OWN_PACKAGES: readonly PackageRoot[] = [
-  { name: SDK, directory: path.dirname(SDK_FILE) },
+  { name: SDK, directory: path.dirname(SDK_FILE), except: path.join(path.dirname(SDK_FILE), 'examples') },
   {
     name: '@flowops/proto',
     directory: path.dirname(fileURLToPath(import.meta.resolve('@flowops/proto/manifest.ts'))),

@@ -13,6 +13,8 @@ export type SourceNames = ReadonlyMap<string, string>;
 export interface PackageRoot {
   readonly name: string;
   readonly directory: string;
+  /** A folder in it whose files are authors' all the same. */
+  readonly except?: string;
 }
 
 /** What files beyond the author's own are called; also how a frame of the author is told from all others. */
@@ -30,8 +32,8 @@ export function packageNameAt(file: string): PackageRoot | undefined {
 
 /** @param ownPackages packages that lie outside any `node_modules`: our SDK and what it imports. */
 export function stableName(file: string, entryFolder: string, ownPackages: readonly PackageRoot[]): string {
-  for (const { name, directory } of ownPackages) {
-    if (file.startsWith(directory + path.sep)) {
+  for (const { name, directory, except } of ownPackages) {
+    if (isBelow(file, directory) && (except === undefined || !isBelow(file, except))) {
       return `${PACKAGE_PREFIX}${name}/${slashed(path.relative(directory, file))}`;
     }
   }
@@ -49,6 +51,10 @@ export function renameSources(code: string, names: SourceNames): string {
     const stable = names.get(name);
     return stable === undefined || (head === '// ') !== (tail === '') ? line : `${head}${stable}${tail}`;
   });
+}
+
+function isBelow(file: string, folder: string): boolean {
+  return file.startsWith(folder + path.sep);
 }
 
 function slashed(file: string): string {

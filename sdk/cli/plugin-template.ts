@@ -21,7 +21,7 @@ export function pluginFiles({ name, style, sdkPath }: PluginTemplate): ReadonlyM
     ['package.json', packageJson(name)],
     ['tsconfig.json', tsconfig(sdkPath)],
     ['README.md', readme(name, style)],
-    ['.gitignore', 'node_modules/\ndist/\n'],
+    ['.gitignore', 'node_modules/\ndist/\n.flowops/\n'],
   ]);
 }
 

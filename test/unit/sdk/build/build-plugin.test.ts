@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { digestOf } from '@flowops/proto/ids.ts';
 import { MAX_BUNDLE_BYTES, readBundleManifest } from '@flowops/proto/manifest.ts';
 import { buildPlugin } from '@flowops/sdk/build/build-plugin.ts';
@@ -70,6 +72,15 @@ describe('a bundle', () => {
     expect(first.text).toContain('// node_modules/shout/index.js');
     expect(first.text).toContain('"node_modules/cjs/part.js"(exports');
     for (const folder of [near, hoisted]) expect(first.text + first.sourceMap).not.toContain(path.basename(folder));
+  });
+
+  it('of an example is that of a copy of it elsewhere', async () => {
+    const example = fileURLToPath(new URL('../../../../sdk/examples/01-hello/hello.ts', import.meta.url));
+    const copy = sourceTree({ 'hello.ts': readFileSync(example, 'utf8') });
+    const sandbox = new AnsweringSandbox(() => completedWith(MANIFEST));
+    const inPlace = built(await buildPlugin(example, { sandbox: sandbox.open }));
+    expect(built(await build(copy)).digest).toBe(inPlace.digest);
+    expect(JSON.parse(inPlace.sourceMap)).toMatchObject({ sources: expect.arrayContaining(['hello.ts']) });
   });
 
   it('has a source map that names the sources and does not hold them', async () => {
