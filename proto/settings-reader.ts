@@ -217,10 +217,27 @@ function problemOfVariable(variable: string): string | undefined {
     return `unknown environment variable ${variable}${suggestion(variable)}`;
   }
   const near = KNOWN_VARIABLES.filter(
-    (known) =>
-      Math.abs(known.length - variable.length) <= TYPO_MAX_EDITS && editDistance(known, variable) <= TYPO_MAX_EDITS,
+    (known) => mayBeNear(known, variable) && editDistance(known, variable) <= TYPO_MAX_EDITS,
   );
   return near.length === 0 ? undefined : `unknown environment variable ${variable}${suggestion(variable, near)}`;
+}
+
+/**
+ * Whether two words can be within TYPO_MAX_EDITS at all: an edit changes the length by one at most, and the letters by
+ * one that goes and one that comes. Without this the comparison was the largest single cost of a cold start.
+ */
+function mayBeNear(known: string, variable: string): boolean {
+  if (Math.abs(known.length - variable.length) > TYPO_MAX_EDITS) return false;
+  const left = new Map<string, number>();
+  for (const letter of known) left.set(letter, (left.get(letter) ?? 0) + 1);
+  let unmatched = 0;
+  for (const letter of variable) {
+    const count = left.get(letter) ?? 0;
+    if (count === 0) unmatched += 1;
+    else left.set(letter, count - 1);
+    if (unmatched > TYPO_MAX_EDITS) return false;
+  }
+  return true;
 }
 
 function suggestion(word: string, candidates: readonly string[] = KNOWN_VARIABLES): string {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SETTING_NAMES } from '@flowops/proto/settings.ts';
+import { isSettingName, SETTING_NAMES } from '@flowops/proto/settings.ts';
 import {
   describeSettings,
   type Environment,
@@ -10,6 +10,7 @@ import {
   type Settings,
   type SettingsInput,
 } from '@flowops/proto/settings-reader.ts';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 let folder: string;
@@ -188,6 +189,28 @@ describe('a variable that is nearly a setting', () => {
     expect(await problemsOfEnv({ FLOWOPS_COMPLETELY_ELSE: 'x' })).toEqual([
       'unknown environment variable FLOWOPS_COMPLETELY_ELSE; see docs/settings.md for the names',
     ]);
+  });
+
+  it('is found whatever the two letters are that differ', async () => {
+    const edit = fc.record({
+      at: fc.nat({ max: 30 }),
+      kind: fc.constantFrom('insert', 'delete', 'replace'),
+      letter: fc.constantFrom(...'ABCXYZ_'),
+    });
+    const mistyped = fc.tuple(fc.constantFrom(...SETTING_NAMES), fc.array(edit, { minLength: 1, maxLength: 2 }));
+    await fc.assert(
+      fc.asyncProperty(mistyped, async ([name, edits]) => {
+        const typed = edits.reduce((word, { at, kind, letter }) => {
+          const index = at % word.length;
+          const rest = kind === 'insert' ? word.slice(index) : word.slice(index + 1);
+          return `${word.slice(0, index)}${kind === 'delete' ? '' : letter}${rest}`;
+        }, name as string);
+        fc.pre(
+          !/_PORT|_SERVICE_HOST$/.test(typed) && !isSettingName(typed) && !isSettingName(typed.replace(/_FILE$/, '')),
+        );
+        expect((await problemsOfEnv({ [typed]: 'x' })).join()).toContain(`unknown environment variable ${typed}`);
+      }),
+    );
   });
 
   it('is passed over when Kubernetes sets it for a service', async () => {
