@@ -13,7 +13,7 @@ import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { Invoke } from '@flowops/proto/sandbox_pb.js';
 import type { Logger } from 'pino';
 import type { BundleStore, StoredBundle } from '../bundles/bundle-store.ts';
-import type { PolicySource } from '../policy/source.ts';
+import type { PolicySource } from '../policy/decision.ts';
 import type { Tier } from '../tier.ts';
 import { admitAttempt } from './admission.ts';
 import type { AttemptRecord, Caller, CancelRequest } from './attempt-record.ts';

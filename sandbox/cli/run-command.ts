@@ -6,9 +6,7 @@ import path from 'node:path';
 import { type CliParts, EXIT, exitCodeOf } from '@flowops/proto/cli.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
-import { describeDeveloperPolicy } from '../policy/built-in.ts';
-import { formatProblem } from '../policy/document.ts';
-import { loadPolicy } from '../policy/load.ts';
+import { describeDeveloperPolicy } from '../policy/developer-text.ts';
 import { jsonLine } from './json-line.ts';
 import { CommandHost, type HostPolicy } from './open-host.ts';
 import { collectInputs } from './read-inputs.ts';
@@ -71,8 +69,10 @@ export async function sandboxRun(plugin: string, options: SandboxRunOptions, par
 /** Read here too, so that a mistake in the file is told before anything is started. */
 async function policyOf(file: string | undefined): Promise<HostPolicy> {
   if (file === undefined) return { kind: 'developer' };
+  const { loadPolicy } = await import('../policy/load.ts');
   const loaded = await loadPolicy(file);
   if (loaded.ok) return { kind: 'file', file };
+  const { formatProblem } = await import('../policy/document.ts');
   throw new FlowopsError('CONFIG_INVALID', loaded.problems.map(formatProblem).join('\n'));
 }
 

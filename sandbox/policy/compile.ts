@@ -3,14 +3,9 @@ import { createHash } from 'node:crypto';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type CompiledPolicy, decide, type Terms } from './decide.ts';
 import type { Policy } from './decision.ts';
+import { DEFAULT_CONCURRENT, DEFAULT_LIMITS } from './default-limits.ts';
 import type { KeyPath } from './document.ts';
-import {
-  DEFAULT_CONCURRENT,
-  DEFAULT_LIMITS,
-  type PolicyDocument,
-  type PolicyLimits,
-  type PolicyRule,
-} from './schema.ts';
+import type { PolicyDocument, PolicyLimits, PolicyRule } from './schema.ts';
 
 export interface CompileOptions {
   /** For messages: the file's name without its folder, or undefined where there is no file. */

@@ -1,5 +1,6 @@
 /**
- * What is asked of a policy and what it answers: the seam between the sandbox host and sandbox/policy. Types only.
+ * What is asked of a policy, what it answers, and where a host has it from: the seam between the sandbox host and
+ * sandbox/policy. Types only.
  * A decision holds for one attempt; the host asks again at every Invoke, so that a reload counts from the next one.
  */
 import type { ErrorCode } from '@flowops/proto/errors.ts';
@@ -57,4 +58,19 @@ export type Decision = RunDecision | RefuseDecision;
 export interface Policy {
   readonly policyHash: string;
   decide(request: PolicyRequest): Decision;
+}
+
+export interface PolicySource {
+  /** The policy in force now. Ask at every Invoke, never keep it. */
+  current(): Policy;
+  /** Called after a reload put another policy in force; returns the unsubscriber. */
+  onChange(listener: (policy: Policy) => void): () => void;
+  /** Stops watching the file. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** A pino logger is one. */
+export interface PolicyLog {
+  info(message: string): void;
+  error(message: string): void;
 }

@@ -199,18 +199,6 @@ const ruleSchema = z.strictObject({
     .optional(),
 });
 
-/** Sizes of design 5.5, used where neither the file's defaults nor a rule say otherwise. */
-export const DEFAULT_LIMITS = {
-  memoryMb: 128,
-  cpuMs: 10_000,
-  wallMs: 30_000,
-  outputBytes: 1_048_576,
-  logBytes: 65_536,
-  hostCalls: 1000,
-} as const;
-/** Steps of one trust domain at a time (design 5.2). */
-export const DEFAULT_CONCURRENT = 4;
-
 const testSchema = z.strictObject({
   plugin: nameSchema,
   id: pluginIdSchema.optional(),

@@ -1,31 +1,11 @@
 /**
- * Where a sandbox host gets its policy from: a file that is watched, or one of the two built-in policies.
- *
- * Invariants:
- *   P1. There is always a policy in force: a file that does not load at start ends the start, one that does not load
- *       later leaves the former policy in force and is logged.
- *   P2. A file is read after it stayed the same for one poll, so that half a file is not taken for the whole.
- * Polling by stat instead of fs.watch: it sees a replaced file, a swapped symlink (mounted ConfigMaps) and network
- * file systems alike.
+ * Where a sandbox host gets its policy from: a file that is watched (watched-file.ts, loaded only then), or one of the
+ * two built-in policies.
  */
-import { stat } from 'node:fs/promises';
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import { developerPolicy, strictPolicy } from './built-in.ts';
 import { toPolicy } from './compile.ts';
-import type { Policy } from './decision.ts';
-import { formatProblem, type PolicyProblem } from './document.ts';
-import { type LoadedPolicy, loadPolicy } from './load.ts';
-
-/** Soon enough for a person who waits for it; one stat a second costs nothing. */
-const POLL_MS = 1000;
-/** A broken file may have a problem per line; a log entry shows the first ones. */
-const MAX_LOGGED_PROBLEMS = 20;
-
-/** A pino logger is one. */
-export interface PolicyLog {
-  info(message: string): void;
-  error(message: string): void;
-}
+import type { Policy, PolicyLog, PolicySource } from './decision.ts';
 
 export interface OpenPolicyOptions {
   /** SANDBOX_POLICY. Absent: strict defaults, or the developer policy. */
@@ -36,110 +16,14 @@ export interface OpenPolicyOptions {
   readonly pollMs?: number;
 }
 
-export interface PolicySource {
-  /** The policy in force now. Ask at every Invoke, never keep it. */
-  current(): Policy;
-  /** Called after a reload put another policy in force; returns the unsubscriber. */
-  onChange(listener: (policy: Policy) => void): () => void;
-  /** Stops watching the file. Idempotent. */
-  close(): Promise<void>;
-}
-
 /** @throws FlowopsError CONFIG_INVALID with every problem of the file. */
-export async function openPolicy({
-  file,
-  developer = false,
-  log,
-  pollMs = POLL_MS,
-}: OpenPolicyOptions): Promise<PolicySource> {
+export async function openPolicy({ file, developer = false, log, pollMs }: OpenPolicyOptions): Promise<PolicySource> {
   if (file === undefined) return fixedSource(toPolicy(developer ? developerPolicy() : strictPolicy()));
   if (developer) throw new FlowopsError('CONFIG_INVALID', 'a policy file and the developer policy exclude each other');
-  const stamp = await stampOf(file);
-  const loaded = await loadPolicy(file);
-  if (!loaded.ok)
-    throw new FlowopsError('CONFIG_INVALID', `the sandbox policy is not valid:\n${list(loaded.problems)}`);
-  return new WatchedFile({ file, stamp, loaded, log, pollMs });
+  const { watchPolicyFile } = await import('./watched-file.ts');
+  return await watchPolicyFile({ file, log, ...(pollMs === undefined ? {} : { pollMs }) });
 }
 
 function fixedSource(policy: Policy): PolicySource {
   return { current: () => policy, onChange: () => () => {}, close: async () => {} };
-}
-
-class WatchedFile implements PolicySource {
-  readonly #file: string;
-  readonly #log: PolicyLog;
-  readonly #listeners = new Set<(policy: Policy) => void>();
-  readonly #timer: NodeJS.Timeout;
-  #policy: Policy;
-  /** Of the file that was last read, whether it loaded or not. */
-  #readStamp: string;
-  /** Of the file at the last poll. */
-  #seenStamp: string;
-  #polling: Promise<void> | undefined;
-  #isClosed = false;
-
-  constructor(options: { file: string; stamp: string; loaded: LoadedPolicy; log: PolicyLog; pollMs: number }) {
-    this.#file = options.file;
-    this.#log = options.log;
-    this.#policy = options.loaded.policy;
-    this.#readStamp = options.stamp;
-    this.#seenStamp = options.stamp;
-    this.#timer = setInterval(() => {
-      this.#polling ??= this.#poll().finally(() => {
-        this.#polling = undefined;
-      });
-    }, options.pollMs);
-    this.#timer.unref();
-  }
-
-  current(): Policy {
-    return this.#policy;
-  }
-
-  onChange(listener: (policy: Policy) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    clearInterval(this.#timer);
-    this.#listeners.clear();
-    await this.#polling;
-  }
-
-  async #poll(): Promise<void> {
-    const stamp = await stampOf(this.#file);
-    const isSettled = stamp === this.#seenStamp; // P2
-    this.#seenStamp = stamp;
-    if (!isSettled || stamp === this.#readStamp) return;
-    this.#readStamp = stamp;
-    const result = await loadPolicy(this.#file);
-    if (this.#isClosed) return;
-    if (!result.ok) {
-      this.#log.error(`the sandbox policy was not reloaded; the former one stays in force:\n${list(result.problems)}`);
-      return;
-    }
-    const isSame = result.policy.policyHash === this.#policy.policyHash;
-    this.#policy = result.policy; // also when the meaning is the same: its lines may have moved
-    if (isSame) return;
-    this.#log.info(`the sandbox policy ${this.#file} was reloaded (${result.policy.policyHash})`);
-    for (const listener of this.#listeners) listener(result.policy);
-  }
-}
-
-/** Changes whenever the file is written, replaced, removed or comes back. */
-async function stampOf(file: string): Promise<string> {
-  try {
-    const { dev, ino, size, mtimeNs } = await stat(file, { bigint: true });
-    return `${dev}:${ino}:${size}:${mtimeNs}`;
-  } catch {
-    return 'absent';
-  }
-}
-
-function list(problems: readonly PolicyProblem[]): string {
-  const lines = problems.slice(0, MAX_LOGGED_PROBLEMS).map((problem) => `  ${formatProblem(problem)}`);
-  if (problems.length > MAX_LOGGED_PROBLEMS) lines.push(`  and ${problems.length - MAX_LOGGED_PROBLEMS} more`);
-  return lines.join('\n');
 }

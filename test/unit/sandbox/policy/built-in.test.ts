@@ -1,6 +1,7 @@
 /** The policies that need no file, and decisions in words. */
-import { describeDeveloperPolicy, developerPolicy, strictPolicy } from '@flowops/sandbox/policy/built-in.ts';
+import { developerPolicy, strictPolicy } from '@flowops/sandbox/policy/built-in.ts';
 import { toPolicy } from '@flowops/sandbox/policy/compile.ts';
+import { describeDeveloperPolicy } from '@flowops/sandbox/policy/developer-text.ts';
 import { explainDecision } from '@flowops/sandbox/policy/explain.ts';
 import { describe, expect, test } from 'vitest';
 import { DIGEST_A, policyOf, problemsOfText, request } from './policy-text.ts';

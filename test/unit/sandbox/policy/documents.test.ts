@@ -1,15 +1,10 @@
 /** The manual and the JSON Schemas say what the code does. Written anew with `npx vitest run FILE --update`. */
 import { readFileSync } from 'node:fs';
 import { policyCheckReportSchema, policyExplainReportSchema, runReportSchema } from '@flowops/sandbox/cli/reports.ts';
+import { DEFAULT_CONCURRENT, DEFAULT_LIMITS } from '@flowops/sandbox/policy/default-limits.ts';
 import { policyJsonSchema } from '@flowops/sandbox/policy/json-schema.ts';
 import { laterKeys } from '@flowops/sandbox/policy/later.ts';
-import {
-  DEFAULT_CONCURRENT,
-  DEFAULT_LIMITS,
-  LIMIT_BOUNDS,
-  LIMIT_NAMES,
-  policySchema,
-} from '@flowops/sandbox/policy/schema.ts';
+import { LIMIT_BOUNDS, LIMIT_NAMES, policySchema } from '@flowops/sandbox/policy/schema.ts';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';

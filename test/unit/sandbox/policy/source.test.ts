@@ -2,7 +2,8 @@
 import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openPolicy, type PolicySource } from '@flowops/sandbox/policy/source.ts';
+import type { PolicySource } from '@flowops/sandbox/policy/decision.ts';
+import { openPolicy } from '@flowops/sandbox/policy/source.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { request } from './policy-text.ts';
 

@@ -1,0 +1,13 @@
+/** What a plugin gets where neither a rule nor the policy's own defaults say otherwise (design 5.2, 5.5). */
+
+export const DEFAULT_LIMITS = {
+  memoryMb: 128,
+  cpuMs: 10_000,
+  wallMs: 30_000,
+  outputBytes: 1_048_576,
+  logBytes: 65_536,
+  hostCalls: 1000,
+} as const;
+
+/** Steps of one trust domain at a time. */
+export const DEFAULT_CONCURRENT = 4;
