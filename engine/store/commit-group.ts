@@ -1,12 +1,23 @@
 /**
  * Group commit: all writes asked for in one turn of the event loop go into one transaction, so that they share one
  * sync to disk. Each has its own savepoint: one that fails undoes itself and no neighbour. Promises are settled after
- * COMMIT and never before.
+ * COMMIT and never before. While another process writes, the group waits without blocking the event loop.
  */
-import { setImmediate } from 'node:timers';
+import { setImmediate, setTimeout } from 'node:timers';
 
 /** More would block the event loop for long; the rest goes into the next turn. */
 const GROUP_MAX = 500;
+/** How long other processes may keep us from writing. Theirs are short; SQLite gives the lock to anybody, not in turn. */
+const BUSY_PATIENCE_MS = 10_000;
+const BUSY_RETRY_MS = 10;
+
+/** Whether the error says that another process is writing. */
+export function isBusy(thrown: unknown): boolean {
+  return thrown instanceof Error && 'errcode' in thrown && thrown.errcode === SQLITE_BUSY;
+}
+
+/** sqlite.org/rescode.html */
+const SQLITE_BUSY = 5;
 
 export interface Transactions {
   exec(sql: string): void;
@@ -24,6 +35,8 @@ export class CommitGroup {
   readonly #database: Transactions;
   #waiting: Member[] = [];
   #isScheduled = false;
+  /** Since when another process has kept us from writing. */
+  #busySince: number | undefined;
 
   constructor(database: Transactions) {
     this.#database = database;
@@ -39,9 +52,7 @@ export class CommitGroup {
         },
         settle: (outcome) => (outcome.ok ? resolve(value) : reject(outcome.error)),
       });
-      if (this.#isScheduled) return;
-      this.#isScheduled = true;
-      setImmediate(() => this.#turn());
+      this.#schedule();
     });
   }
 
@@ -50,18 +61,42 @@ export class CommitGroup {
     while (this.#waiting.length > 0) this.#writeGroup(this.#waiting.splice(0, GROUP_MAX));
   }
 
-  #turn(): void {
-    this.#isScheduled = false;
-    this.#writeGroup(this.#waiting.splice(0, GROUP_MAX));
-    if (this.#waiting.length === 0 || this.#isScheduled) return;
+  #schedule(delayMs = 0): void {
+    if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(() => this.#turn());
+    const turn = () => {
+      this.#isScheduled = false;
+      this.#turn();
+    };
+    if (delayMs === 0) setImmediate(turn);
+    else setTimeout(turn, delayMs);
   }
 
-  #writeGroup(group: readonly Member[]): void {
-    if (group.length === 0) return;
+  #turn(): void {
+    if (this.#waiting.length === 0) return;
+    const group = this.#waiting.splice(0, GROUP_MAX);
+    const isPatient = this.#busySince === undefined || performance.now() - this.#busySince < BUSY_PATIENCE_MS;
+    if (this.#writeGroup(group, isPatient) === 'busy') {
+      this.#busySince ??= performance.now();
+      this.#waiting.unshift(...group);
+      // Chance, so that processes that wait for each other do not stay in step.
+      this.#schedule(1 + Math.random() * BUSY_RETRY_MS);
+      return;
+    }
+    this.#busySince = undefined;
+    if (this.#waiting.length > 0) this.#schedule();
+  }
+
+  /** `busy`: nothing was done and nobody was answered, because another process writes; only where that may be waited for. */
+  #writeGroup(group: readonly Member[], isPatient = false): 'done' | 'busy' {
     try {
       this.#database.exec('BEGIN IMMEDIATE');
+    } catch (error) {
+      if (isPatient && isBusy(error)) return 'busy';
+      for (const member of group) member.settle({ ok: false, error });
+      return 'done';
+    }
+    try {
       const outcomes = group.map((member) => this.#runMember(member));
       this.#database.exec('COMMIT');
       group.forEach((member, index) => {
@@ -71,6 +106,7 @@ export class CommitGroup {
       this.#rollback();
       for (const member of group) member.settle({ ok: false, error });
     }
+    return 'done';
   }
 
   #runMember(member: Member): Outcome {

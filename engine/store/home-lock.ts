@@ -8,11 +8,11 @@ import { mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { isBusy } from './commit-group.ts';
 import { sqliteFailure } from './sqlite-schema.ts';
 
 /** Covers the moments in which a new owner writes its name and somebody else reads it. */
 const BUSY_TIMEOUT_MS = 500;
-const SQLITE_BUSY = 5;
 
 export interface HomeOwner {
   readonly pid: number;
@@ -78,8 +78,4 @@ function heldBy(database: DatabaseSync): HomeLock {
       if (database.isOpen) database.close();
     },
   };
-}
-
-function isBusy(thrown: unknown): boolean {
-  return thrown instanceof Error && 'errcode' in thrown && thrown.errcode === SQLITE_BUSY;
 }

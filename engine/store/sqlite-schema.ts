@@ -8,8 +8,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import { STATE_FORMAT, StoreDamaged, StoreUnavailable } from './run-store.ts';
 
-/** How long a write waits for another process's transaction (theirs take milliseconds). It blocks this process. */
-const BUSY_TIMEOUT_MS = 2_000;
+/** How long opening waits for other processes that open the same file. Nothing else goes on meanwhile. */
+const OPEN_TIMEOUT_MS = 2_000;
+/** How long a write may block this process while another one's transaction ends; then commit-group.ts waits on. */
+const BUSY_TIMEOUT_MS = 20;
 
 /** A run is in the index of its partition while `retired` is 0, hence no table for the index. */
 const TABLES = `
@@ -59,11 +61,12 @@ export function openDatabase(file: string): DatabaseSync {
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     const isNew = file !== ':memory:' && !existsSync(file);
-    const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
+    const database = new DatabaseSync(file, { timeout: OPEN_TIMEOUT_MS });
     try {
       if (isNew) chmodSync(file, 0o600);
       database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
       prepareFormat(database, file);
+      database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
       return database;
     } catch (thrown) {
       database.close();

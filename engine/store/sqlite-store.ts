@@ -32,7 +32,7 @@ const LAPSED_PER_RETIRE = 5;
 const LAPSED_AT_OPEN = 100;
 
 export interface SqliteStoreOptions {
-  /** The database file; `:memory:` for tests. */
+  /** The database file; made, with its folder, when it is not there. */
   readonly file: string;
   /** Epoch ms; the machine's clock unless a test gives another. */
   readonly now?: () => number;

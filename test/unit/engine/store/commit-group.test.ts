@@ -89,6 +89,33 @@ describe('a group commit', () => {
     expect(stored()).toHaveLength(1_200);
   });
 
+  it('waits while another process writes, and is written then', async () => {
+    let busy = 3;
+    const waiting = new CommitGroup({
+      exec: (sql) => {
+        if (sql === 'BEGIN IMMEDIATE' && busy-- > 0)
+          throw Object.assign(new Error('database is locked'), { errcode: 5 });
+        database.exec(sql);
+      },
+      get isTransaction() {
+        return database.isTransaction;
+      },
+    });
+    expect(await Promise.all([waiting.add(insert(1)), waiting.add(insert(2))])).toEqual([1, 2]);
+    expect(stored()).toEqual([1, 2]);
+  });
+
+  it('fails when the database cannot be written for another reason', async () => {
+    const broken = new CommitGroup({
+      exec: () => {
+        throw Object.assign(new Error('disk I/O error'), { errcode: 10 });
+      },
+      isTransaction: false,
+    });
+    await expect(broken.add(insert(1))).rejects.toThrow('disk I/O error');
+    expect(stored()).toEqual([]);
+  });
+
   it('is written at once on demand', async () => {
     const adding = group.add(insert(1));
     group.flush();
