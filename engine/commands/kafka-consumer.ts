@@ -21,6 +21,7 @@ import {
 } from '../publishing/kafka-client.ts';
 import { retryPauseMs } from '../publishing/retry-pause.ts';
 import { type CommandHandlerOptions, type CommandRecord, handleRecord } from './command-handler.ts';
+import { registerCompressions } from './compression.ts';
 import { groupAssigner } from './group-assigner.ts';
 import { HeldPartitions } from './held-partitions.ts';
 import { PartitionIntake } from './partition-intake.ts';
@@ -65,6 +66,7 @@ export class KafkaCommandConsumer {
   #isLost = false;
 
   constructor(options: KafkaConsumerOptions) {
+    registerCompressions();
     this.#options = options;
     this.#log = options.log;
     this.#held = new HeldPartitions({

@@ -28,6 +28,24 @@ describe('commands from Kafka', () => {
     await until('the commit', async () => (await world.committed())[0] === 1);
   });
 
+  it.each(['gzip', 'snappy', 'lz4', 'zstd'] as const)(
+    'takes a command that was compressed with %s',
+    async (compression) => {
+      await openWorld({ partitions: 1 });
+      const { sink } = await world.engine();
+      const { consoleProduce } = await kafkaConsole(world.brokers);
+      const steps = Array.from({ length: 2000 }, (_, i) => ({
+        stepId: `step-${i}`,
+        pluginId: 'core.echo',
+        inputs: { i },
+      }));
+      const start = { eventType: 'START', flowId: 'flow', runId: 'run-1', steps };
+      await consoleProduce(world.topics.commands, 'run-1', JSON.stringify(start), compression);
+      await until('the command', () => sink.taken.length === 1);
+      expect(sink.taken[0]?.command).toMatchObject({ kind: 'START', steps });
+    },
+  );
+
   it('begins with commands that were sent before any engine was there', async () => {
     await openWorld();
     await (await world.engine()).close();

@@ -33,6 +33,8 @@ export interface KafkaOptions {
   readonly autoCreateTopics?: boolean;
 }
 
+export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
+
 export interface ConsoleRecord {
   readonly partition: number;
   readonly key: string | null;
@@ -45,7 +47,7 @@ export interface KafkaService {
   /** `host:port`, as KAFKA_BROKERS takes it. */
   readonly brokers: string;
   /** Sends one record with Kafka's own console producer (1–2 s). The value must be one line. */
-  consoleProduce(topic: string, key: string, value: string): Promise<void>;
+  consoleProduce(topic: string, key: string, value: string, compression?: Compression): Promise<void>;
   /** Reads a topic from its beginning with Kafka's own console consumer, until `count` records or `timeoutMs` of silence. */
   consoleConsume(
     topic: string,
@@ -112,9 +114,16 @@ export async function kafkaConsole(brokers: string): Promise<Pick<KafkaService, 
 function consoleTools(runtime: Runtime, brokers: string): Pick<KafkaService, 'consoleProduce' | 'consoleConsume'> {
   const server = ['--bootstrap-server', brokers];
   return {
-    consoleProduce: async (topic, key, value) => {
+    consoleProduce: async (topic, key, value, compression = 'none') => {
       const reader = ['--property', 'parse.key=true', '--property', `key.separator=${SEPARATOR}`];
-      const command = runtime.tool('org.apache.kafka.tools.ConsoleProducer', [...server, '--topic', topic, ...reader]);
+      const command = runtime.tool('org.apache.kafka.tools.ConsoleProducer', [
+        ...server,
+        '--topic',
+        topic,
+        '--compression-codec',
+        compression,
+        ...reader,
+      ]);
       await runCommand(command, { input: `${key}${SEPARATOR}${value}\n`, timeoutMs: TOOL_TIMEOUT_MS });
     },
     consoleConsume: async (topic, { count, timeoutMs = 5000 } = {}) => {
