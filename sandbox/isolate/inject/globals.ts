@@ -21,7 +21,13 @@ const load = {
   clone: () => require('./structured-clone.ts') as typeof import('./structured-clone.ts'),
 };
 
-export const loadAbort = load.abort;
+const ABORT_NAMES = ['AbortController', 'AbortSignal', 'Event', 'EventTarget'] as const;
+
+/** By way of the globals, which hide their own names from the polyfill while it loads. */
+export function loadAbort(): typeof import('./abort.ts') {
+  for (const name of ABORT_NAMES) Reflect.get(globalThis, name);
+  return load.abort();
+}
 
 export function installGlobals(given: { host: HostFunction; log: GuestLog; timers: GuestTimers }): void {
   const { host, log, timers } = given;
@@ -39,7 +45,7 @@ export function installGlobals(given: { host: HostFunction; log: GuestLog; timer
     setTimeout: timers.setTimeout,
   } satisfies Partial<Record<GlobalName, unknown>>;
   for (const [name, value] of Object.entries(values)) define(name, value);
-  defineLazy(['AbortController', 'AbortSignal', 'Event', 'EventTarget'], load.abort);
+  defineLazy(ABORT_NAMES, load.abort);
   defineLazy(['TextDecoder', 'TextEncoder'], load.encoding);
   defineLazy(['URL', 'URLSearchParams'], load.url);
   defineLazy(['structuredClone'], load.clone);
