@@ -8,8 +8,11 @@ import { ROOT } from './node24.mjs';
 import { setUpOrExit } from './setup.mjs';
 import { runStages, STAGES, say, secondsSince } from './stages.mjs';
 
+/** Enough to see what kind of mistake it is; colours only get in the way of a log. */
+const BIOME_OUTPUT = ['--max-diagnostics=20', ...(process.stdout.isTTY ? [] : ['--colors=off'])];
+
 const CHECKS = [
-  { name: 'format and lint', command: ['biome', 'ci', '--error-on-warnings', '.'] },
+  { name: 'format and lint', command: ['biome', 'check', '--error-on-warnings', ...BIOME_OUTPUT, '.'] },
   { name: 'types', command: ['tsc', '--noEmit'] },
 ];
 
