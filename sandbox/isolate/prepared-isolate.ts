@@ -10,6 +10,7 @@
 import ivm from 'isolated-vm';
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
+import { warmPreludeCache } from './prelude-cache.ts';
 import { ASYNC_COMPILE_LENGTH, MAX_MESSAGE_LENGTH, MIN_MEMORY_MB } from './limits.ts';
 
 /** Waits for all of the plugin's module, also for a top-level await, which isolated-vm's own promise does not. */
@@ -70,12 +71,16 @@ export class IsolateFactory {
   readonly #loaderCache: ivm.ExternalCopy<ArrayBuffer> | undefined;
 
   /** Compiles the prelude once, before any guest code can run; also shows that isolates work on this machine. */
-  constructor(prelude: string) {
+  static async create(prelude: string): Promise<IsolateFactory> {
+    return new IsolateFactory(prelude, await warmPreludeCache(prelude, PRELUDE_FILE));
+  }
+
+  private constructor(prelude: string, warmCache: ivm.ExternalCopy<ArrayBuffer> | undefined) {
     this.#prelude = prelude;
     const isolate = new ivm.Isolate({ memoryLimit: MIN_MEMORY_MB * 4 });
     try {
       const script = isolate.compileScriptSync(prelude, { filename: PRELUDE_FILE, produceCachedData: true });
-      this.#preludeCache = cachedDataOf(script);
+      this.#preludeCache = warmCache ?? cachedDataOf(script);
       const loader = isolate.compileModuleSync(LOADER, { filename: LOADER_FILE, produceCachedData: true });
       this.#loaderCache = cachedDataOf(loader);
       const answer: unknown = isolate.createContextSync().evalSync('1 + 1');

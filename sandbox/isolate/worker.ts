@@ -15,12 +15,12 @@ import { versionProblem } from './worker-requirements.ts';
 
 const HOST_FD = 3;
 
-function main(): void {
+async function main(): Promise<void> {
   const require = createRequire(import.meta.url);
   const { version } = z.object({ version: z.string() }).parse(require('isolated-vm/package.json'));
   const problem = versionProblem({ isolatedVm: version, execArgv: process.execArgv });
   if (problem !== undefined) return refuse(problem);
-  const factory = new IsolateFactory(PRELUDE);
+  const factory = await IsolateFactory.create(PRELUDE);
   new WorkerApp({
     stream: new Socket({ fd: HOST_FD, readable: true, writable: true }),
     instance: `worker-${randomUUID()}`,
@@ -43,8 +43,4 @@ function refuse(problem: string): void {
   process.exit(EXIT_UNUSABLE);
 }
 
-try {
-  main();
-} catch (thrown) {
-  refuse(`it cannot start: ${messageOf(thrown)}`);
-}
+main().catch((thrown: unknown) => refuse(`it cannot start: ${messageOf(thrown)}`));

@@ -3,6 +3,9 @@
  * no shared memory. Put in by the bundler (assets.ts).
  */
 export class NoSharedArrayBuffer {
+  get growable(): boolean {
+    throw new TypeError("there is no shared memory here");
+  }
   get byteLength(): number {
     throw new TypeError('there is no shared memory here');
   }
