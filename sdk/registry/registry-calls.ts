@@ -3,6 +3,7 @@
  * a gRPC status; a fault of this machine (disk full, no permission) is INTERNAL and logged, never thrown.
  */
 import { once } from 'node:events';
+import { addAbortSignal } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
 import { assertNever, messageOf } from '@flowops/proto/errors.ts';
 import type { GrpcHandlers } from '@flowops/proto/grpc-service.ts';
@@ -18,6 +19,15 @@ import type { FindResult, Publication, PublishResult, RegistryFolder, VersionFil
 /** More messages than a whole bundle can need; a stream of empty chunks ends here. */
 const MAX_PUBLISH_CHUNKS = 65_536;
 
+const TOO_SLOW: Refusal = { code: status.DEADLINE_EXCEEDED, details: 'the client took too long over this call' };
+
+export interface RegistryCallOptions {
+  readonly folder: RegistryFolder;
+  readonly log: (message: string) => void;
+  /** How long one call may take: a client that stops reading or sending must not hold a bundle in memory for ever. */
+  readonly maxCallMs: number;
+}
+
 type Methods = typeof PluginService extends { method: infer M } ? M : never;
 
 /** What a call ends with when it has no answer. */
@@ -28,7 +38,7 @@ interface Refusal {
 
 type Outcome<T> = { readonly value: T } | { readonly refusal: Refusal };
 
-export function pluginServiceHandlers(folder: RegistryFolder, log: (message: string) => void): GrpcHandlers<Methods> {
+export function pluginServiceHandlers({ folder, log, maxCallMs }: RegistryCallOptions): GrpcHandlers<Methods> {
   /** Runs a call that gives one answer. */
   const answer = <T>(name: string, callback: sendUnaryData<T>, work: () => Promise<Outcome<T>>) => {
     work().then(
@@ -41,7 +51,7 @@ export function pluginServiceHandlers(folder: RegistryFolder, log: (message: str
   };
   /** Runs a call that streams; `work` gives the messages one after the other. */
   const stream = <I, T>(name: string, call: ServerWritableStream<I, T>, work: () => AsyncIterable<Outcome<T>>) => {
-    sendAll(call, work()).catch((thrown: unknown) => {
+    sendAll(call, work(), AbortSignal.timeout(maxCallMs)).catch((thrown: unknown) => {
       log(`${name} failed: ${messageOf(thrown)}`);
       refuse(call, { code: status.INTERNAL, details: 'the registry could not read its folder' });
     });
@@ -66,7 +76,7 @@ export function pluginServiceHandlers(folder: RegistryFolder, log: (message: str
 
     publishPlugin: (call, callback) =>
       answer('PublishPlugin', callback, async () => {
-        const received = await receivePublication(call);
+        const received = await receivePublication(call, AbortSignal.timeout(maxCallMs));
         if ('refusal' in received) return received;
         const result = await folder.publish(received.value);
         if (result.kind === 'stored') log(`published ${result.version.pluginId} ${result.version.version}`);
@@ -130,18 +140,25 @@ function chunksOf(files: VersionFiles): Iterable<PluginChunk> {
 /** Collects what a publisher sends; stops reading as soon as it is too much. */
 async function receivePublication(
   call: ServerReadableStream<PluginChunk, PluginMetadata>,
+  timeout: AbortSignal,
 ): Promise<Outcome<Publication>> {
   const invalid = (details: string) => ({ refusal: { code: status.INVALID_ARGUMENT, details } });
   let first: PluginChunk | undefined;
   const parts: Uint8Array[] = [];
   let received = 0;
   let chunks = 0;
-  for await (const chunk of call as AsyncIterable<PluginChunk>) {
-    first ??= chunk;
-    received += chunk.data.length;
-    if (received > MAX_BUNDLE_BYTES) return invalid(`the bundle has more than ${MAX_BUNDLE_BYTES} bytes`);
-    if (++chunks > MAX_PUBLISH_CHUNKS) return invalid(`the bundle came in more than ${MAX_PUBLISH_CHUNKS} chunks`);
-    parts.push(chunk.data);
+  addAbortSignal(timeout, call);
+  try {
+    for await (const chunk of call as AsyncIterable<PluginChunk>) {
+      first ??= chunk;
+      received += chunk.data.length;
+      if (received > MAX_BUNDLE_BYTES) return invalid(`the bundle has more than ${MAX_BUNDLE_BYTES} bytes`);
+      if (++chunks > MAX_PUBLISH_CHUNKS) return invalid(`the bundle came in more than ${MAX_PUBLISH_CHUNKS} chunks`);
+      parts.push(chunk.data);
+    }
+  } catch (thrown) {
+    if (!timeout.aborted) throw thrown;
+    return { refusal: TOO_SLOW };
   }
   // A publisher that goes away ends the stream too; what came is then no bundle.
   if (call.cancelled) return { refusal: { code: status.CANCELLED, details: 'the publisher went away' } };
@@ -161,21 +178,23 @@ async function receivePublication(
 }
 
 /** Writes only as fast as the client reads, and stops when it has gone. */
-async function sendAll<I, T>(call: ServerWritableStream<I, T>, messages: AsyncIterable<Outcome<T>>): Promise<void> {
+async function sendAll<I, T>(
+  call: ServerWritableStream<I, T>,
+  messages: AsyncIterable<Outcome<T>>,
+  timeout: AbortSignal,
+): Promise<void> {
   const gone = new AbortController();
   call.once('cancelled', () => gone.abort());
+  const ended = AbortSignal.any([gone.signal, timeout]);
   for await (const message of messages) {
     if (call.cancelled) return;
-    if ('refusal' in message) {
-      refuse(call, message.refusal);
-      return;
-    }
+    if ('refusal' in message) return refuse(call, message.refusal);
     if (call.write(message.value)) continue;
-    try {
-      await once(call, 'drain', { signal: gone.signal });
-    } catch {
-      return; // the client has gone
-    }
+    const isDrained = await once(call, 'drain', { signal: ended }).then(
+      () => true,
+      () => false,
+    );
+    if (!isDrained) return timeout.aborted ? refuse(call, TOO_SLOW) : undefined;
   }
   call.end();
 }

@@ -20,6 +20,8 @@ import { RegistryFolder } from './registry-folder.ts';
 export const MAX_MESSAGE_BYTES = MAX_BUNDLE_BYTES + 64 * 1024;
 /** Each may hold a whole bundle in memory. */
 const MAX_CALLS_PER_CONNECTION = 64;
+/** 16 MiB over a slow line, twice the publisher's own patience. */
+const DEFAULT_MAX_CALL_MS = 120_000;
 /** Calls that still run when the server closes get this long. */
 const CLOSE_GRACE_MS = 2_000;
 
@@ -31,6 +33,8 @@ export interface ServeRegistryOptions {
   /** 0: a free one. */
   readonly port: number;
   readonly log?: (message: string) => void;
+  /** Default 2 min. */
+  readonly maxCallMs?: number;
 }
 
 export interface RunningRegistry {
@@ -51,9 +55,9 @@ export async function serveRegistry(options: ServeRegistryOptions): Promise<Runn
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_concurrent_streams': MAX_CALLS_PER_CONNECTION,
   });
-  server.addService(grpcMethods(PluginService), {
-    ...pluginServiceHandlers(new RegistryFolder(options.dir, log), log),
-  });
+  const folder = new RegistryFolder(options.dir, log);
+  const maxCallMs = options.maxCallMs ?? DEFAULT_MAX_CALL_MS;
+  server.addService(grpcMethods(PluginService), { ...pluginServiceHandlers({ folder, log, maxCallMs }) });
   reflection().addToServer(server);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(hostAndPort(host, options.port), ServerCredentials.createInsecure(), (error, bound) => {

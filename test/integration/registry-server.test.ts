@@ -17,6 +17,7 @@ import {
   PluginService,
 } from '@flowops/proto/plugin_service_pb.js';
 import { publishBundle, withdrawPlugin } from '@flowops/sdk/registry/publish-bundle.ts';
+import { RegistryFolder } from '@flowops/sdk/registry/registry-folder.ts';
 import type { RunningRegistry } from '@flowops/sdk/registry/registry-server.ts';
 import { serveRegistry } from '@flowops/sdk/registry/registry-server.ts';
 import { Client, credentials, status } from '@grpc/grpc-js';
@@ -213,6 +214,41 @@ describe('publishing', () => {
     await withdrawPlugin({ ...withdrawal, restore: true });
     expect(await metadata('core.hello')).toMatchObject({ value: { version: '1.1.0' } });
     expect(await withdrawPlugin({ ...withdrawal, version: '7.0.0' })).toMatchObject({ reason: 'not-found' });
+  });
+});
+
+describe('a client that stops in the middle', () => {
+  test('of sending or of reading is cut off, and the others are served on', async () => {
+    const dir = scratchFolder();
+    const impatient = await serveRegistry({ dir, port: 0, maxCallMs: 200 });
+    const slow = new Client(impatient.address, credentials.createInsecure());
+    const head = bundleBytes();
+    const bundle = Buffer.concat([head, Buffer.alloc(MAX_BUNDLE_BYTES - head.length, 0x20)]);
+    const sending = Promise.withResolvers<number | undefined>();
+    const { path, requestSerialize, responseDeserialize } = METHODS.publishPlugin;
+    const upload = slow.makeClientStreamRequest(path, requestSerialize, responseDeserialize, (error) =>
+      sending.resolve(error?.code),
+    );
+    upload.on('error', () => {});
+    upload.write(create(PluginChunkSchema, { pluginId: 'core.hello', data: head }));
+    expect(await sending.promise).toBe(status.DEADLINE_EXCEEDED);
+    await new RegistryFolder(dir).publish({ bytes: bundle });
+
+    const stalled = slow.makeServerStreamRequest(
+      METHODS.getPluginBundle.path,
+      METHODS.getPluginBundle.requestSerialize,
+      METHODS.getPluginBundle.responseDeserialize,
+      create(PluginRequestSchema, { pluginId: 'core.hello' }),
+    );
+    const reading = Promise.withResolvers<number>();
+    stalled.on('error', (error: { code: number }) => reading.resolve(error.code));
+    // Reads nothing until the server must have given up, then what had already come, then how it ended.
+    setTimeout(() => stalled.resume(), 400);
+    expect(await reading.promise).toBe(status.DEADLINE_EXCEEDED);
+    const next = create(PluginRequestSchema, { pluginId: 'core.hello' });
+    expect(await callUnary(slow, METHODS.getPluginMetadata, next, bounds)).toMatchObject({ ok: true });
+    slow.close();
+    await impatient.close();
   });
 });
 
