@@ -30,6 +30,10 @@ const OWN_PACKAGES: readonly PackageRoot[] = [
   },
 ];
 
+/** CommonJS packages in the bundle call `require` for Node's modules; an ES module has none of its own. */
+const NODE_BANNER =
+  "import { createRequire as __flowopsCreateRequire } from 'node:module'; globalThis.require ??= __flowopsCreateRequire('/plugin.js');";
+
 /**
  * `isolate`: Node's modules stop the build. `node`: they stay imports (container tier). `node-inspect`: they are stood
  * in for, so that such a plugin can be evaluated for its manifest in an isolate.
@@ -123,6 +127,7 @@ function esbuildOptions(file: string, target: CompileTarget) {
     charset: 'utf8',
     logLevel: 'silent',
     define: { 'process.env.NODE_ENV': '"production"' },
+    banner: target === 'node' ? { js: NODE_BANNER } : {},
     tsconfigRaw: { compilerOptions: { experimentalDecorators: false, useDefineForClassFields: true } },
     plugins: [sdkPlugin(), ...(target === 'node-inspect' ? [nodeStandInPlugin()] : [])],
   } as const satisfies BuildOptions;

@@ -1,5 +1,7 @@
-import { existsSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { buildPlugin } from '@flowops/sdk/build/build-plugin.ts';
 import type { BuildResult } from '@flowops/sdk/build/build-result.ts';
 import { INSPECT_WALL_MS } from '@flowops/sdk/build/inspect-bundle.ts';
@@ -79,6 +81,33 @@ export default defineTask({
 const version = await Promise.resolve('3.1.4');
 export default defineTask({ name: 'demo.task', version, run() {} });`;
     expect(await build(source, 'task.js')).toMatchObject({ ok: true, manifest: { version: '3.1.4' } });
+  });
+});
+
+describe('a plugin for the container tier', () => {
+  it('has its manifest read while the modules of Node are stood in for, and runs in Node', async () => {
+    const folder = sourceTree({
+      'task.ts': `import { readFileSync } from 'node:fs';
+import pg from 'pg';
+import { defineTask } from '@flowops/sdk';
+const dialect = new pg.Dialect(process.env.DIALECT);
+export default defineTask({
+  name: 'demo.node', version: '1.0.0', runtime: 'node',
+  run: () => void readFileSync(new URL(import.meta.url)).subarray(0, dialect.buffer.length),
+});`,
+      'node_modules/pg/package.json': '{"name":"pg","version":"8.0.0"}',
+      'node_modules/pg/index.js': `const { EventEmitter } = require('events');
+class Dialect extends EventEmitter { constructor(name) { super(); this.buffer = Buffer.from(name ?? ''); } }
+module.exports = { Dialect };`,
+    });
+    const built = await buildPlugin(folder, { sandbox, relativeTo: folder });
+    if (!built.ok) throw new Error(built.message);
+    expect(built.manifest).toMatchObject({ name: 'demo.node', runtime: 'node' });
+    const file = path.join(folder, 'built.mjs');
+    writeFileSync(file, built.bundle);
+    const run = "import(process.argv[1]).then(({ default: task }) => task.run()).then(() => console.log('ran'))";
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', run, file]);
+    expect(stdout).toBe('ran\n');
   });
 });
 
