@@ -43,6 +43,8 @@ const COMMIT_INTERVAL_MS = 50;
 const COMMIT_RETRY_MS = 500;
 /** What is still in flight when the engine goes is read again by the next; this bounds the wait for it. */
 const CLOSE_TIMEOUT_MS = 30_000;
+/** Leaving the group in order takes as long as an idle fetch; brokers that do not answer are not waited for. */
+const DISCONNECT_TIMEOUT_MS = 2000;
 
 export interface KafkaConsumerOptions extends CommandHandlerOptions {
   readonly client: KafkaClient;
@@ -264,10 +266,16 @@ export class KafkaCommandConsumer {
   async #disconnect(): Promise<void> {
     const consumer = this.#consumer;
     this.#consumer = undefined;
+    const { client } = this.#options;
+    const giveUp = () =>
+      this.#closing.signal.aborted ? client.shutDown() : client.destroyConnections('no answer while disconnecting');
+    const timer = setTimeout(giveUp, DISCONNECT_TIMEOUT_MS);
     try {
       await consumer?.disconnect();
     } catch (thrown) {
       this.#log.debug({ error: clientErrorText(thrown) }, 'the consumer did not disconnect in order');
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

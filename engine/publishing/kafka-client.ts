@@ -31,11 +31,18 @@ export interface KafkaClient {
   readonly kafka: Kafka;
   /** Cuts every connection of this client at once. What waits for an answer on them fails. */
   destroyConnections(reason: string): void;
+  /** The same, and no connection is made any more: for a client that must end although brokers do not answer. */
+  shutDown(): void;
 }
 
 export function createKafkaClient(address: KafkaAddress, log: Log): KafkaClient {
   silenceNegativeTimeouts();
   const sockets = new Set<net.Socket>();
+  let isShutDown = false;
+  const destroyConnections = (reason: string): void => {
+    // The client listens to 'error' and 'end' of a socket, not to 'close': without an error it would not notice.
+    for (const socket of sockets) socket.destroy(new Error(reason));
+  };
   const kafka = new Kafka({
     brokers: [...address.brokers],
     clientId: address.clientId,
@@ -46,7 +53,8 @@ export function createKafkaClient(address: KafkaAddress, log: Log): KafkaClient 
     logLevel: logLevel.INFO,
     logCreator: () => (entry) => writeClientLog(log, entry),
     socketFactory: ({ host, port, onConnect }) => {
-      const socket = net.connect({ host, port }, onConnect);
+      const socket = isShutDown ? new net.Socket() : net.connect({ host, port }, onConnect);
+      if (isShutDown) process.nextTick(() => socket.destroy(new Error('the client is shut down')));
       socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
       socket.setNoDelay(true);
       sockets.add(socket);
@@ -56,9 +64,10 @@ export function createKafkaClient(address: KafkaAddress, log: Log): KafkaClient 
   });
   return {
     kafka,
-    destroyConnections: (reason) => {
-      // The client listens to 'error' and 'end' of a socket, not to 'close': without an error it would not notice.
-      for (const socket of sockets) socket.destroy(new Error(reason));
+    destroyConnections,
+    shutDown: () => {
+      isShutDown = true;
+      destroyConnections('the client is shut down');
     },
   };
 }

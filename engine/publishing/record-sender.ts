@@ -90,7 +90,7 @@ export class RecordSender {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const lane of this.#lanes.values()) lane.close();
-    this.#client.destroyConnections('the publisher is closed');
+    this.#client.shutDown();
     await this.#producer.disconnect();
   }
 

@@ -66,4 +66,15 @@ describe('while Kafka hangs', () => {
     await world.send('after');
     await until('a command', () => sink.runIds.includes('after'));
   });
+
+  it('does not keep an engine that wants to end', async () => {
+    const { consumer, transport, sink } = await world.engine();
+    kafka.freeze();
+    const beganAtMs = performance.now();
+    await consumer.close(AbortSignal.timeout(500));
+    await transport.close();
+    expect(performance.now() - beganAtMs).toBeLessThan(5000);
+    expect(sink.told.at(-1)).toBe('revoked 0,1');
+    kafka.thaw();
+  });
 });
