@@ -134,10 +134,7 @@ export class SourceFolderSource implements PluginSource {
     const last = await this.#look?.catch(() => undefined);
     const now = Date.now();
     const isTrusted = last !== undefined && last.stamp === stamp && last.atMs - (status?.mtimeMs ?? 0) > RACY_MS;
-    if (last !== undefined && isTrusted && now - last.atMs < LOOK_FRESH_MS) {
-      const entries = await Promise.all(last.entries.map(refreshEntry));
-      return { ...last, entries: entries.filter((entry) => entry !== undefined) };
-    }
+    if (last !== undefined && isTrusted && now - last.atMs < LOOK_FRESH_MS) return last;
     const known = new Map(last?.entries.map((entry) => [entry.name, entry]));
     const look = readFolder(this.#options.dir, known).then((contents) => ({ ...contents, stamp, atMs: now }));
     this.#look = look;
@@ -146,7 +143,7 @@ export class SourceFolderSource implements PluginSource {
 
   async #loadAll(entries: readonly SourceEntry[]): Promise<Loaded[]> {
     const loaded: Loaded[] = [];
-    const left = [...entries];
+    const left = (await Promise.all(entries.map(refreshEntry))).filter((entry) => entry !== undefined);
     const work = async () => {
       for (let entry = left.shift(); entry !== undefined; entry = left.shift()) loaded.push(await this.#load(entry));
     };
