@@ -8,6 +8,7 @@ import { showControls } from '@flowops/proto/terminal-text.ts';
 import type { Command } from 'commander';
 import { type BuildFailure, type BuiltPlugin, formatProblem } from '../build/build-result.ts';
 import { withBuildSandbox } from './build-sandbox.ts';
+import { jsonLine } from './reports.ts';
 
 const EXAMPLES = `
 SRC is a .ts or .js file, or a folder with one (package.json "main", an index file, or the only file that is no test).
@@ -41,7 +42,7 @@ export function registerBuildCommand(plugin: Command, parts: CliParts): void {
       const file = options.out ?? (await defaultBundlePath(source, built.manifest));
       await writeBundle(file, built);
       const { digest, manifest } = built;
-      if (options.json === true) process.stdout.write(`${JSON.stringify({ bundle: file, digest, manifest })}\n`);
+      if (options.json === true) process.stdout.write(jsonLine({ bundle: file, digest, manifest }));
       else process.stdout.write(`${file}\n${digest}\n`);
     });
 }

@@ -8,6 +8,7 @@ import type { Command } from 'commander';
 import { buildError } from './build-command.ts';
 import { withBuildSandbox } from './build-sandbox.ts';
 import { manifestText } from './manifest-text.ts';
+import { jsonLine } from './reports.ts';
 
 const EXAMPLES = `
 Examples:
@@ -27,7 +28,7 @@ export function registerInspectCommand(plugin: Command, parts: CliParts): void {
       const loaded = await withBuildSandbox(parts, (sandbox) => loadPluginFile(source, sandbox));
       if (!loaded.ok) throw buildError(loaded);
       const { digest, manifest } = loaded;
-      if (options.json === true) process.stdout.write(`${JSON.stringify({ plugin: source, digest, manifest })}\n`);
+      if (options.json === true) process.stdout.write(jsonLine({ plugin: source, digest, manifest }));
       else process.stdout.write(showControls(manifestText(manifest, digest), { keepLines: true }));
     });
 }

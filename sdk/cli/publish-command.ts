@@ -6,6 +6,7 @@ import { MAX_BUNDLE_BYTES } from '@flowops/proto/manifest.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import type { Command } from 'commander';
 import type { PublishOptions, RegistryFailureReason } from '../registry/publish-bundle.ts';
+import { jsonLine } from './reports.ts';
 
 const EXAMPLES = `
 BUNDLE is what \`flowops plugin build\` wrote; its .map and .sig go with it when they lie beside it. A version is
@@ -42,7 +43,7 @@ export function registerPublishCommand(plugin: Command): void {
       if (!result.ok) throw new FlowopsError(codeOf(result.reason), showControls(result.message));
       const { pluginId, version, id } = result.published;
       const digest = digestOf(bundle);
-      if (options.json === true) process.stdout.write(`${JSON.stringify({ pluginId, version, id, digest })}\n`);
+      if (options.json === true) process.stdout.write(jsonLine({ pluginId, version, id, digest }));
       else process.stdout.write(`${showControls(`${pluginId} ${version}`)}\n${digest}\n`);
     });
 }

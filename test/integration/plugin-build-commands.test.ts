@@ -4,6 +4,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { digestOf } from '@flowops/proto/ids.ts';
+import { buildReportSchema, inspectReportSchema, publishReportSchema } from '@flowops/sdk/cli/reports.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import { sourceTree } from '../support/source-tree.ts';
 
@@ -64,7 +65,10 @@ describe('flowops plugin', () => {
     expect(digest).toBe(digestOf(readFileSync(path.join(folder, bundle))));
     expect(existsSync(path.join(folder, `${bundle}.map`))).toBe(true);
     const inspected = await flowops(folder, 'plugin', 'inspect', 'greet', '--json');
-    expect(JSON.parse(inspected.stdout)).toMatchObject({ digest, manifest: { name: 'greet', version: '1.0.0' } });
+    expect(inspectReportSchema.parse(JSON.parse(inspected.stdout))).toMatchObject({
+      digest,
+      manifest: { name: 'greet', version: '1.0.0' },
+    });
   });
 
   it('build --json prints one object, the same digest wherever the source lies', async () => {
@@ -72,7 +76,8 @@ describe('flowops plugin', () => {
     const first = await flowops(folder, 'plugin', 'build', 'a/shout.ts', '--out', 'out/first.js', '--json');
     const second = await flowops(folder, 'plugin', 'build', 'b/c', '--out', 'out/second.js', '--json');
     expect(first.code).toBe(0);
-    const [one, two] = [JSON.parse(first.stdout), JSON.parse(second.stdout)];
+    const one = buildReportSchema.parse(JSON.parse(first.stdout));
+    const two = buildReportSchema.parse(JSON.parse(second.stdout));
     expect(one).toMatchObject({ bundle: 'out/first.js', manifest: { name: 'demo.shout' } });
     expect(two).toMatchObject({ bundle: 'out/second.js', digest: one.digest });
     expect(digestOf(readFileSync(path.join(folder, 'out/second.js')))).toBe(one.digest);
@@ -117,7 +122,10 @@ describe('flowops plugin', () => {
       flowops(folder, 'plugin', 'publish', 'shout.js', '--registry', address, ...more);
     const published = await publish('--json');
     expect(published).toMatchObject({ code: 0 });
-    expect(JSON.parse(published.stdout)).toMatchObject({ pluginId: 'demo.shout', version: '1.0.0' });
+    expect(publishReportSchema.parse(JSON.parse(published.stdout))).toMatchObject({
+      pluginId: 'demo.shout',
+      version: '1.0.0',
+    });
     expect(readFileSync(path.join(folder, 'registry/demo.shout/1.0.0.js'))).toEqual(
       readFileSync(path.join(folder, 'shout.js')),
     );
