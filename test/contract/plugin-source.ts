@@ -111,15 +111,20 @@ export function pluginSourceContract(open: () => Promise<SourceUnderTest>, trait
     expect(await under.source.names(signal)).toEqual(traits.canList ? ['core.hello'] : []);
   });
 
-  test.runIf(traits.hasOwnIds)('a plugin published under a UUID is found by it in any letter case', async () => {
-    const id = '0f2f3c1e-9a64-4a35-8a62-51f7d2f4ab01';
-    await under.publish(id, SECOND);
-    const resolved = await under.source.resolve(id, undefined, signal);
-    expect(resolved).toMatchObject({
-      ok: true,
-      plugin: { digest: digestOf(SECOND), manifest: { name: 'core.hello' } },
-    });
-  });
+  const ownIdsOnly = { meta: { skipReason: 'a folder of sources has no ids but the names of its plugins' } };
+  test.runIf(traits.hasOwnIds)(
+    'a plugin published under a UUID is found by it in any letter case',
+    ownIdsOnly,
+    async () => {
+      const id = '0f2f3c1e-9a64-4a35-8a62-51f7d2f4ab01';
+      await under.publish(id, SECOND);
+      const resolved = await under.source.resolve(id, undefined, signal);
+      expect(resolved).toMatchObject({
+        ok: true,
+        plugin: { digest: digestOf(SECOND), manifest: { name: 'core.hello' } },
+      });
+    },
+  );
 
   test('closing twice is closing once', async () => {
     const source = await under.reopen();

@@ -1,6 +1,7 @@
 /**
  * How a test says that this machine cannot run it. The reason reaches the report, and `npm test` prints it; a test
- * skipped any other way counts as failed there.
+ * skipped any other way counts as failed there. What is known before the test begins is said beside it:
+ * `it.runIf(isLinux)('…', { meta: { skipReason: 'needs Linux namespaces' } }, …)`.
  */
 import type { TestContext } from 'vitest';
 
