@@ -59,7 +59,7 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Polic
     purpose: 'run',
     limits: decision.limits,
     allowWasm: decision.wasm,
-    domain: `plugin:${name}:${invoke.pluginId}`,
+    domain: domainOf(invoke, bundle),
     concurrent: decision.concurrent,
     jail: decision.jail,
     rule: decision.rule,
@@ -73,12 +73,17 @@ function admitInspection(invoke: Invoke, bundle: StoredBundle, policy: Policy): 
     purpose: 'inspect',
     limits: INSPECT_LIMITS,
     allowWasm: false,
-    domain: `inspect:${bundle.digest}`,
+    domain: domainOf(invoke, bundle),
     concurrent: INSPECT_CONCURRENT,
     jail: 'none',
     rule: 'inspection',
   };
   return { ok: true, request, policyHash: policy.policyHash };
+}
+
+/** No bundle has a verified publisher yet: the plugin itself is the trust domain. */
+function domainOf(invoke: Invoke, bundle: StoredBundle): string {
+  return `plugin:${bundle.manifest.name}:${invoke.pluginId}`;
 }
 
 function jobOf(invoke: Invoke, bundle: StoredBundle) {

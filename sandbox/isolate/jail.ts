@@ -16,8 +16,13 @@ import { messageOf } from '@flowops/proto/errors.ts';
 import { type JailFile, prepareJailRoot } from './jail-root.ts';
 
 const run = promisify(execFile);
-/** Uids that systemd's map of uids leaves to nobody; one per worker, so that workers cannot signal each other. */
-const FIRST_WORKER_UID = 2_000_000_000;
+/**
+ * Uids that systemd's map of uids leaves to nobody end at 2^31. One per worker, also of several hosts on one machine
+ * (as far as their pids differ), so that no two workers share a uid, its process count or its signals.
+ */
+const FIRST_WORKER_UID = 1_879_048_192;
+const UIDS_OF_A_HOST = 256;
+const HOSTS_WITH_UIDS = 1_048_576;
 /** Few, but enough for node's own and one socket. */
 const MAX_DESCRIPTORS = 64;
 /** Threads of node and of isolated-vm are about 20; a fork bomb ends here. */
@@ -89,7 +94,7 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
   const isRoot = process.getuid?.() === 0;
 
   const wrap = (slot: number, procsFile: string | undefined, inner: readonly string[]): string[] => {
-    const uid = String(FIRST_WORKER_UID + slot);
+    const uid = String(workerUid(slot));
     return [
       ...['-c', ENTER_CGROUP, 'sh', procsFile ?? ''],
       ...[prlimit, '--core=0', '--fsize=0', `--nofile=${MAX_DESCRIPTORS}`, `--nproc=${MAX_PROCESSES}`],
@@ -135,6 +140,11 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
       close: prepared.dispose,
     },
   };
+}
+
+/** @param slot below UIDS_OF_A_HOST, as SANDBOX_WORKERS is. */
+function workerUid(slot: number): number {
+  return FIRST_WORKER_UID + (process.pid % HOSTS_WITH_UIDS) * UIDS_OF_A_HOST + (slot % UIDS_OF_A_HOST);
 }
 
 /** A worker without a jail: only for rules that give `jail: none`. */

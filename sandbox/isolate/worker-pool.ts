@@ -54,7 +54,8 @@ interface Slot {
   domain: string | undefined;
   isUsed: boolean;
   isReserved: boolean;
-  phase: 'starting' | 'ready' | 'closing';
+  /** `draining`: takes no more steps, so that another domain gets its place when it is idle. */
+  phase: 'starting' | 'ready' | 'draining' | 'closing';
   /** Grows with every use: the lowest of the idle ones is evicted first. */
   lastUse: number;
 }
@@ -68,6 +69,8 @@ interface Entry {
 interface Domain {
   readonly waiting: Entry[];
   running: number;
+  /** 0 for one that was not served yet: the first to get a new worker. */
+  lastServed: number;
 }
 
 export class WorkerPool {
@@ -158,7 +161,7 @@ export class WorkerPool {
   #domain(name: string): Domain {
     let domain = this.#domains.get(name);
     if (domain === undefined) {
-      domain = { waiting: [], running: 0 };
+      domain = { waiting: [], running: 0, lastServed: 0 };
       this.#domains.set(name, domain);
     }
     return domain;
@@ -193,6 +196,7 @@ export class WorkerPool {
     slot.isUsed = true;
     slot.isReserved = job.isAlone;
     slot.lastUse = ++this.#uses;
+    domain.lastServed = this.#uses;
     // Its next job waits for everybody else's turn.
     this.#domains.delete(name);
     this.#domains.set(name, domain);
@@ -228,7 +232,8 @@ export class WorkerPool {
 
   /** Starts at most one worker at a time for each domain that is held up or shares workers before it should. */
   #grow(): void {
-    for (const [name, domain] of this.#domains) {
+    const inTurn = [...this.#domains].sort(([, a], [, b]) => a.lastServed - b.lastServed);
+    for (const [name, domain] of inTurn) {
       if (this.#startsBlocked) return;
       const held = [...this.#slots].filter((slot) => slot.domain === name && slot.phase !== 'closing');
       if (held.some((slot) => slot.phase === 'starting')) continue;
@@ -243,19 +248,30 @@ export class WorkerPool {
       // A worker of nobody that is on its way is as good as a new one.
       if ([...this.#slots].some((slot) => slot.domain === undefined && slot.phase === 'starting')) continue;
       if (this.#slots.size < this.#options.maxWorkers) this.#spawn(name);
-      else if (isHeldUp) this.#evict([...this.#slots].filter((slot) => slot.domain !== name));
+      else if (isHeldUp && !this.#evict([...this.#slots].filter((slot) => slot.domain !== name)) && held.length === 0) {
+        this.#drain();
+      }
     }
   }
 
-  /** Makes room: the least recently used worker that has no job. One at a time is enough. */
-  #evict(slots: readonly Slot[]): void {
-    if ([...this.#slots].some((slot) => slot.phase === 'closing')) return;
-    let oldest: Slot | undefined;
-    for (const slot of slots) {
-      if (slot.phase !== 'ready' || slot.worker.jobs > 0) continue;
-      if (oldest === undefined || slot.lastUse < oldest.lastUse) oldest = slot;
-    }
+  /** Makes room, one place at a time: the least recently used worker that has no job goes. False when there is none. */
+  #evict(slots: readonly Slot[]): boolean {
+    if (this.#isMakingRoom) return true;
+    const idle = slots.filter((slot) => slot.phase === 'ready' && slot.worker.jobs === 0);
+    const [oldest] = idle.sort((a, b) => a.lastUse - b.lastUse);
     if (oldest !== undefined) this.#closeSlot(oldest);
+    return oldest !== undefined;
+  }
+
+  /** All places are busy and a domain has none: the one with the fewest jobs finishes them and goes. */
+  #drain(): void {
+    const busy = [...this.#slots].filter((slot) => slot.phase === 'ready' && !slot.isReserved);
+    const [next] = busy.sort((a, b) => a.worker.jobs - b.worker.jobs || a.lastUse - b.lastUse);
+    if (next !== undefined) next.phase = 'draining';
+  }
+
+  get #isMakingRoom(): boolean {
+    return [...this.#slots].some((slot) => slot.phase === 'closing' || slot.phase === 'draining');
   }
 
   #spawn(domain: string | undefined): void {
@@ -268,7 +284,8 @@ export class WorkerPool {
         this.#dispatch();
       },
       onRelease: () => {
-        if (slot.worker.isSpent && slot.worker.jobs === 0) this.#closeSlot(slot);
+        const isLeaving = slot.worker.isSpent || slot.phase === 'draining';
+        if (isLeaving && slot.worker.jobs === 0) this.#closeSlot(slot);
       },
       onEnded: ({ startProblem }) => {
         this.#slots.delete(slot);

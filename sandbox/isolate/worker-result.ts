@@ -9,8 +9,8 @@ import { type Result, Status } from '@flowops/proto/sandbox_pb.js';
 
 const MAX_MESSAGE_LENGTH = 4096;
 const MAX_STACK_LENGTH = 8192;
-/** A year: longer than any retry is put off, and safe in a timer's arithmetic. */
-const MAX_RETRY_AFTER_MS = 366 * 24 * 3600 * 1000;
+/** A day: longer than any retry is put off, and safe for a timer. */
+const MAX_RETRY_AFTER_MS = 24 * 3600 * 1000;
 
 const WORKER_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'PLUGIN_ERROR',

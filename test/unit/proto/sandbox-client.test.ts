@@ -149,7 +149,7 @@ describe('an attempt', () => {
     wire.send({ case: 'result', value: { token: TOKEN_BYTES, status: Status.FAILED, code: 'toString' } });
     expect(await first.outcome).toMatchObject({ code: 'PROTOCOL_ERROR' });
     const second = host.run(request({ token: OTHER.toString('hex') }), {});
-    wire.send({ case: 'result', value: { token: OTHER, status: 77 } });
+    wire.send({ case: 'result', value: { token: OTHER, status: 77 as Status } });
     expect(await second.outcome).toMatchObject({ code: 'PROTOCOL_ERROR' });
   });
 

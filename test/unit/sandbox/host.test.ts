@@ -1,0 +1,444 @@
+import { pino } from 'pino';
+import { afterEach, describe, expect, it, type Mock, vi } from 'vitest';
+import { digestOf } from '../../../proto/ids.ts';
+import { AttachReply_State, Purpose, Status } from '../../../proto/sandbox_pb.js';
+import { AttemptTable } from '../../../sandbox/attempts/attempt-table.ts';
+import { BundleStore } from '../../../sandbox/bundles/bundle-store.ts';
+import { Host } from '../../../sandbox/host.ts';
+import type { Decision, PolicyRequest } from '../../../sandbox/policy/decision.ts';
+import type { Tier, TierEnd, TierEvents, TierOutcome, TierRequest, TierRun } from '../../../sandbox/tier.ts';
+import { helloOf, MIB, Wire } from '../../fixtures/sandbox/wire.ts';
+
+const LIMITS = { memoryMb: 64, cpuMs: 1000, wallMs: 2000, outputBytes: 1000, logBytes: 1000, hostCalls: 10 };
+const RUN: Decision = {
+  kind: 'run',
+  tier: 'isolate',
+  limits: LIMITS,
+  jail: 'required',
+  wasm: false,
+  concurrent: 4,
+  freshness: 'isolate',
+  rule: 'rule 1',
+  policyHash: 'sha256:p',
+};
+
+interface TierCall {
+  readonly request: TierRequest;
+  readonly events: TierEvents;
+  readonly cancel: Mock<TierRun['cancel']>;
+  readonly pause: Mock<TierRun['pause']>;
+  end(outcome: TierOutcome): void;
+}
+
+function makeHost(options: { decision?: Decision; leaseMs?: number } = {}) {
+  const calls: TierCall[] = [];
+  const asked: PolicyRequest[] = [];
+  const tier: Tier = {
+    run: (request, events) => {
+      const ended = Promise.withResolvers<TierEnd>();
+      const call: TierCall = {
+        request,
+        events,
+        cancel: vi.fn<TierRun['cancel']>(),
+        pause: vi.fn<TierRun['pause']>(),
+        end: (outcome) =>
+          ended.resolve({
+            outcome,
+            figures: {
+              tier: 'isolate',
+              jail: 'namespaces',
+              runtime: 'test',
+              queueMs: 1,
+              startMs: 2,
+              runMs: 3,
+              cpuMs: null,
+              peakMemoryBytes: null,
+              sources: { cpuMs: 'worker', peakMemoryBytes: 'worker' },
+              hostCalls: 0,
+              droppedLogLines: 4,
+            },
+          }),
+      };
+      calls.push(call);
+      return { ended: ended.promise, cancel: call.cancel, pause: call.pause, resume: vi.fn() };
+    },
+    close: async () => {},
+  };
+  const policy = {
+    policyHash: 'sha256:p',
+    decide: (request: PolicyRequest) => {
+      asked.push(request);
+      return options.decision ?? RUN;
+    },
+  };
+  const log = pino({ level: 'silent' });
+  const bundles = new BundleStore();
+  const attempts = new AttemptTable({
+    tier,
+    bundles,
+    policy: { current: () => policy, onChange: () => () => {}, close: async () => {} },
+    leaseMs: options.leaseMs ?? 15_000,
+    log,
+  });
+  const host = new Host({ instance: 'host-1', attempts, bundles, log });
+  const connect = async () => {
+    const wire = new Wire();
+    const ended = host.serve(wire.far);
+    wire.send(helloOf('engine'));
+    await wire.next('hello');
+    return { wire, ended };
+  };
+  return { calls, asked, attempts, host, connect };
+}
+
+const BUNDLE = Buffer.from('//! flowops-plugin {"name":"acme.x","version":"1.2.0"}\nexport default 1;\n');
+const DIGEST = digestOf(BUNDLE);
+let tokens = 0;
+
+function invokeOf(changes: Record<string, unknown> = {}) {
+  const token = Buffer.alloc(16);
+  token.writeUInt32BE(++tokens);
+  const value = {
+    token,
+    flowId: 'f',
+    runId: 'r',
+    stepId: 's',
+    attempt: 1,
+    epoch: 3n,
+    pluginId: 'acme.x',
+    digest: DIGEST,
+  };
+  return { case: 'invoke', value: { ...value, inputsJson: Buffer.from('{}'), ...changes } } as const;
+}
+
+function putOf(bytes: Uint8Array, changes: Record<string, unknown> = {}) {
+  const value = { digest: DIGEST, totalBytes: BigInt(bytes.length), offset: 0n, data: bytes };
+  return { case: 'putBundle', value: { ...value, ...changes } } as const;
+}
+
+/** Everything sent before has been handled when this resolves. */
+async function settle(wire: Wire, id: number): Promise<void> {
+  wire.send({ case: 'ping', value: { id } });
+  await wire.next('pong', wire.all('pong').length);
+}
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe('an attempt at the host', () => {
+  it('waits for its bundle, asks the policy, runs, and ends with a receipt', async () => {
+    const { calls, asked, connect } = makeHost();
+    const { wire } = await connect();
+    wire.send(invokeOf({ pluginVersion: '1.2.0', requestedWallMs: 50, requestedTier: 'isolate' }));
+    expect(await wire.next('needBundle')).toMatchObject({ digest: DIGEST });
+    expect(calls).toEqual([]);
+    wire.send(putOf(BUNDLE));
+    await settle(wire, 1);
+    expect(asked).toMatchObject([
+      {
+        pluginId: 'acme.x',
+        name: 'acme.x',
+        version: '1.2.0',
+        digest: DIGEST,
+        publisher: undefined,
+        requestedWallMs: 50,
+        requestedTier: 'isolate',
+      },
+    ]);
+    const [call] = calls;
+    expect(call?.request).toMatchObject({
+      limits: LIMITS,
+      jail: 'required',
+      rule: 'rule 1',
+      purpose: 'run',
+      allowWasm: false,
+    });
+    call?.events.onStarted();
+    call?.events.onLog({ level: 'info', message: 'm', fieldsJson: new Uint8Array(0) });
+    call?.end({ status: 'COMPLETED', outputsJson: Buffer.from('{"a":1}') });
+    const result = await wire.next('result');
+    expect(result).toMatchObject({ status: Status.COMPLETED, droppedLogLines: 4 });
+    expect(JSON.parse(Buffer.from(result.receiptJson).toString())).toMatchObject({
+      rule: 'rule 1',
+      policyHash: 'sha256:p',
+      bundleDigest: DIGEST,
+      bytesIn: 2,
+      bytesOut: 7,
+    });
+    expect(wire.all('started')).toHaveLength(1);
+    expect(Number(wire.all('log')[0]?.timeMs)).toBeGreaterThan(1e12);
+  });
+
+  it('asks once for a bundle that several wait for, and not again for one it has', async () => {
+    const { calls, connect } = makeHost();
+    const { wire } = await connect();
+    wire.send(invokeOf(), invokeOf());
+    await settle(wire, 1);
+    wire.send(putOf(BUNDLE), invokeOf());
+    await settle(wire, 2);
+    expect([wire.all('needBundle').length, calls.length]).toEqual([1, 3]);
+  });
+
+  it('asks the policy for every attempt anew', async () => {
+    const { asked, connect } = makeHost();
+    const { wire } = await connect();
+    wire.send(invokeOf());
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE), invokeOf(), invokeOf());
+    await settle(wire, 1);
+    expect(asked).toHaveLength(3);
+  });
+
+  it('is inspected without asking the policy, with small fixed limits and no grants', async () => {
+    const { calls, asked, connect } = makeHost({ decision: { kind: 'refuse', code: 'POLICY_DENIED', message: 'no' } });
+    const { wire } = await connect();
+    wire.send(invokeOf({ purpose: Purpose.INSPECT }));
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    await settle(wire, 1);
+    expect(asked).toEqual([]);
+    expect(calls[0]?.request).toMatchObject({
+      purpose: 'inspect',
+      jail: 'none',
+      limits: { memoryMb: 64, wallMs: 5000, cpuMs: 2000, hostCalls: 0 },
+    });
+  });
+
+  it.each([
+    ['the policy refuses', { kind: 'refuse', code: 'POLICY_DENIED', message: 'retired' }, 'POLICY_DENIED', /retired/],
+    [
+      'its rule sends it to a container',
+      { ...RUN, tier: 'container' },
+      'SANDBOX_UNAVAILABLE',
+      /rule 1 .* container tier/,
+    ],
+  ] as const)('ends when %s', async (_, decision, code, message) => {
+    const { connect } = makeHost({ decision });
+    const { wire } = await connect();
+    wire.send(invokeOf());
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    expect(await wire.next('result')).toMatchObject({
+      status: Status.FAILED,
+      code,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('ends when its bundle is of another version than was asked for', async () => {
+    const { connect } = makeHost();
+    const { wire } = await connect();
+    wire.send(invokeOf({ pluginVersion: '9.9.9' }));
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    expect(await wire.next('result')).toMatchObject({
+      code: 'PLUGIN_INVALID',
+      message: expect.stringContaining('acme.x 1.2.0'),
+    });
+  });
+
+  it('is invoked once: the same token again is dropped and counted', async () => {
+    const { attempts, connect } = makeHost();
+    const { wire } = await connect();
+    const invoke = invokeOf();
+    wire.send(invoke, invoke);
+    await settle(wire, 1);
+    expect([attempts.size, wire.all('needBundle').length, wire.all('result').length]).toEqual([1, 1, 0]);
+  });
+
+  it('keeps its result until it is acknowledged', async () => {
+    const { attempts, calls, connect } = makeHost();
+    const { wire } = await connect();
+    const invoke = invokeOf();
+    wire.send(invoke);
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    await settle(wire, 1);
+    calls[0]?.end({ status: 'CANCELLED', message: 'x' });
+    await wire.next('result');
+    expect(attempts.size).toBe(1);
+    wire.send({ case: 'resultAck', value: { token: invoke.value.token } });
+    await settle(wire, 2);
+    expect(attempts.size).toBe(0);
+  });
+
+  it('is cancelled at once while it waits for its bundle, and by its tier afterwards', async () => {
+    const { calls, connect } = makeHost();
+    const { wire } = await connect();
+    const first = invokeOf();
+    wire.send(first, { case: 'cancel', value: { token: first.value.token, epoch: 3n, graceMs: 9, reason: 'why' } });
+    expect(await wire.next('result')).toMatchObject({ status: Status.CANCELLED, message: 'why' });
+    const second = invokeOf();
+    wire.send(putOf(BUNDLE), second, { case: 'pause', value: { token: second.value.token } });
+    wire.send({ case: 'cancel', value: { token: second.value.token, epoch: 3n, graceMs: 9, reason: 'why' } });
+    await settle(wire, 1);
+    expect(calls[0]?.cancel).toHaveBeenCalledExactlyOnceWith({ graceMs: 9, reason: 'why' });
+    expect(calls[0]?.pause).toHaveBeenCalledOnce();
+  });
+});
+
+describe('epochs', () => {
+  it('refuse what a former owner of the run sends', async () => {
+    const { calls, connect } = makeHost();
+    const { wire } = await connect();
+    const invoke = invokeOf({ epoch: 7n });
+    wire.send(invoke);
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE), invokeOf({ epoch: 6n }));
+    expect(await wire.next('result')).toMatchObject({
+      code: 'SANDBOX_UNAVAILABLE',
+      message: 'run r has a newer owner',
+    });
+    wire.send({ case: 'cancel', value: { token: invoke.value.token, epoch: 6n, graceMs: 0, reason: 'old' } });
+    wire.send({ case: 'attach', value: { token: invoke.value.token, flowId: 'f', runId: 'r', epoch: 6n } });
+    expect(await wire.next('attachReply')).toMatchObject({ state: AttachReply_State.REFUSED });
+    expect(calls[0]?.cancel).not.toHaveBeenCalled();
+  });
+
+  it('are raised by an Attach to an attempt that is not known', async () => {
+    const { connect } = makeHost();
+    const { wire } = await connect();
+    wire.send({ case: 'attach', value: { token: Buffer.alloc(16, 5), flowId: 'f', runId: 'r', epoch: 9n } });
+    expect(await wire.next('attachReply')).toMatchObject({ state: AttachReply_State.UNKNOWN });
+    wire.send(invokeOf({ epoch: 8n }));
+    expect(await wire.next('result')).toMatchObject({ code: 'SANDBOX_UNAVAILABLE' });
+  });
+});
+
+describe('a lost connection', () => {
+  async function orphan(leaseMs: number) {
+    const made = makeHost({ leaseMs });
+    const { wire, ended } = await made.connect();
+    const invoke = invokeOf();
+    wire.send(invoke);
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    await settle(wire, 1);
+    made.calls[0]?.events.onStarted();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    wire.end();
+    await ended;
+    return { ...made, token: invoke.value.token };
+  }
+
+  it('leaves its attempts running for the lease and then ends them', async () => {
+    const { calls } = await orphan(500);
+    vi.advanceTimersByTime(499);
+    expect(calls[0]?.cancel).not.toHaveBeenCalled();
+    vi.advanceTimersByTime(1);
+    expect(calls[0]?.cancel).toHaveBeenCalledExactlyOnceWith({ graceMs: 0, reason: expect.stringContaining('lease') });
+  });
+
+  it('leaves its attempts for another engine, which hears of their start and their end', async () => {
+    const { calls, connect, token } = await orphan(500);
+    const { wire } = await connect();
+    wire.send({ case: 'attach', value: { token, flowId: 'f', runId: 'r', epoch: 4n } });
+    expect(await wire.next('attachReply')).toMatchObject({ state: AttachReply_State.RUNNING });
+    await wire.next('started');
+    vi.advanceTimersByTime(1000);
+    expect(calls[0]?.cancel).not.toHaveBeenCalled();
+    calls[0]?.end({ status: 'CANCELLED', message: 'done' });
+    expect(await wire.next('result')).toMatchObject({ message: 'done' });
+  });
+
+  it('keeps the result of what ended meanwhile', async () => {
+    const { calls, connect, token } = await orphan(500);
+    calls[0]?.end({ status: 'COMPLETED', outputsJson: Buffer.from('{}') });
+    const { wire } = await connect();
+    await settle(wire, 1);
+    wire.send({ case: 'attach', value: { token, flowId: 'f', runId: 'r', epoch: 4n } });
+    expect(await wire.next('attachReply')).toMatchObject({ state: AttachReply_State.ENDED });
+    expect(await wire.next('result')).toMatchObject({ status: Status.COMPLETED });
+  });
+});
+
+describe('a bundle on its way in', () => {
+  it('comes in pieces', async () => {
+    const { calls, connect } = makeHost();
+    const { wire } = await connect();
+    const bytes = Buffer.concat([BUNDLE, Buffer.alloc(1.5 * MIB, 32)]);
+    const digest = digestOf(bytes);
+    wire.send(invokeOf({ digest }));
+    await wire.next('needBundle');
+    for (let offset = 0; offset < bytes.length; offset += MIB) {
+      wire.send(putOf(bytes, { digest, offset: BigInt(offset), data: bytes.subarray(offset, offset + MIB) }));
+    }
+    await settle(wire, 1);
+    expect(calls[0]?.request.bundle.bytes).toEqual(bytes);
+  });
+
+  it.each([
+    ['has other bytes than its digest says', putOf(Buffer.from('other')), 'PLUGIN_INVALID', /digest/],
+    [
+      'announces more than a bundle may have',
+      putOf(BUNDLE, { totalBytes: 17n * 1024n * 1024n }),
+      'PLUGIN_INVALID',
+      /at most/,
+    ],
+    [
+      'is missing',
+      putOf(new Uint8Array(0), { missing: 'gone', missingCode: 'PLUGIN_NOT_FOUND' }),
+      'PLUGIN_NOT_FOUND',
+      /gone/,
+    ],
+    [
+      'is missing for a reason of an unknown code',
+      putOf(new Uint8Array(0), { missing: 'gone', missingCode: 'X' }),
+      'PLUGIN_NOT_FOUND',
+      /gone/,
+    ],
+  ])('that %s ends the attempts that wait for it', async (_, put, code, message) => {
+    const { connect } = makeHost();
+    const { wire } = await connect();
+    wire.send(invokeOf(), invokeOf());
+    await wire.next('needBundle');
+    wire.send(put);
+    for (const index of [0, 1]) {
+      expect(await wire.next('result', index)).toMatchObject({ code, message: expect.stringMatching(message) });
+    }
+  });
+
+  it('that is no bundle ends the attempts that wait for it', async () => {
+    const { connect } = makeHost();
+    const { wire } = await connect();
+    const jar = Buffer.from([0x50, 0x4b, 3, 4, 0, 0]);
+    wire.send(invokeOf({ digest: digestOf(jar) }));
+    await wire.next('needBundle');
+    wire.send(putOf(jar, { digest: digestOf(jar) }));
+    expect(await wire.next('result')).toMatchObject({ code: 'PLUGIN_INVALID', message: expect.stringMatching(/JAR/) });
+  });
+
+  it.each([
+    ['begins in the middle', putOf(BUNDLE, { offset: 5n })],
+    ['is longer than announced', putOf(BUNDLE, { totalBytes: 3n })],
+    ['brings nothing', putOf(BUNDLE, { data: new Uint8Array(0) })],
+    ['is larger than a piece may be', putOf(Buffer.alloc(MIB + 1), { totalBytes: 4n * 1024n * 1024n })],
+  ])('whose piece %s closes the connection', async (_, put) => {
+    const { connect } = makeHost();
+    const { wire, ended } = await connect();
+    wire.send(invokeOf());
+    await wire.next('needBundle');
+    wire.send(put);
+    expect(await ended).toMatchObject({ kind: 'protocol-error', message: 'a piece of a bundle out of order' });
+  });
+
+  it('that nobody asked for is dropped', async () => {
+    const { connect } = makeHost();
+    const { wire } = await connect();
+    wire.send(putOf(BUNDLE), invokeOf());
+    expect(await wire.next('needBundle')).toMatchObject({ digest: DIGEST });
+  });
+
+  it('is asked for later when eight others are on their way', async () => {
+    const { connect } = makeHost();
+    const { wire } = await connect();
+    const others = Array.from({ length: 10 }, (_, i) => Buffer.concat([BUNDLE, Buffer.from(`// ${i}`)]));
+    wire.send(...others.map((bytes) => invokeOf({ digest: digestOf(bytes) })));
+    await settle(wire, 1);
+    expect(wire.all('needBundle')).toHaveLength(8);
+    const [first = BUNDLE] = others;
+    wire.send(putOf(first, { digest: digestOf(first) }));
+    await wire.next('needBundle', 8);
+  });
+});
