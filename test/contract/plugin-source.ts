@@ -113,7 +113,7 @@ export function pluginSourceContract(open: () => Promise<SourceUnderTest>, trait
 
   const ownIdsOnly = { meta: { skipReason: 'a folder of sources has no ids but the names of its plugins' } };
   test.runIf(traits.hasOwnIds)(
-    'a plugin published under a UUID is found by it in any letter case',
+    'a plugin published under a UUID is found by it, not by its name',
     ownIdsOnly,
     async () => {
       const id = '0f2f3c1e-9a64-4a35-8a62-51f7d2f4ab01';

@@ -127,6 +127,17 @@ describe('finding', () => {
     expect(await folder.find('core.hello', '../1.0.0')).toMatchObject({ kind: 'malformed' });
   });
 
+  test('a pluginId that is a UUID is one in any letter case', async () => {
+    const pluginId = '0F2F3C1E-9A64-4A35-8A62-51F7D2F4AB01';
+    await folder.publish({ pluginId, bytes: ONE });
+    for (const id of [pluginId, pluginId.toLowerCase()]) {
+      expect(await folder.find(id, ''), id).toMatchObject({
+        kind: 'found',
+        version: { pluginId: pluginId.toLowerCase(), uuid: pluginVersionUuid(pluginId.toLowerCase(), '1.0.0') },
+      });
+    }
+  });
+
   test('an unknown plugin is missing, with the nearest name', async () => {
     await publish('1.0.0');
     expect(await folder.find('core.helo', '')).toMatchObject({
