@@ -17,6 +17,7 @@ import type { Effect, RunEvent } from '../scheduler/events.ts';
 import { isFinalRun, newRun, type RunState } from '../scheduler/state.ts';
 import type { Ownership, RunRef } from '../store/run-store.ts';
 import type { PlaceTaker } from './admission.ts';
+import { Backoffs } from './backoffs.ts';
 import { encodeDraft, encodePlanned, type RunRecord } from './codec.ts';
 import { CommandDesk, type RunCommand } from './command-desk.ts';
 import { Committer } from './committer.ts';
@@ -81,7 +82,7 @@ export class ActiveRun implements PlaceTaker {
   readonly #desk: CommandDesk;
   readonly #inputs: StepInputs;
   readonly #attempts: RunAttempts;
-  readonly #backoffs = new Map<number, Timer>();
+  readonly #backoffs: Backoffs;
   readonly #mailbox: RunMessage[] = [];
   #state: RunState;
   #phase: 'idle' | 'working' | 'retiring' | 'gone' = 'idle';
@@ -104,6 +105,9 @@ export class ActiveRun implements PlaceTaker {
     this.#sender = new OutboxSender(ref, publisher, outboxHead, () => this.#onAllSent());
     this.#desk = new CommandDesk(ref, record);
     this.#inputs = new StepInputs(ref, store, signal);
+    this.#backoffs = new Backoffs(context.timers, (step) => {
+      this.post({ kind: 'event', event: { type: 'backoff-over', step } });
+    });
     this.#attempts = new RunAttempts(ref, owner, context, (event) => this.post({ kind: 'event', event }));
   }
 
@@ -155,7 +159,7 @@ export class ActiveRun implements PlaceTaker {
       this.post({ kind: 'event', event });
     }
     for (const [step, state] of this.#state.steps) {
-      if (state.status === 'WAITING' && this.#state.status === 'RUNNING') this.#armBackoff(step, state.dueMs);
+      if (state.status === 'WAITING' && this.#state.status === 'RUNNING') this.#backoffs.arm(step, state.dueMs);
     }
     if (this.#state.ending !== null) this.post({ kind: 'event', event: { type: 'continue' } });
     this.post({ kind: 'look' });
@@ -165,7 +169,7 @@ export class ActiveRun implements PlaceTaker {
   drop(): void {
     if (this.#phase === 'gone') return;
     this.#phase = 'gone';
-    for (const timer of this.#backoffs.values()) this.#context.timers.cancel(timer);
+    this.#backoffs.disarm();
     if (this.#ackTimer !== undefined) this.#context.timers.cancel(this.#ackTimer);
     this.#context.admission.leave(this);
     this.#returnPlaces(this.#heldPlaces + this.#attempts.size);
@@ -349,11 +353,10 @@ export class ActiveRun implements PlaceTaker {
         this.#attempts.resume();
         return;
       case 'arm-backoff':
-        this.#armBackoff(effect.step, effect.dueMs);
+        this.#backoffs.arm(effect.step, effect.dueMs);
         return;
       case 'disarm-backoffs':
-        for (const timer of this.#backoffs.values()) this.#context.timers.cancel(timer);
-        this.#backoffs.clear();
+        this.#backoffs.disarm();
         return;
       case 'continue':
         this.post({ kind: 'event', event: { type: 'continue' } });
@@ -366,17 +369,6 @@ export class ActiveRun implements PlaceTaker {
       default:
         assertNever(effect);
     }
-  }
-
-  #armBackoff(step: number, dueMs: number): void {
-    const { timers } = this.#context;
-    const before = this.#backoffs.get(step);
-    if (before !== undefined) timers.cancel(before);
-    const fire = () => {
-      this.#backoffs.delete(step);
-      this.post({ kind: 'event', event: { type: 'backoff-over', step } });
-    };
-    this.#backoffs.set(step, timers.arm(dueMs, fire));
   }
 
   /** Everything durable was sent: a finished run is retired; another tells the store once it is idle. */

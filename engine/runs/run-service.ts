@@ -7,7 +7,6 @@
  *   V2. A command is answered only when its effect, or the refusal's outcome, is durable or sent (G1).
  *   V3. At most MAX_ACTIVE_RUNS are in memory; others wait in the store, by priority, then age.
  */
-import { createHash } from 'node:crypto';
 import type { Command, ControlCommand, StartCommand } from '@flowops/proto/commands.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
@@ -15,16 +14,17 @@ import { runKey, type Via } from '@flowops/proto/statuses.ts';
 import type { CommandOrigin, CommandSink } from '../commands/command-sink.ts';
 import { describeProblems } from '../scheduler/plan.ts';
 import { isFinalRun, newRun, type RunStatus } from '../scheduler/state.ts';
-import { type Ownership, type RunMeta, type RunRef, StoreUnavailable } from '../store/run-store.ts';
+import { type Ownership, type RunMeta, type RunRef, StoreDamaged, StoreUnavailable } from '../store/run-store.ts';
 import { ActiveRun } from './active-run.ts';
 import { Backlog } from './backlog.ts';
 import { type CommandContext, decodeMeta, encodeQueued, encodeRecord, encodeRun, type RunRecord } from './codec.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { EMPTY_DEFINITION, type LoadedRun, loadRun } from './load-run.ts';
-import { ACCEPTED, type CommandAnswer, duplicate, outcomeEvent, rejected } from './outcomes.ts';
+import { ACCEPTED, type CommandAnswer, outcomeEvent, rejected } from './outcomes.ts';
 import { pause } from './pause.ts';
 import { planStart } from './planning.ts';
 import type { RunContext } from './run-context.ts';
+import { compareStarts, hashOfStart } from './start-identity.ts';
 import { untilAvailable } from './until-available.ts';
 
 /** Runs in memory at once: at some 20 to 50 KB each, a bounded share of a small machine. */
@@ -121,10 +121,7 @@ export class RunService implements CommandSink {
     from: { partition: string; origin?: CommandOrigin },
   ): Promise<CommandAnswer> {
     const context: CommandContext = { triggeredBy: command.triggeredBy, via, reason: command.reason };
-    const { answer, isTold } =
-      command.kind === 'START'
-        ? await this.#locks.run(runKey(command), () => this.#start(command, context, from))
-        : await this.#control(command, context, from);
+    const { answer, isTold } = await this.#answer(command, context, from);
     if (!isTold) {
       const { publisher, clock } = this.#context;
       const { flowId, runId } = command;
@@ -132,6 +129,23 @@ export class RunService implements CommandSink {
       await publisher.publishOutcome(outcomeEvent(told));
     }
     return answer;
+  }
+
+  async #answer(
+    command: Command,
+    context: CommandContext,
+    from: { partition: string; origin?: CommandOrigin },
+  ): Promise<Answered> {
+    try {
+      if (command.kind !== 'START') return await this.#control(command, context, from);
+      return await this.#locks.run(runKey(command), () => this.#start(command, context, from));
+    } catch (thrown) {
+      if (!(thrown instanceof StoreDamaged)) throw thrown;
+      this.#context.log.error({ flowId: command.flowId, runId: command.runId }, thrown.message);
+      return untold(
+        rejected('COMMAND_INVALID', `what the store holds under this run cannot be used: ${thrown.message}`),
+      );
+    }
   }
 
   /** Starts nothing more, waits for what runs, then leaves every run as it is in the store. */
@@ -151,9 +165,9 @@ export class RunService implements CommandSink {
     command: StartCommand,
     context: CommandContext,
     from: { partition: string; origin?: CommandOrigin },
-  ): Promise<{ answer: CommandAnswer; isTold: boolean }> {
+  ): Promise<Answered> {
     const ref: RunRef = { flowId: command.flowId, runId: command.runId };
-    const startHash = hashOf(command.steps, command.inputs);
+    const startHash = hashOfStart(command.steps, command.inputs);
     const active = this.#runs.get(runKey(ref));
     if (active !== undefined) return untold(compareStarts(active.record.startHash, startHash));
     const owner = this.#owner(from.partition);
@@ -201,23 +215,26 @@ export class RunService implements CommandSink {
   }
 
   /** A START whose run the store holds. One that is not final and not in memory is taken up again. */
-  async #startAgain(ref: RunRef, owner: Ownership, meta: RunMeta, startHash: string) {
+  async #startAgain(ref: RunRef, owner: Ownership, meta: RunMeta, startHash: string): Promise<Answered> {
     const { state, record } = decodeMeta(meta);
     if (!isFinalStatus(state.status)) await this.#load(ref, owner);
-    return untold(compareStarts(record.startHash, startHash));
+    const answer = compareStarts(record.startHash, startHash);
+    // Created by this very owner and not begun: the store's answer to our own START was lost, and this is its repeat.
+    const isOurs = state.status === 'QUEUED' && meta.epoch === owner.epoch && meta.revision === 1;
+    return isOurs && answer.outcome === 'DUPLICATE' ? { answer: ACCEPTED, isTold: true } : untold(answer);
   }
 
   async #control(
     command: ControlCommand,
     context: CommandContext,
     from: { partition: string; origin?: CommandOrigin },
-  ): Promise<{ answer: CommandAnswer; isTold: boolean }> {
+  ): Promise<Answered> {
     const ref: RunRef = { flowId: command.flowId, runId: command.runId };
     for (;;) {
       this.#context.signal.throwIfAborted();
       const run = await this.#locks.run(runKey(ref), () => this.#find(ref, from.partition));
       if (!(run instanceof ActiveRun)) return untold(await this.#refuse(command, run));
-      const answered = await new Promise<{ answer: CommandAnswer; isTold: boolean } | undefined>((resolve) => {
+      const answered = await new Promise<Answered | undefined>((resolve) => {
         run.post({
           kind: 'command',
           command: {
@@ -376,25 +393,18 @@ export class RunService implements CommandSink {
   }
 }
 
+interface Answered {
+  readonly answer: CommandAnswer;
+  /** Its outcome is in the run's outbox. */
+  readonly isTold: boolean;
+}
+
 type FinalStatus = 'COMPLETED' | 'FAILED' | 'STOPPED';
 
 function isFinalStatus(status: RunStatus): status is FinalStatus {
   return isFinalRun({ status });
 }
 
-function untold(answer: CommandAnswer): { answer: CommandAnswer; isTold: boolean } {
+function untold(answer: CommandAnswer): Answered {
   return { answer, isTold: false };
-}
-
-function compareStarts(known: string, given: string): CommandAnswer {
-  return known === given
-    ? duplicate('this run was started already')
-    : rejected('RUN_EXISTS', 'a run of this flowId and runId exists with another definition');
-}
-
-/** Same text for the same definition: producers write the same fields in the same order when they send again. */
-function hashOf(steps: unknown, inputs: JsonObject): string {
-  return createHash('sha256')
-    .update(JSON.stringify([steps ?? null, inputs]))
-    .digest('hex');
 }

@@ -1,9 +1,9 @@
 /** `flowops policy check`: whether a policy file loads, or every problem in it with its line. */
 import { EXIT } from '@flowops/proto/cli.ts';
+import { jsonLine } from '@flowops/proto/json-line.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import { formatProblem } from '../policy/document.ts';
 import { loadPolicy } from '../policy/load.ts';
-import { jsonLine } from './json-line.ts';
 import type { PolicyCheckReport } from './reports.ts';
 
 export interface PolicyCheckOptions {

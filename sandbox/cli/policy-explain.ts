@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { type CliParts, EXIT } from '@flowops/proto/cli.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
+import { jsonLine } from '@flowops/proto/json-line.ts';
 import { loadPluginFile } from '@flowops/sdk/build/load-plugin-file.ts';
 import { strictPolicy } from '../policy/built-in.ts';
 import { toPolicy } from '../policy/compile.ts';
@@ -9,7 +10,6 @@ import type { Policy, PolicyRequest } from '../policy/decision.ts';
 import { formatProblem } from '../policy/document.ts';
 import { explainDecision } from '../policy/explain.ts';
 import { loadPolicy } from '../policy/load.ts';
-import { jsonLine } from './json-line.ts';
 import { CommandHost } from './open-host.ts';
 import type { PolicyExplainReport } from './reports.ts';
 import { startCommandHost } from './start-host.ts';

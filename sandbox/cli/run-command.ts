@@ -4,12 +4,12 @@
  */
 import path from 'node:path';
 import { type CliParts, EXIT, exitCodeOf } from '@flowops/proto/cli.ts';
+import { collectInputs } from '@flowops/proto/collect-inputs.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
+import { jsonLine } from '@flowops/proto/json-line.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import { describeDeveloperPolicy } from '../policy/developer-text.ts';
-import { jsonLine } from './json-line.ts';
 import { CommandHost, type HostPolicy } from './open-host.ts';
-import { collectInputs } from './read-inputs.ts';
 import { type RanPlugin, runPlugin } from './run-plugin.ts';
 import { logText, outputsText, progressText, receiptText } from './run-text.ts';
 import { startCommandHost } from './start-host.ts';

@@ -6,13 +6,13 @@ import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { Attempt, AttemptOutcome, LogLine, SandboxHost } from '@flowops/proto/attempt.ts';
 import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
+import { fitInputs } from '@flowops/proto/fit-inputs.ts';
 import { isJsonObject, type JsonObject, parseJson } from '@flowops/proto/json.ts';
 import type { Manifest } from '@flowops/proto/manifest.ts';
 import type { BuildResult, BuiltPlugin, OpenSandbox } from '@flowops/sdk/build/build-result.ts';
 import { loadPluginFile } from '@flowops/sdk/build/load-plugin-file.ts';
 import { findPluginEntry } from '@flowops/sdk/build/plugin-entry.ts';
 import { errorFrames } from './error-frames.ts';
-import { fitInputs } from './read-inputs.ts';
 import type { ReportedLine, RunReport } from './reports.ts';
 import { reportedLine } from './run-text.ts';
 
@@ -56,7 +56,7 @@ export async function runPlugin(options: RunPluginOptions, parts: RunPluginParts
   });
   if (!loaded.ok) return failedToLoad(loaded, parts.stop);
   parts.onPlugin(loaded.manifest);
-  const fitted = fitInputs(options.inputs, loaded.manifest.inputs);
+  const fitted = fitInputs(options.inputs, loaded.manifest.inputs, 'plugin');
   if (!fitted.ok) return failed('INPUT_INVALID', fitted.message);
   if (parts.stop.aborted) return failed('CANCELLED', 'stopped before the plugin started');
   const opened = await parts.sandbox();

@@ -1,6 +1,6 @@
 /** What `sandbox run` prints. */
 
-import { jsonLine } from '@flowops/sandbox/cli/json-line.ts';
+import { jsonLine } from '@flowops/proto/json-line.ts';
 import { runReportSchema } from '@flowops/sandbox/cli/reports.ts';
 import { logText, outputsText, progressText, receiptText, reportedLine } from '@flowops/sandbox/cli/run-text.ts';
 import { describe, expect, test } from 'vitest';

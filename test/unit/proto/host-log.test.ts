@@ -1,5 +1,5 @@
 /** The log of a sandbox host, as a person sees it. */
-import { hostLog } from '@flowops/sandbox/cli/start-host.ts';
+import { hostLog } from '@flowops/proto/host-log.ts';
 import { expect, test } from 'vitest';
 
 function shown(...pieces: string[]): string[] {

@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { collectInputs, fitInputs, MAX_INPUT_BYTES } from '@flowops/sandbox/cli/read-inputs.ts';
+import { collectInputs } from '@flowops/proto/collect-inputs.ts';
+import { fitInputs, MAX_INPUT_BYTES } from '@flowops/proto/fit-inputs.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const NO_STDIN = Readable.from([]);
@@ -78,15 +79,15 @@ describe('fitting', () => {
   } as const;
 
   test('text is read as the declared type, and a default is left to the plugin', () => {
-    expect(fitInputs({ count: '3', ratio: '1.5', loud: 'TRUE', name: '007', data: '{"a":[1]}' }, declared)).toEqual({
+    expect(fitInputs({ count: '3', ratio: '1.5', loud: 'TRUE', name: '007', data: '{"a":[1]}' }, declared, 'plugin')).toEqual({
       ok: true,
       json: '{"count":3,"ratio":1.5,"loud":true,"name":"007","data":{"a":[1]}}',
     });
-    expect(fitInputs({ count: 3 }, declared)).toEqual({ ok: true, json: '{"count":3}' });
+    expect(fitInputs({ count: 3 }, declared, 'plugin')).toMatchObject({ ok: true, json: '{"count":3}' });
   });
 
   test('everything that is wrong is told at once', () => {
-    expect(fitInputs({ ratio: 'x', coutn: '1', loud: 'maybe', zzzzzzzz: '1' }, declared)).toEqual({
+    expect(fitInputs({ ratio: 'x', coutn: '1', loud: 'maybe', zzzzzzzz: '1' }, declared, 'plugin')).toEqual({
       ok: false,
       message: [
         'input ratio must be a number, but is "x"',
@@ -100,14 +101,14 @@ describe('fitting', () => {
 
   test('names of JavaScript itself are unknown inputs like any other', () => {
     const given = Object.assign(Object.create(null), { constructor: '1', toString: '2' });
-    expect(fitInputs(given, {})).toEqual({
+    expect(fitInputs(given, {}, 'plugin')).toEqual({
       ok: false,
       message: 'the plugin has no input constructor; it takes none\nthe plugin has no input toString; it takes none',
     });
   });
 
   test('a wrong value is quoted without its control characters and not at length', () => {
-    const result = fitInputs({ count: `\u001b[2J\u202e${'x'.repeat(1000)}` }, declared);
+    const result = fitInputs({ count: `\u001b[2J\u202e${'x'.repeat(1000)}` }, declared, 'plugin');
     expect(result.ok).toBe(false);
     const message = result.ok ? '' : result.message;
     expect(message).toContain('\\u001b[2J<U+202E>xxx');
@@ -115,7 +116,7 @@ describe('fitting', () => {
   });
 
   test('more than a step may be given is refused', () => {
-    expect(fitInputs({ name: 'x'.repeat(MAX_INPUT_BYTES), count: 1 }, declared)).toMatchObject({
+    expect(fitInputs({ name: 'x'.repeat(MAX_INPUT_BYTES), count: 1 }, declared, 'plugin')).toMatchObject({
       ok: false,
       message: expect.stringContaining(`at most ${MAX_INPUT_BYTES} are allowed`),
     });
