@@ -1,6 +1,7 @@
 /**
- * Builds on disk, so that a source which did not change is not built again: `<cacheDir>/builds/<key>.json` says from
- * which files a bundle was made, `<cacheDir>/builds/bundles/` holds the bundles and their maps under their digests.
+ * Builds on disk, so that a source which did not change is not built again. In `<cacheDir>/builds/`: `<key>.json` says
+ * from which files a bundle was made, `manifest-<key>.json` what a sandbox told of some code, `bundles/` holds the bundles
+ * and their maps under their digests.
  *
  * A hint, not an authority: a record counts only while every file it names has the size and times it had, and the bytes
  * are read by their digest. The sandbox compares the manifest with the code's own word at every run. A cache that
@@ -12,7 +13,8 @@ import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ContentStore, writeAtomically } from '@flowops/proto/content-store.ts';
 import { digestSchema } from '@flowops/proto/ids.ts';
-import { manifestSchema } from '@flowops/proto/manifest.ts';
+import { parseJson } from '@flowops/proto/json.ts';
+import { type Manifest, manifestSchema } from '@flowops/proto/manifest.ts';
 import { z } from 'zod';
 import type { BuiltPlugin } from './build-result.ts';
 
@@ -100,14 +102,34 @@ export async function writeCachedBuild(
     files,
     absent: [...new Set(inputs.absent)],
   };
+  await writeEntry(cacheDir, recordPath(cacheDir, file), JSON.stringify(record));
+}
+
+/** What a sandbox told of this exact code before. */
+export async function readCachedManifest(cacheDir: string, code: string): Promise<Manifest | undefined> {
+  const text = await readFile(manifestPath(cacheDir, code), 'utf8').catch(() => undefined);
+  const parsed = text === undefined ? undefined : parseJson(text);
+  return parsed?.ok === true ? manifestSchema.safeParse(parsed.value).data : undefined;
+}
+
+export async function writeCachedManifest(cacheDir: string, code: string, manifest: Manifest): Promise<void> {
+  await writeEntry(cacheDir, manifestPath(cacheDir, code), JSON.stringify(manifest));
+}
+
+async function writeEntry(cacheDir: string, file: string, text: string): Promise<void> {
   const folder = path.join(cacheDir, 'builds');
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await writeAtomically(recordPath(cacheDir, file), JSON.stringify(record));
+    await writeAtomically(file, text);
     await sweep(folder);
   } catch {
     // A full or read-only disk costs speed only: the next build starts from the sources again.
   }
+}
+
+function manifestPath(cacheDir: string, code: string): string {
+  const key = createHash('sha256').update(`${BUILD_FORMAT}\0${code}`).digest('hex');
+  return path.join(cacheDir, 'builds', `manifest-${key}.json`);
 }
 
 function recordPath(cacheDir: string, file: string): string {

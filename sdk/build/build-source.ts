@@ -7,11 +7,12 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { digestOf } from '@flowops/proto/ids.ts';
 import { formatManifestLine, type Manifest, readBundleManifest } from '@flowops/proto/manifest.ts';
+import { readCachedManifest, writeCachedManifest } from './build-cache.ts';
 import type { BuildOptions } from './build-plugin.ts';
 import { type BuildResult, buildFailure } from './build-result.ts';
 import { exportProblem, sizeProblem } from './bundle-checks.ts';
 import { type Compiled, type CompileTarget, compile } from './compile.ts';
-import { inspectCode } from './inspect-bundle.ts';
+import { type InspectResult, inspectCode } from './inspect-bundle.ts';
 import { inspectFailure } from './inspect-failure.ts';
 
 export interface SourceBuild {
@@ -48,7 +49,7 @@ async function mayAskForNode(file: string): Promise<boolean> {
 async function buildForNode(work: Work): Promise<SourceBuild | undefined> {
   const draft = await compileFor('node-inspect', work);
   if (!draft.ok) return undefined;
-  const inspected = await inspectCode(draft.code, work.options.sandbox, work.options.signal);
+  const inspected = await manifestOf(draft, work);
   if (!inspected.ok) return { result: await inspectFailure(inspected, { ...work, compiled: draft }), files: [] };
   if (inspected.manifest.runtime !== 'node') return undefined;
   const compiled = await compileFor('node', work);
@@ -60,9 +61,19 @@ async function buildForNode(work: Work): Promise<SourceBuild | undefined> {
 async function finish(compiled: Compiled, work: Work): Promise<BuildResult> {
   const problem = await checkCompiled(compiled, work);
   if (problem !== undefined) return problem;
-  const inspected = await inspectCode(compiled.code, work.options.sandbox, work.options.signal);
+  const inspected = await manifestOf(compiled, work);
   if (!inspected.ok) return await inspectFailure(inspected, { ...work, compiled });
   return assemble(inspected.manifest, compiled, work);
+}
+
+/** Told by the sandbox; of code that it has told already, from the cache (a touched file, a copy elsewhere). */
+async function manifestOf({ code }: Compiled, { options }: Work): Promise<InspectResult> {
+  const { cacheDir, sandbox, signal } = options;
+  const cached = cacheDir === undefined ? undefined : await readCachedManifest(cacheDir, code);
+  if (cached !== undefined) return { ok: true, manifest: cached };
+  const inspected = await inspectCode(code, sandbox, signal);
+  if (inspected.ok && cacheDir !== undefined) await writeCachedManifest(cacheDir, code, inspected.manifest);
+  return inspected;
 }
 
 /** What can be wrong before a sandbox has seen it. */
