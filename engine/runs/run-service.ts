@@ -14,13 +14,14 @@ import { runKey, type Via } from '@flowops/proto/statuses.ts';
 import type { CommandOrigin, CommandSink } from '../commands/command-sink.ts';
 import { describeProblems } from '../scheduler/plan.ts';
 import { isFinalRun, newRun, type RunStatus } from '../scheduler/state.ts';
-import { type Ownership, type RunMeta, type RunRef, StoreDamaged, StoreUnavailable } from '../store/run-store.ts';
+import { type Ownership, type RunMeta, type RunRef, StoreDamaged } from '../store/run-store.ts';
 import { ActiveRun } from './active-run.ts';
 import { Backlog } from './backlog.ts';
 import { type CommandContext, decodeMeta, encodeQueued, encodeRecord, encodeRun, type RunRecord } from './codec.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { EMPTY_DEFINITION, type LoadedRun, loadRun } from './load-run.ts';
 import { ACCEPTED, type CommandAnswer, outcomeEvent, rejected } from './outcomes.ts';
+import { OwnedPartitions } from './owned-partitions.ts';
 import { pause } from './pause.ts';
 import { planStart } from './planning.ts';
 import type { RunContext } from './run-context.ts';
@@ -41,8 +42,9 @@ const DRAIN_LOOK_MS = 10;
 export class RunService implements CommandSink {
   readonly #context: RunContext;
   readonly #runs = new Map<string, ActiveRun>();
-  readonly #owners = new Map<string, Ownership>();
+  readonly #owners: OwnedPartitions;
   readonly #locks = new KeyedLock();
+  readonly #arrivals = new KeyedLock();
   readonly #backlog = new Backlog();
   readonly #maxActiveRuns: number;
   /** Runs of a format that this release does not know: not touched (design 4.2). */
@@ -50,6 +52,7 @@ export class RunService implements CommandSink {
 
   constructor(context: RunContext, options: { maxActiveRuns?: number } = {}) {
     this.#context = context;
+    this.#owners = new OwnedPartitions(context.log);
     this.#maxActiveRuns = options.maxActiveRuns ?? MAX_ACTIVE_RUNS;
     context.sandboxes.onChange(() => context.admission.refill());
   }
@@ -78,7 +81,8 @@ export class RunService implements CommandSink {
   }
 
   async take(command: Command, origin: CommandOrigin): Promise<void> {
-    await this.handle(command, 'kafka', { partition: String(origin.partition), origin });
+    const from = { partition: String(origin.partition), origin };
+    await this.#arrivals.runInOrder(runKey(command), () => this.handle(command, 'kafka', from));
   }
 
   async partitionsAssigned(partitions: readonly number[]): Promise<void> {
@@ -87,7 +91,7 @@ export class RunService implements CommandSink {
 
   async partitionsRevoked(partitions: readonly number[]): Promise<void> {
     const revoked = new Set(partitions.map(String));
-    for (const partition of revoked) this.#owners.delete(partition);
+    for (const partition of revoked) this.#owners.drop(partition);
     for (const run of this.#runs.values()) if (revoked.has(run.owner.partition)) run.drop();
   }
 
@@ -95,20 +99,12 @@ export class RunService implements CommandSink {
   async openPartition(partition: string): Promise<void> {
     const { store, signal, log } = this.#context;
     const owner = await untilAvailable(() => store.openPartition(partition), signal);
-    this.#owners.set(partition, owner);
+    this.#owners.hold(owner);
     const refs = await untilAvailable(() => store.activeRuns(partition), signal);
     if (refs.length > 0) log.info({ partition, epoch: owner.epoch, runs: refs.length }, 'recovering runs');
     void this.#recover(refs, owner).catch((thrown) => {
       if (!signal.aborted) log.error({ partition, err: thrown }, 'recovery stopped; a restart tries again');
     });
-  }
-
-  /** Takes one run over, for an owner that wants no other run of the partition. */
-  async openRun(ref: RunRef, partition: string): Promise<boolean> {
-    const { store, signal } = this.#context;
-    const owner = await untilAvailable(() => store.openPartition(partition), signal);
-    this.#owners.set(partition, owner);
-    return (await this.#locks.run(runKey(ref), () => this.#load(ref, owner))) !== undefined;
   }
 
   /**
@@ -170,7 +166,7 @@ export class RunService implements CommandSink {
     const startHash = hashOfStart(command.steps, command.inputs);
     const active = this.#runs.get(runKey(ref));
     if (active !== undefined) return untold(compareStarts(active.record.startHash, startHash));
-    const owner = this.#owner(from.partition);
+    const owner = this.#owners.get(from.partition);
     const nowMs = this.#context.clock.nowMs();
     if (from.origin !== undefined && this.#isStale(from.origin, nowMs)) {
       const known = await this.#context.store.read(ref);
@@ -208,7 +204,7 @@ export class RunService implements CommandSink {
       case 'exists':
         return this.#startAgain(ref, owner, created.meta, startHash);
       case 'fenced':
-        throw this.#fenced(owner);
+        throw this.#owners.fenced(owner);
       case 'stop-marked':
         throw new Error('a mark was found although it was to be ignored');
     }
@@ -248,7 +244,7 @@ export class RunService implements CommandSink {
       });
       if (answered !== undefined) return answered;
       // The run left memory under the command: look again where it is now.
-      if (this.#owners.get(from.partition) === undefined) throw this.#fenced(run.owner);
+      this.#owners.get(from.partition);
     }
   }
 
@@ -256,7 +252,7 @@ export class RunService implements CommandSink {
   async #find(ref: RunRef, partition: string): Promise<ActiveRun | 'unknown' | FinalStatus> {
     const active = this.#runs.get(runKey(ref));
     if (active !== undefined) return active;
-    const owner = this.#owner(partition);
+    const owner = this.#owners.get(partition);
     const stored = await this.#context.store.read(ref);
     if (stored === undefined) return 'unknown';
     const { status } = decodeMeta(stored.meta).state;
@@ -275,7 +271,7 @@ export class RunService implements CommandSink {
     const workers = Array.from({ length: Math.min(MAX_CONCURRENT_CLAIMS, queue.length) }, async () => {
       for (let ref = queue.shift(); ref !== undefined; ref = queue.shift()) {
         const next = ref;
-        if (this.#owners.get(owner.partition) !== owner) return;
+        if (!this.#owners.holds(owner)) return;
         if (this.#runs.size >= this.#maxActiveRuns) {
           // What it is worth is in the store; the order of the index, which is that of their STARTs, has to do.
           this.#backlog.push({ ref, partition: owner.partition, priority: 0, createdMs: refs.indexOf(ref) });
@@ -295,7 +291,7 @@ export class RunService implements CommandSink {
     const claim = await store.claim(ref, owner);
     switch (claim.result) {
       case 'fenced':
-        throw this.#fenced(owner);
+        throw this.#owners.fenced(owner);
       case 'missing':
         await store.retire(ref, owner, retentionMs); // an index entry without keys
         return undefined;
@@ -338,7 +334,7 @@ export class RunService implements CommandSink {
   #admitNext(): void {
     const next = this.#backlog.pop();
     if (next === undefined || this.#context.signal.aborted) return;
-    const owner = this.#owners.get(next.partition);
+    const owner = this.#owners.find(next.partition);
     if (owner === undefined) {
       this.#admitNext();
       return;
@@ -379,17 +375,6 @@ export class RunService implements CommandSink {
   #isStale(origin: CommandOrigin, nowMs: number): boolean {
     const keptMs = Math.max(this.#context.retentionMs, MIN_META_RETENTION_MS);
     return nowMs - origin.recordTimeMs > keptMs - STALE_MARGIN_MS;
-  }
-
-  #owner(partition: string): Ownership {
-    const owner = this.#owners.get(partition);
-    if (owner === undefined) throw new StoreUnavailable(`partition ${partition} is not held by this engine`);
-    return owner;
-  }
-
-  #fenced(owner: Ownership): StoreUnavailable {
-    this.#context.log.warn({ ...owner }, 'another engine took this partition over');
-    return new StoreUnavailable(`partition ${owner.partition} was taken over by another engine`);
   }
 }
 

@@ -79,7 +79,7 @@ describe('fitting', () => {
   } as const;
 
   test('text is read as the declared type, and a default is left to the plugin', () => {
-    expect(fitInputs({ count: '3', ratio: '1.5', loud: 'TRUE', name: '007', data: '{"a":[1]}' }, declared, 'plugin')).toEqual({
+    expect(fitInputs({ count: '3', ratio: '1.5', loud: 'TRUE', name: '007', data: '{"a":[1]}' }, declared, 'plugin')).toMatchObject({
       ok: true,
       json: '{"count":3,"ratio":1.5,"loud":true,"name":"007","data":{"a":[1]}}',
     });
@@ -87,7 +87,7 @@ describe('fitting', () => {
   });
 
   test('everything that is wrong is told at once', () => {
-    expect(fitInputs({ ratio: 'x', coutn: '1', loud: 'maybe', zzzzzzzz: '1' }, declared, 'plugin')).toEqual({
+    expect(fitInputs({ ratio: 'x', coutn: '1', loud: 'maybe', zzzzzzzz: '1' }, declared, 'plugin')).toMatchObject({
       ok: false,
       message: [
         'input ratio must be a number, but is "x"',
