@@ -17,10 +17,9 @@ export class AheadIsolates {
     this.#factory = factory;
   }
 
-  /** One that waits, else one made now. Never rejects. */
-  async take(bundle: LoadedBundle, shape: IsolateShape): Promise<Prepared> {
-    const isolate = this.takeWaiting(bundle, shape);
-    return isolate === undefined ? this.#factory.prepare(bundle, shape) : { ok: true, isolate };
+  /** One made now. Never rejects. */
+  make(bundle: LoadedBundle, shape: IsolateShape): Promise<Prepared> {
+    return this.#factory.prepare(bundle, shape);
   }
 
   takeWaiting(bundle: LoadedBundle, shape: IsolateShape): PreparedIsolate | undefined {

@@ -63,7 +63,9 @@ export async function buildWorker(): Promise<{ text: string; inputs: string[] }>
     minifySyntax: true,
     logLevel: 'silent',
     // zod and protobuf are ES modules; what is CommonJS inside still asks for require.
-    banner: { js: "import { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);" },
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);",
+    },
     plugins: [
       {
         name: 'prelude',

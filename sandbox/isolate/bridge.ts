@@ -10,7 +10,14 @@ import { randomFillSync } from 'node:crypto';
 import { type ErrorCode, isErrorCode } from '@flowops/proto/errors.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { z } from 'zod';
-import { HOST_OP, MAX_DROPPED_LOG_LINES, MAX_HOST_CALL_LENGTH, MAX_LOG_FIELDS_LENGTH, MAX_LOG_MESSAGE_LENGTH, MAX_RANDOM_BYTES } from './guest-protocol.ts';
+import {
+  HOST_OP,
+  MAX_DROPPED_LOG_LINES,
+  MAX_HOST_CALL_LENGTH,
+  MAX_LOG_FIELDS_LENGTH,
+  MAX_LOG_MESSAGE_LENGTH,
+  MAX_RANDOM_BYTES,
+} from './guest-protocol.ts';
 import { MAX_GUEST_TIMERS, MAX_MESSAGE_LENGTH, MIN_PROGRESS_INTERVAL_MS } from './limits.ts';
 import type { RunEnd } from './run-end.ts';
 

@@ -13,9 +13,9 @@ import { messageOf } from '@flowops/proto/errors.ts';
 import type { EffectiveLimits, WorkerUsage } from '@flowops/proto/receipt.ts';
 import { describeThrown } from '@flowops/sdk/thrown.ts';
 import type ivm from 'isolated-vm';
-import { ENTER_OP, type GuestSettings, LOADING } from './guest-protocol.ts';
 import { GuestBridge, type GuestEvents, type GuestReport } from './bridge.ts';
-import { POLL_MS, END_SETTLE_MS, PROOF_OF_END_MS, TIMEOUT_MARGIN_MS } from './limits.ts';
+import { ENTER_OP, type GuestSettings, LOADING } from './guest-protocol.ts';
+import { END_SETTLE_MS, POLL_MS, PROOF_OF_END_MS, TIMEOUT_MARGIN_MS } from './limits.ts';
 import type { PreparedIsolate } from './prepared-isolate.ts';
 import { failure, type RunEnd } from './run-end.ts';
 
@@ -110,7 +110,10 @@ export class IsolateRun {
   }
 
   /** The answer to a host call; false when no such call waits. */
-  reply(callId: number, answer: { ok: true; payloadJson: string } | { ok: false; code: string; message: string }): boolean {
+  reply(
+    callId: number,
+    answer: { ok: true; payloadJson: string } | { ok: false; code: string; message: string },
+  ): boolean {
     if (!this.#bridge.takeReply(callId)) return false;
     if (answer.ok) this.#call(ENTER_OP.reply, callId, answer.payloadJson);
     else this.#call(ENTER_OP.replyError, callId, answer.code, answer.message);
@@ -191,8 +194,7 @@ export class IsolateRun {
   #takeReport(report: GuestReport): void {
     if (this.#phase.name !== 'running') return;
     this.#stopTimers(this.#phase);
-    const end: RunEnd =
-      this.#cancel === undefined ? report : { status: 'CANCELLED', message: this.#cancel.reason };
+    const end: RunEnd = this.#cancel === undefined ? report : { status: 'CANCELLED', message: this.#cancel.reason };
     this.#phase = { name: 'told', end, timer: setTimeout(() => this.#dispose(end), END_SETTLE_MS) };
   }
 
@@ -225,7 +227,10 @@ export class IsolateRun {
 
   #poll(): void {
     // Some builtins run on after the memory limit has ended their isolate, and no promise settles: it is seen here.
-    if (this.#prepared.isolate.isDisposed) return this.#end(this.#memoryEnd());
+    if (this.#prepared.isolate.isDisposed) {
+      this.#end(this.#memoryEnd());
+      return;
+    }
     this.#readCpu();
     const { cpuMs } = this.#request.limits;
     if (this.#cpuMs > cpuMs) this.#end(failure('LIMIT_CPU', `the step used more than its CPU limit of ${cpuMs} ms`));

@@ -7,11 +7,12 @@
  *   I2. Code caches are made in this worker, from text whose digest was checked, and never leave it; V8 checks no
  *       more of them than the source's length.
  */
-import ivm from 'isolated-vm';
+
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
-import { warmPreludeCache } from './prelude-cache.ts';
+import ivm from 'isolated-vm';
 import { ASYNC_COMPILE_LENGTH, MAX_MESSAGE_LENGTH, MIN_MEMORY_MB } from './limits.ts';
+import { warmPreludeCache } from './prelude-cache.ts';
 
 /** Waits for all of the plugin's module, also for a top-level await, which isolated-vm's own promise does not. */
 const LOADER = "import * as plugin from 'plugin';\nexport { plugin };\nexport const loaded = true;\n";

@@ -8,7 +8,11 @@ import type { RunEnd } from './run-end.ts';
 export type ResultInit = Extract<PeerMessageInit, { case: 'result' }>['value'];
 
 /** @param run what is known of an attempt whose code ran, and the file name of its frames. */
-export function resultMessage(token: Uint8Array, end: RunEnd, run?: { outcome?: RunOutcome; file: string }): ResultInit {
+export function resultMessage(
+  token: Uint8Array,
+  end: RunEnd,
+  run?: { outcome?: RunOutcome; file: string },
+): ResultInit {
   const about = {
     token,
     ...(run?.outcome === undefined

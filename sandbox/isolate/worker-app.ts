@@ -18,7 +18,7 @@ import type { IsolateFactory } from './prepared-isolate.ts';
 import { type ResultInit, resultMessage } from './result-message.ts';
 import { failure } from './run-end.ts';
 import { WorkerBundles } from './worker-bundles.ts';
-import { WorkerStep } from './worker-step.ts';
+import { type StepEnd, WorkerStep } from './worker-step.ts';
 
 /** For what was sent to leave before the process ends. */
 const LAST_WORDS_MS = 500;
@@ -92,28 +92,30 @@ export class WorkerApp {
 
   #invoke(invoke: Invoke): void {
     const key = Buffer.from(invoke.token).toString('hex');
-    if (this.#steps.has(key)) return this.#peer.countDropped('duplicate');
     const { limits } = invoke;
-    if (limits === undefined) return this.#refuse(invoke, 'PROTOCOL_ERROR', 'a worker was given a step without limits');
-    if (this.#steps.size >= MAX_ATTEMPTS) {
-      return this.#refuse(invoke, 'SANDBOX_UNAVAILABLE', `the worker runs ${MAX_ATTEMPTS} steps already`);
-    }
-    const step = new WorkerStep({
-      invoke,
-      limits,
-      peer: this.#peer,
-      ahead: this.#ahead,
-      onEnded: ({ result, isProven }) => {
+    if (this.#steps.has(key)) {
+      this.#peer.countDropped('duplicate');
+    } else if (limits === undefined) {
+      this.#refuse(invoke, 'PROTOCOL_ERROR', 'a worker was given a step without limits');
+    } else if (this.#steps.size >= MAX_ATTEMPTS) {
+      this.#refuse(invoke, 'SANDBOX_UNAVAILABLE', `the worker runs ${MAX_ATTEMPTS} steps already`);
+    } else {
+      const onEnded = ({ result, isProven }: StepEnd): void => {
         this.#steps.delete(key);
         this.#sendResult(result);
         if (!isProven) this.#die();
-      },
-    });
-    this.#steps.set(key, step);
-    const bundle = this.#bundles.get(invoke.digest);
-    if (bundle !== undefined) return step.begin(bundle);
-    const isAsked = [...this.#steps.values()].some((other) => other !== step && other.waitsFor(invoke.digest));
-    if (!isAsked) this.#peer.send({ case: 'needBundle', value: { digest: invoke.digest } });
+      };
+      const step = new WorkerStep({ invoke, limits, peer: this.#peer, ahead: this.#ahead, onEnded });
+      this.#steps.set(key, step);
+      this.#begin(step, invoke.digest);
+    }
+  }
+
+  #begin(step: WorkerStep, digest: string): void {
+    const bundle = this.#bundles.get(digest);
+    const isAsked = [...this.#steps.values()].some((other) => other !== step && other.waitsFor(digest));
+    if (bundle !== undefined) step.begin(bundle);
+    else if (!isAsked) this.#peer.send({ case: 'needBundle', value: { digest } });
   }
 
   #refuse(invoke: Invoke, code: ErrorCode, message: string): void {

@@ -3,7 +3,7 @@
  * with its code cache. Bounded, least recently used first.
  */
 import { digestOf } from '@flowops/proto/ids.ts';
-import { type Manifest, MAX_BUNDLE_BYTES, readBundleManifest } from '@flowops/proto/manifest.ts';
+import { MAX_BUNDLE_BYTES, type Manifest, readBundleManifest } from '@flowops/proto/manifest.ts';
 import type { PutBundle } from '@flowops/proto/sandbox_pb.js';
 import { MAX_BUNDLE_STORE_BYTES, MAX_BUNDLES } from './limits.ts';
 import type { BundleCode } from './prepared-isolate.ts';
@@ -12,7 +12,9 @@ export interface LoadedBundle extends BundleCode {
   readonly digest: string;
   readonly bytes: number;
   /** Of the first line; `problem` where there is none that can be read. */
-  readonly declared: { readonly ok: true; readonly manifest: Manifest } | { readonly ok: false; readonly problem: string };
+  readonly declared:
+    | { readonly ok: true; readonly manifest: Manifest }
+    | { readonly ok: false; readonly problem: string };
   /** The text the code was last seen to declare and that fits the first line: compared as text from then on. */
   knownManifestJson: string | undefined;
 }

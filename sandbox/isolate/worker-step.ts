@@ -56,11 +56,14 @@ export class WorkerStep {
   /** The bundle is there. */
   begin(bundle: LoadedBundle): void {
     if (this.#phase.name !== 'waiting') return;
-    if (!bundle.declared.ok && !this.#isInspect) return this.refuse('PLUGIN_INVALID', bundle.declared.problem);
+    if (!bundle.declared.ok && !this.#isInspect) {
+      this.refuse('PLUGIN_INVALID', bundle.declared.problem);
+      return;
+    }
     this.#phase = { name: 'preparing' };
     const waiting = this.#options.ahead.takeWaiting(bundle, this.#shape);
     if (waiting !== undefined) this.#start(bundle, waiting);
-    else void this.#options.ahead.take(bundle, this.#shape).then((prepared) => this.#prepared(bundle, prepared));
+    else void this.#options.ahead.make(bundle, this.#shape).then((prepared) => this.#prepared(bundle, prepared));
   }
 
   /** Ends it before any code ran. */

@@ -2,11 +2,12 @@
  * Entry of an isolate worker: `node --no-node-snapshot --disable-sigusr1 worker.mjs`, with the host's socket on fd 3.
  * Refuses to start where isolated-vm would be unsafe or would die in silence.
  */
+
+import { PRELUDE } from 'flowops:prelude';
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
 import { messageOf } from '@flowops/proto/errors.ts';
-import { PRELUDE } from 'flowops:prelude';
 import { z } from 'zod';
 import { EXIT_UNUSABLE } from './limits.ts';
 import { IsolateFactory } from './prepared-isolate.ts';

@@ -67,10 +67,9 @@ test('exactly the globals of the closed list are there beside ECMAScript', async
 });
 
 test('WebAssembly is there where the rule grants it, shared memory never', async () => {
-  const source = bundleOf(
-    'return { o: [typeof WebAssembly, typeof SharedArrayBuffer, typeof Atomics].join() };',
-    { outputs: text },
-  );
+  const source = bundleOf('return { o: [typeof WebAssembly, typeof SharedArrayBuffer, typeof Atomics].join() };', {
+    outputs: text,
+  });
   expect((await w.run(source)).outputs).toEqual({ o: 'undefined,undefined,undefined' });
   expect((await w.run(source, { allowWasm: true })).outputs).toEqual({ o: 'object,undefined,undefined' });
 });
@@ -100,8 +99,20 @@ test('the globals do what their specifications say', async () => {
   );
   expect((await w.run(source)).outputs).toEqual({
     o: [
-      'AbortError', true, true, 'TypeError', 'https://xn--exmple-cua.org/b?q=%C3%BC#h', 'a=1+2', 'é€😀', 'ÿ!',
-      true, 'not cloned', true, true, true, 'micro,timer',
+      'AbortError',
+      true,
+      true,
+      'TypeError',
+      'https://xn--exmple-cua.org/b?q=%C3%BC#h',
+      'a=1+2',
+      'é€😀',
+      'ÿ!',
+      true,
+      'not cloned',
+      true,
+      true,
+      true,
+      'micro,timer',
     ],
   });
 });
@@ -135,7 +146,10 @@ test('a class from the SDK, built by esbuild, runs and gives its manifest', asyn
   });
   const code = built.outputFiles[0]?.text ?? '';
   const inspected = await w.run(code, { inspect: true });
-  expect(inspected).toMatchObject({ status: 'COMPLETED', outputs: { name: 'bar.hello', inputs: { text: { default: 'Hello' } } } });
+  expect(inspected).toMatchObject({
+    status: 'COMPLETED',
+    outputs: { name: 'bar.hello', inputs: { text: { default: 'Hello' } } },
+  });
   const source = `//! flowops-plugin ${JSON.stringify(manifestSchema.parse(inspected.outputs))}\n${code}`;
   const done = await w.run(source, { inputs: { repeatCount: 2, delay: 1 } });
   expect(done).toMatchObject({ status: 'COMPLETED', outputs: { message: 'Hello Hello' } });
@@ -150,7 +164,11 @@ test('what a plugin throws comes with its message, its causes and its own frames
 
 test.each([
   ['a module that throws', "throw new RangeError('top');", 'RangeError: top'],
-  ['a top-level await that is rejected', "await new Promise((_, no) => setTimeout(() => no(new Error('late top')), 5));", 'late top'],
+  [
+    'a top-level await that is rejected',
+    "await new Promise((_, no) => setTimeout(() => no(new Error('late top')), 5));",
+    'late top',
+  ],
 ])('%s fails with PLUGIN_ERROR', async (_, prologue, message) => {
   expect(await w.run(bundleOf('return {};', { prologue }))).toMatchObject({ code: 'PLUGIN_ERROR', message });
 });
@@ -162,14 +180,24 @@ test('a module with a top-level await runs once it is there', async () => {
 });
 
 test.each([
-  ['a callback of a timer throws', "setTimeout(() => { throw new Error('in a timer'); }, 1); await new Promise(() => {});", 'in a timer'],
-  ['a rejection that nobody handles', "Promise.reject(new Error('floating')); await new Promise(() => {});", 'floating'],
+  [
+    'a callback of a timer throws',
+    "setTimeout(() => { throw new Error('in a timer'); }, 1); await new Promise(() => {});",
+    'in a timer',
+  ],
+  [
+    'a rejection that nobody handles',
+    "Promise.reject(new Error('floating')); await new Promise(() => {});",
+    'floating',
+  ],
 ])('%s: the step fails as a process would', async (_, body, message) => {
   expect(await w.run(bundleOf(body))).toMatchObject({ code: 'PLUGIN_ERROR', message });
 });
 
 test('a host call that is refused rejects with its code, and ends the step with it when nobody catches', async () => {
-  const caught = bundleOf("try { await context.secret('A'); } catch (e) { return { o: e.code + ' ' + e.message }; }", { outputs: text });
+  const caught = bundleOf("try { await context.secret('A'); } catch (e) { return { o: e.code + ' ' + e.message }; }", {
+    outputs: text,
+  });
   expect((await w.run(caught)).outputs).toEqual({ o: 'POLICY_DENIED the policy grants no secret' });
   expect(await w.run(bundleOf("await context.fetch('https://example.org');"))).toMatchObject({ code: 'POLICY_DENIED' });
   const forged = bundleOf("throw Object.assign(new Error('mine'), { code: 'POLICY_DENIED', name: 'HostCallError' });");
@@ -179,7 +207,9 @@ test('a host call that is refused rejects with its code, and ends the step with 
 test('a host call that is answered resolves with what the host gave', async () => {
   w.answerCall = (call, peer) => {
     const { token, callId } = call;
-    const payloadJson = Buffer.from(JSON.stringify(`value of ${JSON.parse(Buffer.from(call.payloadJson).toString()).name}`));
+    const payloadJson = Buffer.from(
+      JSON.stringify(`value of ${JSON.parse(Buffer.from(call.payloadJson).toString()).name}`),
+    );
     peer.send({ case: 'hostReply', value: { token, callId, ok: true, payloadJson } });
   };
   const done = await w.run(bundleOf("return { o: await context.secret('A') };", { outputs: text }));

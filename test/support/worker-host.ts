@@ -168,10 +168,9 @@ export class WorkerHost {
   }
 
   #take(message: PeerMessage): void {
-    if (message.case === 'needBundle') return this.#putBundle(message.value.digest);
-    if (message.case === 'hostCall') return this.answerCall(message.value, this.peer);
-    if (!('token' in message.value)) return;
-    this.#steps.get(Buffer.from(message.value.token).toString('hex'))?.(message);
+    if (message.case === 'needBundle') this.#putBundle(message.value.digest);
+    else if (message.case === 'hostCall') this.answerCall(message.value, this.peer);
+    else if ('token' in message.value) this.#steps.get(Buffer.from(message.value.token).toString('hex'))?.(message);
   }
 
   #putBundle(digest: string): void {

@@ -170,7 +170,11 @@ function formatKey(key: string | symbol): string {
   for (let i = 0; i < key.length; i++) {
     const code = textCharCodeAt(key, i);
     const isWord =
-      (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 48 && code <= 57) || code === 95 || code === 36;
+      (code >= 97 && code <= 122) ||
+      (code >= 65 && code <= 90) ||
+      (code >= 48 && code <= 57) ||
+      code === 95 ||
+      code === 36;
     if (!isWord) return jsonStringify(textSlice(key, 0, 200));
   }
   return key === '' ? '""' : textSlice(key, 0, 200);

@@ -59,7 +59,8 @@ export function removeGlobals(isWasmAllowed: boolean): void {
 }
 
 function define(name: string, value: unknown): void {
-  Object.defineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });
+  const descriptor = { value, writable: true, enumerable: false, configurable: true, __proto__: null };
+  Reflect.defineProperty(globalThis, name, descriptor);
 }
 
 /** All names of one polyfill come at the first use of any of them. */

@@ -4,7 +4,7 @@
  */
 export class NoSharedArrayBuffer {
   get growable(): boolean {
-    throw new TypeError("there is no shared memory here");
+    throw new TypeError('there is no shared memory here');
   }
   get byteLength(): number {
     throw new TypeError('there is no shared memory here');

@@ -8,7 +8,15 @@
  *   G3. The end of the task is told once; after it nothing is told any more.
  */
 import { hasOwn, jsonParse, jsonStringify, uncurriedThen } from '@flowops/sdk/primordials.ts';
-import { describeTask, failed, type Hook, reportThrown, runTask, type TaskReport, type TaskRun } from '@flowops/sdk/task-runtime.ts';
+import {
+  describeTask,
+  failed,
+  type Hook,
+  reportThrown,
+  runTask,
+  type TaskReport,
+  type TaskRun,
+} from '@flowops/sdk/task-runtime.ts';
 import {
   ENTER_OP,
   ENTERED,

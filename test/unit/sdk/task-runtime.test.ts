@@ -1,7 +1,7 @@
 import { checkManifest, VALUE_TYPES as MANIFEST_TYPES } from '@flowops/proto/manifest.ts';
 import { expect, test } from 'vitest';
-import { BaseTask, defineTask, Input, Output, TaskError, TaskType } from '../../../sdk/index.ts';
 import type { TaskContext } from '../../../sdk/index.ts';
+import { BaseTask, defineTask, Input, Output, TaskError, TaskType } from '../../../sdk/index.ts';
 import { VALUE_TYPES } from '../../../sdk/metadata.ts';
 import { describeTask, runTask, type TaskReport } from '../../../sdk/task-runtime.ts';
 
@@ -213,6 +213,7 @@ test('what is wrong with a declaration is told, all of it at once', () => {
     @Input({ type: 'string', default: 'a' }) one = 'b';
     @Input({ type: 'integer', required: true }) two = 2;
     @Input({ type: 'integer' }) three = 3.5;
+    // @ts-expect-error the compiler refuses it too
     @Input({ type: 'string' }) static four = '';
     start() {}
   }

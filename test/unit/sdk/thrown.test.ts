@@ -24,14 +24,17 @@ test.each([
 });
 
 test('a proxy that throws at every touch is described', () => {
-  const hostile = new Proxy({}, {
-    get() {
-      throw new Error('no');
+  const hostile = new Proxy(
+    {},
+    {
+      get() {
+        throw new Error('no');
+      },
+      getPrototypeOf() {
+        throw new Error('no');
+      },
     },
-    getPrototypeOf() {
-      throw new Error('no');
-    },
-  });
+  );
   expect(describeThrown(hostile).message).toBe('threw a proxy that cannot be read, which is no Error');
 });
 

@@ -30,10 +30,20 @@ const typed = defineTask({
   },
 });
 
-// @ts-expect-error an output of another type
-const wrongOutput = defineTask({ name: 'a', version: '1.0.0', outputs: { up: { type: 'string' } }, run: () => ({ up: 1 }) });
-// @ts-expect-error a default of another type
-const wrongDefault = defineTask({ name: 'a', version: '1.0.0', inputs: { a: { type: 'string', default: 1 } }, run() {} });
+const wrongOutput = defineTask({
+  name: 'a',
+  version: '1.0.0',
+  outputs: { up: { type: 'string' } },
+  // @ts-expect-error an output of another type
+  run: () => ({ up: 1 }),
+});
+const wrongDefault = defineTask({
+  name: 'a',
+  version: '1.0.0',
+  // @ts-expect-error a default of another type
+  inputs: { a: { type: 'string', default: 1 } },
+  run() {},
+});
 
 test('declarations that the compiler refuses still load', () => {
   expect([Types, typed, wrongOutput, wrongDefault].every((task) => task !== undefined)).toBe(true);
