@@ -7,6 +7,8 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { getCompileCacheDir } from 'node:module';
+import { dirname } from 'node:path';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -107,6 +109,9 @@ function environmentOf({ env, policy }: HostProcessOptions): Record<string, stri
   }
   if (policy !== undefined) delete passed.SANDBOX_POLICY;
   if (policy?.kind === 'file') passed.SANDBOX_POLICY = policy.file;
+  // The host's modules are parsed from the same cache as ours: a quarter of the CPU of a cold start.
+  const cache = getCompileCacheDir();
+  if (cache !== undefined) passed.NODE_COMPILE_CACHE = dirname(cache);
   return passed;
 }
 

@@ -30,6 +30,8 @@ export interface SettingSource {
 export interface Settings {
   readonly values: SettingValues;
   readonly sources: Readonly<Record<SettingName, SettingSource>>;
+  /** What was given, as text and wherever from: the environment of a child process that is to have the same settings. */
+  readonly given: Readonly<Partial<Record<SettingName, string>>>;
 }
 
 export interface SettingsInput {
@@ -96,7 +98,8 @@ export async function readSettings(input: SettingsInput): Promise<ReadSettings> 
   }
   if (problems.length > 0) return { ok: false, problems };
   // Each value was made by the parser that the type is derived from, and no name was left out.
-  const settings = { values: Object.freeze(values), sources: Object.freeze(sources) } as Settings;
+  const texts = Object.freeze(Object.fromEntries([...given].map(([name, { text }]) => [name, text])));
+  const settings = { values: Object.freeze(values), sources: Object.freeze(sources), given: texts } as Settings;
   return { ok: true, settings: Object.freeze(settings) };
 }
 

@@ -124,6 +124,15 @@ describe('where a value comes from', () => {
     expect(problems.join('\n')).toMatch(/REDIS_URL_FILE: .*huge has 300000 bytes/);
   });
 
+  it('what was given reads the same when a child process has it as its environment', async () => {
+    const file = writeFile('child.yaml', 'SANDBOX_WORKERS: 3\nKAFKA_BROKERS: [a:1, b:2]\n');
+    const secret = writeFile('child-redis', 'redis://r:6379\n');
+    const settings = await settingsOf({ file, env: { REDIS_URL_FILE: secret }, flags: { DRAIN_MS: '1s' } });
+    const { REDIS_URL, ...shown } = settings.given;
+    expect(shown).toEqual({ SANDBOX_WORKERS: '3', KAFKA_BROKERS: 'a:1,b:2', DRAIN_MS: '1s' });
+    expect((await settingsOf({ env: settings.given })).values).toEqual(settings.values);
+  });
+
   it('an empty variable counts as not set', async () => {
     const { values, sources } = await settingsOf({ env: { HTTP_PORT: '', REDIS_URL_FILE: '' } });
     expect(values.HTTP_PORT).toBe(8080);
