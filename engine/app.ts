@@ -39,11 +39,10 @@ export interface EngineParts {
 export interface Engine {
   readonly runs: RunService;
   readonly parts: EngineParts;
-  /**
-   * Starts no step more, lets those that run finish within `drainMs`, sends what is to be sent, and closes every
-   * part. Unfinished runs stay as they are in the store. Idempotent.
-   */
-  close(drainMs: number): Promise<void>;
+  /** Starts no step more; resolves when those that run have finished and all is told, or after `drainMs`. */
+  drain(drainMs: number): Promise<void>;
+  /** Leaves unfinished runs as they are in the store and closes every part. Idempotent. */
+  close(): Promise<void>;
 }
 
 /** Owns the parts from here on: `close` closes them. */
@@ -71,9 +70,13 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
     signal: abort.signal,
   });
   let closing: Promise<void> | undefined;
-  const close = async (drainMs: number) => {
+  const drain = (drainMs: number) => {
     isDraining = true;
-    await runs.close(drainMs);
+    return runs.drain(drainMs);
+  };
+  const close = async () => {
+    isDraining = true;
+    runs.dropAll();
     abort.abort();
     timers.close();
     clock.close();
@@ -82,7 +85,7 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
     await plugins.close();
     await store.close();
   };
-  return { runs, parts, close: (drainMs) => (closing ??= close(drainMs)) };
+  return { runs, parts, drain, close: () => (closing ??= close()) };
 }
 
 /** A plugin's lines go to the engine's log at debug. */

@@ -169,7 +169,7 @@ class Embedded implements EmbeddedEngine {
   }
 
   async close(): Promise<void> {
-    await this.#engine.close(0);
+    await this.#engine.close();
     for (const lock of this.#locks.values()) lock.release();
     this.#locks.clear();
   }

@@ -84,9 +84,11 @@ export async function openService(options: ServiceOptions): Promise<Service> {
 function serviceOf(engine: Engine, consumer: KafkaCommandConsumer, lock: HomeLock, drainMs: number): Service {
   let closing: Promise<void> | undefined;
   const close = async () => {
-    // Commands stop first, and the group learns it at once; then what runs may finish, then what was told is sent.
+    // Commands stop first; then what runs may finish and is told; then the group learns it, and the rest is left.
+    consumer.stopTaking();
+    await engine.drain(drainMs);
     await consumer.close();
-    await engine.close(drainMs);
+    await engine.close();
     lock.release();
   };
   return { engine, failed: consumer.failed, close: () => (closing ??= close()) };

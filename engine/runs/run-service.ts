@@ -144,11 +144,14 @@ export class RunService implements CommandSink {
     }
   }
 
-  /** Starts nothing more, waits for what runs, then leaves every run as it is in the store. */
-  async close(drainMs: number): Promise<void> {
+  /** Resolves when no attempt runs and all is committed and sent, or after `drainMs`. */
+  async drain(drainMs: number): Promise<void> {
     const deadline = performance.now() + drainMs;
-    const never = new AbortController().signal;
-    while (this.#isBusy() && performance.now() < deadline) await pause(DRAIN_LOOK_MS, never);
+    while (this.#isBusy() && performance.now() < deadline) await pause(DRAIN_LOOK_MS, this.#context.signal);
+  }
+
+  /** Every run leaves memory and stays as it is in the store. */
+  dropAll(): void {
     for (const run of [...this.#runs.values()]) run.drop();
   }
 

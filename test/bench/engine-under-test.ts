@@ -145,7 +145,8 @@ export class EngineUnderTest {
     return (count * 1_000) / (performance.now() - startMs);
   }
 
-  close(): Promise<void> {
-    return this.#engine.close(1_000);
+  async close(): Promise<void> {
+    await this.#engine.drain(1_000);
+    await this.#engine.close();
   }
 }

@@ -183,7 +183,7 @@ export class RunBench {
   kill(): void {
     this.#abort.abort();
     void this.publisher.close();
-    void this.service.close(0);
+    this.service.dropAll();
   }
 }
 
