@@ -14,6 +14,9 @@ const COMMANDS_OF_SANDBOX = ['sandbox', 'policy'];
 const COMMANDS_OF_SDK = ['plugin', 'keys', 'registry'];
 const COMMANDS_OF_ENGINE = ['run', 'engine', 'validate', 'config'];
 
+/** Codes of the system that say that a path or an address given to us is wrong. */
+const WRONG_PLACE = new Set(['ENOENT', 'EACCES', 'EPERM', 'EISDIR', 'ENOTDIR', 'EROFS', 'EADDRINUSE', 'EADDRNOTAVAIL']);
+
 const HELP_AFTER = `
 Examples:
   flowops run flow.yaml --plugins ./plugins      one flow, start to end, no services
@@ -111,10 +114,18 @@ function endWith(thrown: unknown): void {
     fail('USAGE_INVALID', usageMessage(thrown));
   } else if (thrown instanceof FlowopsError) {
     fail(thrown.code, thrown.message);
+  } else if (isSystemError(thrown)) {
+    // A path or an address that is wrong has to be changed; for anything else of the system a later try may work.
+    fail(WRONG_PLACE.has(thrown.code) ? 'CONFIG_INVALID' : 'SANDBOX_UNAVAILABLE', thrown.message);
   } else {
     fail('PROTOCOL_ERROR', `this should not have happened, please report it: ${messageOf(thrown)}`);
     if (!isJson && thrown instanceof Error) process.stderr.write(`${thrown.stack}\n`);
   }
+}
+
+/** An error that Node got from the operating system. */
+function isSystemError(thrown: unknown): thrown is Error & { code: string } {
+  return thrown instanceof Error && 'syscall' in thrown && 'code' in thrown && typeof thrown.code === 'string';
 }
 
 /** Commander's sentence without its prefix; a group such as `flowops plugin` without a command has none of its own. */
