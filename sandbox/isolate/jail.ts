@@ -8,7 +8,7 @@
  * the uid (a change of uid clears it).
  */
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -91,7 +91,7 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
     binaries: [process.execPath, setpriv, ...addon.binaries],
   });
   if (!prepared.ok) return { ok: false, problem: `the worker's root folder could not be made: ${prepared.problem}` };
-  const isRoot = process.getuid?.() === 0;
+  const isRoot = process.getuid?.() === 0 && hasUid(workerUid(0));
 
   const wrap = (slot: number, procsFile: string | undefined, inner: readonly string[]): string[] => {
     const uid = String(workerUid(slot));
@@ -145,6 +145,15 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
 /** @param slot below UIDS_OF_A_HOST, as SANDBOX_WORKERS is. */
 function workerUid(slot: number): number {
   return FIRST_WORKER_UID + (process.pid % HOSTS_WITH_UIDS) * UIDS_OF_A_HOST + (slot % UIDS_OF_A_HOST);
+}
+
+/** Root of a container without further uids can take no other one; its workers are then confined by the rest. */
+function hasUid(uid: number): boolean {
+  const ranges = readFileSync('/proc/self/uid_map', 'utf8').trim().split('\n');
+  return ranges.some((range) => {
+    const [first = 0, , count = 0] = range.trim().split(/\s+/).map(Number);
+    return uid >= first && uid < first + count;
+  });
 }
 
 /** A worker without a jail: only for rules that give `jail: none`. */

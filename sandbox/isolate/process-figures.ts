@@ -1,5 +1,5 @@
 /** What the kernel tells about a process: CPU, memory, children, how it is confined. Linux; elsewhere undefined. */
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** USER_HZ: 100 on every Linux that Node runs on; it is part of the kernel's interface. */
 const TICK_MS = 10;
@@ -8,6 +8,20 @@ const TICK_MS = 10;
 export function processCpuMs(pid: number): number | undefined {
   const fields = statFields(pid);
   return fields === undefined ? undefined : (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
+
+/** How long its threads were ready to run and did not get a core, ms, all threads together. */
+export function processDelayMs(pid: number): number | undefined {
+  let threads: string[];
+  try {
+    threads = readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return undefined;
+  }
+  let nanoseconds = 0;
+  for (const thread of threads)
+    nanoseconds += Number(read(`/proc/${pid}/task/${thread}/schedstat`)?.split(' ')[1] ?? 0);
+  return nanoseconds / 1e6;
 }
 
 /** Resident memory, bytes. */

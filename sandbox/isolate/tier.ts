@@ -3,7 +3,7 @@
  * a suspect alone, and the words in which an end is told. The workers are worker-process.ts, their choice is
  * worker-pool.ts, their processes are worker-source.ts.
  */
-import { assertNever } from '@flowops/proto/errors.ts';
+import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
 import type { HostCall, Log, Result } from '@flowops/proto/sandbox_pb.js';
 import { LogCap } from '../attempts/log-cap.ts';
 import type { Tier, TierEnd, TierEvents, TierFigures, TierRequest, TierRun } from '../tier.ts';
@@ -69,6 +69,7 @@ class IsolateRun implements TierRun {
   #startedAt: number | undefined;
   #wasJailed = false;
   #freeReruns = 0;
+  #wasStarved = false;
   #hostCalls = 0;
   #toldDropped = 0;
 
@@ -184,7 +185,15 @@ class IsolateRun implements TierRun {
         return;
       case 'charged':
         if (this.#cancel !== undefined && end.code === 'SANDBOX_CRASHED') this.#finishCancelled();
-        else this.#finish(failedOutcome(end.code, explainEnd(end.code, end.detail, this.#request)));
+        else this.#finishWith(end.code, end.detail);
+        return;
+      case 'starved':
+        if (this.#cancel !== undefined) this.#finishCancelled();
+        else if (this.#wasStarved) this.#finishWith('LIMIT_WALL', end.detail);
+        else {
+          this.#wasStarved = true;
+          this.submit(false);
+        }
         return;
       case 'killed-on-cancel':
         this.#finishCancelled();
@@ -201,6 +210,10 @@ class IsolateRun implements TierRun {
       default:
         assertNever(end);
     }
+  }
+
+  #finishWith(code: ErrorCode, detail: string): void {
+    this.#finish(failedOutcome(code, explainEnd(code, detail, this.#request)));
   }
 
   #finishCancelled(): void {

@@ -11,6 +11,9 @@ export const START_LIMIT_MS = 10_000;
 export const WALL_GRACE_MS = 500;
 /** The worker's own overhead and helper threads. */
 export const CPU_GRACE_MS = 1_000;
+/** Less of a core than this, and ready to run for at least half of the time: others had the cores (design 5.2). */
+const STARVED_CPU_SHARE = 0.1;
+const STARVED_DELAY_SHARE = 0.5;
 /** Every promise of a run must have settled this long after the isolate was disposed (design 5.4). */
 export const SETTLE_MS = 200;
 
@@ -26,6 +29,14 @@ type AttemptPhase =
 /** What a timer of a job asks of its worker. */
 export type Overdue = Extract<JobEnd, { kind: 'charged' | 'killed-on-cancel' }>;
 
+/** Figures of the kernel about a worker at one moment. */
+export interface WorkerFigures {
+  readonly atMs: number;
+  readonly cpuMs: number;
+  /** Ready to run without a core. */
+  readonly delayMs: number;
+}
+
 export class WorkerAttempt {
   readonly token: Uint8Array;
   readonly job: WorkerJob;
@@ -34,7 +45,7 @@ export class WorkerAttempt {
   #phase: AttemptPhase;
   #hasStarted = false;
   /** CPU of the worker when this job was first seen by the watch, and what it may have grown by since. */
-  #cpuBaseMs: number | undefined;
+  #base: WorkerFigures | undefined;
   #cpuBudgetMs: number;
 
   constructor(options: {
@@ -87,10 +98,22 @@ export class WorkerAttempt {
     this.#cpuBudgetMs += cpuMs;
   }
 
+  /** The watch has seen it for the first time; `figures` is not called again. */
+  observe(figures: () => WorkerFigures | undefined): void {
+    this.#base ??= figures();
+  }
+
   /** True when the worker took more CPU since this job came than all jobs since then may. */
   exceedsCpu(workerCpuMs: number): boolean {
-    this.#cpuBaseMs ??= workerCpuMs;
-    return workerCpuMs - this.#cpuBaseMs > this.#cpuBudgetMs + CPU_GRACE_MS;
+    return this.#base !== undefined && workerCpuMs - this.#base.cpuMs > this.#cpuBudgetMs + CPU_GRACE_MS;
+  }
+
+  /** True when others had the cores while it ran. Unknown is false. */
+  isStarved(now: WorkerFigures | undefined): boolean {
+    if (this.#base === undefined || now === undefined) return false;
+    const elapsedMs = now.atMs - this.#base.atMs;
+    const isSlow = now.cpuMs - this.#base.cpuMs < elapsedMs * STARVED_CPU_SHARE;
+    return isSlow && now.delayMs - this.#base.delayMs > elapsedMs * STARVED_DELAY_SHARE;
   }
 
   end(end: JobEnd): void {

@@ -9,7 +9,15 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkerCommand } from './jail.ts';
-import { childrenOf, confinementGaps, isRunning, processCpuMs, residentBytes, startTicks } from './process-figures.ts';
+import {
+  childrenOf,
+  confinementGaps,
+  isRunning,
+  processCpuMs,
+  processDelayMs,
+  residentBytes,
+  startTicks,
+} from './process-figures.ts';
 
 /** What a dying worker wrote is kept for the log, no more. */
 const MAX_STDERR_BYTES = 4096;
@@ -73,6 +81,10 @@ export class WorkerChild {
 
   cpuMs(): number | undefined {
     return this.#inner === undefined ? undefined : processCpuMs(this.#inner.pid);
+  }
+
+  delayMs(): number | undefined {
+    return this.#inner === undefined ? undefined : processDelayMs(this.#inner.pid);
   }
 
   residentBytes(): number | undefined {

@@ -46,6 +46,8 @@ export type JobEnd =
   | { readonly kind: 'result'; readonly result: Result }
   /** The host ended the worker because of this job, or the worker died and nothing else was in it. */
   | { readonly kind: 'charged'; readonly code: ErrorCode; readonly detail: string }
+  /** It reached its wall limit because others had the cores. Run it again, once. */
+  | { readonly kind: 'starved'; readonly detail: string }
   /** It did not stop within the grace period of a cancel. */
   | { readonly kind: 'killed-on-cancel' }
   /** The worker died with several jobs in it: this may have been the one. Run it again alone. */

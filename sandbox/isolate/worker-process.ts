@@ -18,11 +18,12 @@ import type { Logger } from 'pino';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
 import type { WorkerCommand } from './jail.ts';
 import type { MemoryCgroup } from './memory-cgroup.ts';
-import { limitsMessage, type Overdue, WorkerAttempt } from './worker-attempt.ts';
+import { limitsMessage, WorkerAttempt, type WorkerFigures } from './worker-attempt.ts';
 import { WorkerChild } from './worker-child.ts';
 import type {
   HostCallAnswer,
   IsolateWorker,
+  JobEnd,
   JobHandle,
   WorkerEvents,
   WorkerJob,
@@ -45,10 +46,12 @@ const DRAIN_MS = 1_000;
 const RECENTLY_MS = 250;
 const START_TIMEOUT_MS = 10_000;
 
+const STARVED: JobEnd = { kind: 'starved', detail: 'it got less than a tenth of a core because of others' };
+
 /** Why the worker is being ended. */
 type EndCause =
   | { readonly kind: 'closed' }
-  | { readonly kind: 'job'; readonly attempt: WorkerAttempt; readonly end: Overdue }
+  | { readonly kind: 'job'; readonly attempt: WorkerAttempt; readonly end: JobEnd }
   | { readonly kind: 'breach'; readonly code: ErrorCode; readonly detail: string }
   /** It went by itself, or broke the protocol. */
   | { readonly kind: 'died'; readonly detail: string };
@@ -146,7 +149,10 @@ export class WorkerProcess implements IsolateWorker {
       job,
       events,
       othersCpuMs: others.reduce((sum, other) => sum + other.job.limits.cpuMs, 0),
-      onOverdue: (end) => this.#end({ kind: 'job', attempt, end }),
+      onOverdue: (end) => {
+        const isStarved = end.kind === 'charged' && this.#isStarved(attempt, end.code);
+        this.#end({ kind: 'job', attempt, end: isStarved ? STARVED : end });
+      },
     });
     for (const other of others) other.share(job.limits.cpuMs);
     this.#attempts.set(token.toString('hex'), attempt);
@@ -206,7 +212,8 @@ export class WorkerProcess implements IsolateWorker {
         if (attempt === undefined) return;
         this.#attempts.delete(hexOf(attempt.token));
         this.#peer.send({ case: 'resultAck', value: { token: attempt.token } });
-        attempt.end({ kind: 'result', result: message.value });
+        if (this.#isStarved(attempt, message.value.code)) attempt.end(STARVED);
+        else attempt.end({ kind: 'result', result: message.value });
         return this.#release();
       }
       default:
@@ -291,10 +298,22 @@ export class WorkerProcess implements IsolateWorker {
 
   #checkCpu(cpuMs: number) {
     for (const attempt of this.#attempts.values()) {
+      attempt.observe(() => this.#figures());
       if (!attempt.exceedsCpu(cpuMs)) continue;
       const detail = `its sandbox took more than ${attempt.job.limits.cpuMs} ms of CPU`;
       return this.#end({ kind: 'breach', code: 'LIMIT_CPU', detail });
     }
+  }
+
+  #figures(): WorkerFigures | undefined {
+    const cpuMs = this.#child.cpuMs();
+    const delayMs = this.#child.delayMs();
+    return cpuMs === undefined || delayMs === undefined ? undefined : { atMs: performance.now(), cpuMs, delayMs };
+  }
+
+  /** A wall limit that was reached for want of a core is not the step's doing. */
+  #isStarved(attempt: WorkerAttempt, code: string): boolean {
+    return code === 'LIMIT_WALL' && attempt.isStarved(this.#figures());
   }
 
   #checkMemory(bytes: number): void {
