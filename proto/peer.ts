@@ -13,17 +13,27 @@
  * Frames of one tick are written together (cork), so that a step costs one system call and not one per frame.
  */
 import type { Duplex } from 'node:stream';
-import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { assertNever, messageOf } from './errors.ts';
 import { DEFAULT_MAX_FRAME_BYTES, encodeFrame, FrameDecoder } from './framing.ts';
-import { type Frame, FrameSchema, type Hello } from './sandbox_pb.js';
+import {
+  checkHello,
+  decodeMessage,
+  encodeMessage,
+  FROM_CALLER,
+  FROM_RUNNER,
+  type PeerMessage,
+  type PeerMessageInit,
+  type PeerRole,
+  PROTOCOL_VERSION,
+  type RemoteHello,
+  WINDOWED,
+} from './peer-rules.ts';
+import type { Hello } from './sandbox_pb.js';
 
-/** The versions of sandbox.proto this code speaks. */
-export const PROTOCOL_VERSION = 1;
+export type { PeerMessage, PeerMessageInit, PeerRole, RemoteHello };
+
 /** Rests of the window below a quarter are not told, so half of it always has room for the largest frame. */
 export const DEFAULT_WINDOW_BYTES = 2 * DEFAULT_MAX_FRAME_BYTES;
-/** A peer that reads less than this cannot take a 1 MiB piece of a bundle. */
-const MIN_FRAME_BYTES = 2 * 1024 * 1024;
 /** Windowed frames that wait for Credit: four bundles of the largest size. Who sends more waits for `drained()`. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** Control frames that a peer may leave unread: tens of thousands of them. */
@@ -35,65 +45,6 @@ const CLOSE_TIMEOUT_MS = 1_000;
 /** Pings without an answer that are remembered; the owner acts long before. */
 const MAX_OPEN_PINGS = 64;
 const TOKEN_BYTES = 16;
-/** Names in a Hello are for logs and for the run's state. */
-const MAX_NAME_LENGTH = 256;
-
-export type PeerRole = 'engine' | 'cli' | 'host' | 'isolate-worker' | 'step-runner';
-const ROLES: Readonly<Record<string, PeerRole>> = {
-  engine: 'engine',
-  cli: 'cli',
-  host: 'host',
-  'isolate-worker': 'isolate-worker',
-  'step-runner': 'step-runner',
-};
-
-/** A message with its name, as received. */
-export type PeerMessage = Exclude<Frame['body'], { case: undefined }>;
-/** A message to send; absent fields have their protobuf defaults. */
-export type PeerMessageInit = Extract<
-  NonNullable<MessageInitShape<typeof FrameSchema>['body']>,
-  { case: PeerMessage['case'] }
->;
-type MessageName = PeerMessage['case'];
-
-const FROM_CALLER: ReadonlySet<MessageName> = new Set([
-  'putBundle',
-  'invoke',
-  'attach',
-  'pause',
-  'resume',
-  'cancel',
-  'resultAck',
-  'hostReply',
-]);
-const FROM_RUNNER: ReadonlySet<MessageName> = new Set([
-  'needBundle',
-  'started',
-  'attachReply',
-  'result',
-  'hostCall',
-  'log',
-  'progress',
-]);
-/** Rule 4 of sandbox.proto. */
-const WINDOWED: ReadonlySet<MessageName> = new Set([
-  'putBundle',
-  'invoke',
-  'result',
-  'hostCall',
-  'hostReply',
-  'log',
-  'progress',
-]);
-
-export interface RemoteHello {
-  readonly role: PeerRole;
-  readonly instance: string;
-  readonly capabilities: readonly string[];
-  readonly maxFrameBytes: number;
-  readonly maxAttempts: number;
-}
-
 export type PeerEnd =
   /** `close()` was called here. */
   | { readonly kind: 'closed'; readonly message: string }
@@ -194,7 +145,7 @@ export class Peer {
     this.#state = { phase: 'greeting', timer };
     this.#listen();
     this.#write(
-      encode({
+      encodeMessage({
         case: 'hello',
         value: {
           minVersion: PROTOCOL_VERSION,
@@ -218,7 +169,7 @@ export class Peer {
   send(message: PeerMessageInit): SendResult {
     const state = this.#state;
     if (state.phase !== 'open') return 'closed';
-    const payload = encode(message);
+    const payload = encodeMessage(message);
     if (payload.length > state.remote.maxFrameBytes) return 'too-large';
     if (!WINDOWED.has(message.case)) {
       this.#write(payload);
@@ -297,7 +248,7 @@ export class Peer {
 
   #receive(payload: Uint8Array) {
     this.counters.framesIn++;
-    const message = decode(payload);
+    const message = decodeMessage(payload);
     if (message === undefined) return this.fail('a frame that is no message of this protocol');
     switch (this.#state.phase) {
       case 'closed':
@@ -437,39 +388,4 @@ export class Peer {
     this.#options.onClosed?.(end);
     this.#settleClosed(end);
   }
-}
-
-function encode(body: PeerMessageInit): Uint8Array {
-  return toBinary(FrameSchema, create(FrameSchema, { body }));
-}
-
-function decode(payload: Uint8Array): PeerMessage | undefined {
-  try {
-    const { body } = fromBinary(FrameSchema, payload, { readUnknownFields: false });
-    return body.case === undefined ? undefined : body;
-  } catch {
-    return undefined;
-  }
-}
-
-function checkHello(
-  hello: Hello,
-  accepts: readonly PeerRole[],
-): { ok: true; remote: RemoteHello } | { ok: false; problem: string } {
-  const { minVersion, maxVersion, maxFrameBytes, windowBytes, maxAttempts, instance, capabilities } = hello;
-  if (minVersion > PROTOCOL_VERSION || maxVersion < PROTOCOL_VERSION) {
-    return {
-      ok: false,
-      problem: `speaks versions ${minVersion} to ${maxVersion} of the sandbox protocol, this side speaks ${PROTOCOL_VERSION}`,
-    };
-  }
-  const role = Object.hasOwn(ROLES, hello.role) ? ROLES[hello.role] : undefined;
-  if (role === undefined || !accepts.includes(role)) {
-    return { ok: false, problem: `the role "${hello.role.slice(0, 64)}" is not expected here` };
-  }
-  if (instance === '' || instance.length > MAX_NAME_LENGTH) return { ok: false, problem: 'an instance without a name' };
-  if (maxFrameBytes < MIN_FRAME_BYTES || windowBytes < 2 * maxFrameBytes) {
-    return { ok: false, problem: `limits too small: frames of ${maxFrameBytes}, window of ${windowBytes} bytes` };
-  }
-  return { ok: true, remote: { role, instance, capabilities, maxFrameBytes, maxAttempts } };
 }

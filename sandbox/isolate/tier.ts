@@ -16,7 +16,7 @@ import { failedOutcome, readWorkerResult, readWorkerUsage, type TierOutcome } fr
 const MAX_FREE_RERUNS = 3;
 
 export interface IsolateTierOptions {
-  readonly pool: WorkerPool;
+  readonly pool: Pick<WorkerPool, 'submit'>;
   /** "isolated-vm 7.0.1" */
   readonly runtime: string;
   /** Undefined while jails can be made here, else why not. */

@@ -10,7 +10,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
 import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import { type HostCall, Purpose } from '@flowops/proto/sandbox_pb.js';
 import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/sandbox-client.ts';
@@ -19,6 +18,7 @@ import type { StoredBundle } from '../bundles/bundle-store.ts';
 import type { WorkerCommand } from './jail.ts';
 import type { MemoryCgroup } from './memory-cgroup.ts';
 import { limitsMessage, WorkerAttempt, type WorkerFigures } from './worker-attempt.ts';
+import { type EndCause, endOfJob } from './worker-blame.ts';
 import { WorkerChild } from './worker-child.ts';
 import type {
   HostCallAnswer,
@@ -48,18 +48,15 @@ const START_TIMEOUT_MS = 10_000;
 
 const STARVED: JobEnd = { kind: 'starved', detail: 'it got less than a tenth of a core because of others' };
 
-/** Why the worker is being ended. */
-type EndCause =
-  | { readonly kind: 'closed' }
-  | { readonly kind: 'job'; readonly attempt: WorkerAttempt; readonly end: JobEnd }
-  | { readonly kind: 'breach'; readonly code: ErrorCode; readonly detail: string }
-  /** It went by itself, or broke the protocol. */
-  | { readonly kind: 'died'; readonly detail: string };
-
 type WorkerState =
   | { readonly phase: 'starting' }
   | { readonly phase: 'ready' }
-  | { readonly phase: 'ending'; readonly cause: EndCause; readonly wasReady: boolean; readonly wasAlone: boolean }
+  | {
+      readonly phase: 'ending';
+      readonly cause: EndCause<WorkerAttempt>;
+      readonly wasReady: boolean;
+      readonly wasAlone: boolean;
+    }
   | { readonly phase: 'ended' };
 
 export interface WorkerProcessOptions {
@@ -332,7 +329,7 @@ export class WorkerProcess implements IsolateWorker {
     if (this.#state.phase === 'ready') this.#options.events.onRelease();
   }
 
-  #end(cause: EndCause): void {
+  #end(cause: EndCause<WorkerAttempt>): void {
     if (this.#state.phase === 'ending' || this.#state.phase === 'ended') return;
     const isAlone = this.#attempts.size === 1 && performance.now() - this.#lastLeftAt > RECENTLY_MS;
     this.#state = { phase: 'ending', cause, wasReady: this.#state.phase === 'ready', wasAlone: isAlone };
@@ -354,36 +351,14 @@ export class WorkerProcess implements IsolateWorker {
     const startProblem = state.wasReady || state.cause.kind === 'closed' ? undefined : this.#startProblem(state.cause);
     const { lastWords } = this.#child;
     this.#options.log.debug({ worker: this.id, cause: state.cause.kind, oomKills, lastWords }, 'isolate worker ended');
-    for (const attempt of this.#attempts.values()) attempt.end(this.#endOf(attempt, state, oomKills > 0));
+    for (const attempt of this.#attempts.values()) attempt.end(endOfJob(attempt, { ...state, isOom: oomKills > 0 }));
     this.#attempts.clear();
     this.#options.events.onEnded({ startProblem });
     this.#ended.resolve();
   }
 
-  #startProblem(cause: EndCause): string {
+  #startProblem(cause: EndCause<WorkerAttempt>): string {
     return this.#child.lastWords || ('detail' in cause ? cause.detail : 'it did not start');
-  }
-
-  #endOf(attempt: WorkerAttempt, state: Extract<WorkerState, { phase: 'ending' }>, isOom: boolean) {
-    const { cause, wasAlone, wasReady } = state;
-    if (!wasReady) return { kind: 'innocent', detail: 'its sandbox did not start' } as const;
-    switch (cause.kind) {
-      case 'closed':
-        return { kind: 'innocent', detail: 'its sandbox was closed' } as const;
-      case 'job':
-        if (cause.attempt === attempt) return cause.end;
-        return { kind: 'innocent', detail: 'its sandbox was ended because of another step' } as const;
-      case 'breach':
-        if (wasAlone) return { kind: 'charged', code: cause.code, detail: cause.detail } as const;
-        return { kind: 'suspect', detail: cause.detail } as const;
-      case 'died': {
-        const detail = isOom ? 'its sandbox ran out of memory' : 'its sandbox died';
-        if (!wasAlone) return { kind: 'suspect', detail } as const;
-        return { kind: 'charged', code: isOom ? 'LIMIT_MEMORY' : 'SANDBOX_CRASHED', detail } as const;
-      }
-      default:
-        return assertNever(cause);
-    }
   }
 }
 
