@@ -5,15 +5,15 @@
  *
  * A file under its final name is whole: it is written beside it and renamed.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readlink, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { z } from 'zod';
 
 /** Changes when this file builds differently from the same sources. */
-const RECIPE = 'flowops-worker-1';
+const RECIPE = 'flowops-worker-2';
 const WORKER_FILE = 'worker.mjs';
 
 export interface IsolateAssets {
@@ -60,7 +60,9 @@ export async function buildWorker(): Promise<{ text: string; inputs: string[] }>
     platform: 'node',
     target: 'node24',
     external: ['isolated-vm'],
+    // The text is read at every start of a worker; names stay, for what we log of ourselves.
     minifySyntax: true,
+    minifyWhitespace: true,
     logLevel: 'silent',
     // zod and protobuf are ES modules; what is CommonJS inside still asks for require.
     banner: {
@@ -136,7 +138,7 @@ async function readStamp(file: string): Promise<z.output<typeof stampSchema> | u
 }
 
 async function replaceFile(file: string, text: string): Promise<void> {
-  const temporary = `${file}.${process.pid}.tmp`;
+  const temporary = temporaryName(file);
   await writeFile(temporary, text, { mode: 0o644 });
   await rename(temporary, file);
 }
@@ -144,9 +146,12 @@ async function replaceFile(file: string, text: string): Promise<void> {
 /** Several processes may start at once: the link appears whole, and the last one wins with the same target. */
 async function linkIsolatedVm(link: string, target: string): Promise<void> {
   if ((await readlink(link).catch(() => undefined)) === target) return;
-  const temporary = `${link}.${process.pid}.tmp`;
-  await rm(temporary, { recursive: true, force: true });
+  const temporary = temporaryName(link);
   // A junction needs no privilege on Windows; elsewhere the word is ignored.
   await symlink(target, temporary, 'junction');
   await rename(temporary, link);
+}
+
+function temporaryName(file: string): string {
+  return `${file}.${randomUUID()}.tmp`;
 }

@@ -4,7 +4,8 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Duplex } from 'node:stream';
@@ -213,7 +214,7 @@ let assets: Promise<string> | undefined;
 export function workerPath(): Promise<string> {
   assets ??= (async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'flowops-worker-'));
-    process.once('exit', () => void rm(folder, { recursive: true, force: true }));
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
     return (await prepareIsolateAssets(folder)).workerPath;
   })();
   return assets;
