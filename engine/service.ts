@@ -9,6 +9,7 @@ import type { Settings } from '@flowops/proto/settings-reader.ts';
 import { type Engine, startEngine } from './app.ts';
 import type { KafkaCommandConsumer } from './commands/kafka-consumer.ts';
 import { openKafkaTransport } from './commands/kafka-transport.ts';
+import { startHttpServer } from './http/server.ts';
 import type { Log } from './log.ts';
 import { openPluginService } from './plugins/open-plugin-service.ts';
 import { KafkaUnavailable } from './publishing/kafka-client.ts';
@@ -73,25 +74,46 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       retentionMs: values.RUN_RETENTION,
       stopGraceMs: values.STOP_GRACE_MS,
     });
-    const consumer = await kafka.consume(engine.runs, store.durability.delayMs);
-    return serviceOf(engine, consumer, lock, values.DRAIN_MS);
+    const running = engine;
+    const runs = engine.runs;
+    const consuming: { consumer?: KafkaCommandConsumer; isEnding: boolean } = { isEnding: false };
+    const http = await startHttpServer({
+      host: values.HTTP_HOST,
+      port: values.HTTP_PORT,
+      readiness: () => ({
+        store: store.state,
+        sandboxHosts: sandboxes.pick() === undefined ? 0 : 1,
+        partitions: consuming.consumer?.partitions ?? [],
+        activeRuns: runs.activeCount,
+        queuedRuns: runs.queuedCount,
+        runsOfUnknownFormat: runs.unknownFormatCount,
+        isEnding: consuming.isEnding,
+      }),
+    });
+    opened.push(() => http.close());
+    log.info({ address: http.address }, 'health is told at /health/ready');
+    const consumer = await kafka.consume(runs, store.durability.delayMs);
+    consuming.consumer = consumer;
+    const close = async () => {
+      consuming.isEnding = true;
+      await closeInOrder(consumer, running, values.DRAIN_MS);
+      await http.close();
+      lock.release();
+    };
+    let closing: Promise<void> | undefined;
+    return { engine, failed: consumer.failed, close: () => (closing ??= close()) };
   } catch (thrown) {
     for (const close of opened.reverse()) await close();
     throw asFlowopsError(thrown);
   }
 }
 
-function serviceOf(engine: Engine, consumer: KafkaCommandConsumer, lock: HomeLock, drainMs: number): Service {
-  let closing: Promise<void> | undefined;
-  const close = async () => {
-    // Commands stop first; then what runs may finish and is told; then the group learns it, and the rest is left.
-    consumer.stopTaking();
-    await engine.drain(drainMs);
-    await consumer.close();
-    await engine.close();
-    lock.release();
-  };
-  return { engine, failed: consumer.failed, close: () => (closing ??= close()) };
+/** Commands stop first; then what runs may finish and is told; then the group learns it, and the rest is left. */
+async function closeInOrder(consumer: KafkaCommandConsumer, engine: Engine, drainMs: number): Promise<void> {
+  consumer.stopTaking();
+  await engine.drain(drainMs);
+  await consumer.close();
+  await engine.close();
 }
 
 function requireAddresses(values: Settings['values']): { brokers: readonly string[]; redisUrl: string } {
@@ -114,16 +136,16 @@ function takeHome(home: string): HomeLock {
 }
 
 function startSandboxes({ settings, log }: ServiceOptions, home: string): Promise<LocalSandboxes> {
-  const { SANDBOX_POLICY, SANDBOX_WORKERS, LOG_LEVEL } = settings.values;
+  const { SANDBOX_POLICY, LOG_LEVEL } = settings.values;
   return LocalSandboxes.start({
     role: 'engine',
     instance: `engine-${process.pid}`,
     env: {
       ...process.env,
+      ...settings.given,
       FLOWOPS_HOME: home,
       LOG_LEVEL,
       SANDBOX_POLICY: SANDBOX_POLICY === undefined ? undefined : resolve(SANDBOX_POLICY),
-      SANDBOX_WORKERS: SANDBOX_WORKERS === undefined ? undefined : String(SANDBOX_WORKERS),
     },
     log,
   });

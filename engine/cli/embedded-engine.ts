@@ -13,7 +13,7 @@ import type { RunRef } from '../store/run-store.ts';
 import { openPlugins } from './plugin-choice.ts';
 
 export async function takeUpInterruptedRuns(settings: Settings, log: Logger, parts: CliParts): Promise<void> {
-  const { values } = settings;
+  const { values, given } = settings;
   const home = resolve(values.FLOWOPS_HOME);
   const locked = lockHome(home);
   if (locked.result === 'taken') throw new FlowopsError('CONFIG_INVALID', locked.message);
@@ -23,6 +23,7 @@ export async function takeUpInterruptedRuns(settings: Settings, log: Logger, par
     plugins: (sandbox) => openPlugins({ settings: values, sandbox, parts, log }),
     ...(policy === undefined ? {} : { policy: { kind: 'file', file: resolve(policy) } }),
     log,
+    env: { ...given, LOG_LEVEL: values.LOG_LEVEL },
     retentionMs: values.RUN_RETENTION,
     stopGraceMs: values.STOP_GRACE_MS,
   });

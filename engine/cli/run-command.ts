@@ -32,7 +32,7 @@ export async function runFlow(file: string | undefined, options: RunOptions, par
     hasColour: process.stderr.isTTY === true && !process.env.NO_COLOR,
   };
   const view = options.json === true ? jsonView(streams) : textView(streams);
-  const { values, sources } = await parts.settings({ SANDBOX_POLICY: options.policy });
+  const { values, sources, given } = await parts.settings({ SANDBOX_POLICY: options.policy });
   const flow = file === undefined ? undefined : await prepareFlow(file, options);
   const log = textLog(streams.err);
   const policy = values.SANDBOX_POLICY;
@@ -53,7 +53,7 @@ export async function runFlow(file: string | undefined, options: RunOptions, par
     policy: policy === undefined ? { kind: 'developer' } : { kind: 'file', file: resolve(policy) },
     log,
     env: {
-      ...(values.SANDBOX_WORKERS === undefined ? {} : { SANDBOX_WORKERS: String(values.SANDBOX_WORKERS) }),
+      ...given,
       LOG_LEVEL: sources.LOG_LEVEL.from === 'default' ? 'warn' : values.LOG_LEVEL,
     },
     retentionMs: values.RUN_RETENTION,

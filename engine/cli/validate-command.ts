@@ -10,17 +10,12 @@ import { showControls } from '@flowops/proto/terminal-text.ts';
 import { planStart } from '../runs/planning.ts';
 import { readFlowFile } from './flow-file.ts';
 import { openPlugins } from './plugin-choice.ts';
+import type { ValidateReport } from './reports.ts';
 import { textLog } from './text-log.ts';
 
 export interface ValidateOptions {
   readonly plugins?: string;
   readonly json?: true;
-}
-
-interface Report {
-  readonly valid: boolean;
-  readonly problems: readonly string[];
-  readonly warnings: readonly string[];
 }
 
 export async function validateFlow(file: string, options: ValidateOptions, parts: CliParts): Promise<void> {
@@ -37,9 +32,9 @@ async function checkAgainstPlugins(
   flowFile: string,
   options: ValidateOptions,
   parts: CliParts,
-): Promise<Report> {
-  const { values } = await parts.settings();
-  const host = lazyHost(resolve(values.FLOWOPS_HOME));
+): Promise<ValidateReport> {
+  const { values, given } = await parts.settings();
+  const host = lazyHost({ ...given, FLOWOPS_HOME: resolve(values.FLOWOPS_HOME) });
   const plugins = await openPlugins({
     ...(options.plugins === undefined ? {} : { dir: options.plugins }),
     flowFile,
@@ -64,13 +59,13 @@ async function checkAgainstPlugins(
 }
 
 /** A sandbox host that is started when a source has to be evaluated, and only then. */
-function lazyHost(home: string) {
+function lazyHost(settings: Readonly<Record<string, string>>) {
   let started: ReturnType<typeof startHostProcess> | undefined;
   const open = () =>
     (started ??= startHostProcess({
       role: 'cli',
       instance: `validate-${process.pid}`,
-      env: { ...process.env, FLOWOPS_HOME: home, LOG_LEVEL: 'warn' },
+      env: { ...process.env, ...settings, LOG_LEVEL: 'warn' },
       policy: { kind: 'developer' },
       onLog: hostLog((line) => process.stderr.write(`${line}\n`)),
     }));
@@ -81,7 +76,7 @@ function lazyHost(home: string) {
   return { open, close };
 }
 
-function reportText(file: string, { valid, problems, warnings }: Report): string {
+function reportText(file: string, { valid, problems, warnings }: ValidateReport): string {
   const lines = [...problems, ...warnings.map((warning) => `warning: ${warning}`)].map(
     (line) => `  ${showControls(line)}\n`,
   );

@@ -4,6 +4,7 @@
  */
 import path from 'node:path';
 import type { CliParts } from '@flowops/proto/cli.ts';
+import type { Settings } from '@flowops/proto/settings-reader.ts';
 import type { OpenedSandbox, OpenSandbox } from '../build/build-result.ts';
 
 export interface CommandBuild {
@@ -13,7 +14,7 @@ export interface CommandBuild {
 }
 
 export async function withBuildSandbox<T>(parts: CliParts, use: (build: CommandBuild) => Promise<T>): Promise<T> {
-  const { values, sources } = await parts.settings();
+  const { values, sources, given } = await parts.settings();
   // A command's own words are enough for a person; who asks for the host's log gets it.
   const logLevel = sources.LOG_LEVEL.from === 'default' ? 'error' : values.LOG_LEVEL;
   const interrupt = new AbortController();
@@ -21,7 +22,7 @@ export async function withBuildSandbox<T>(parts: CliParts, use: (build: CommandB
   process.once('SIGINT', onInterrupt);
   let opened: Promise<OpenedSandbox> | undefined;
   const sandbox = (): Promise<OpenedSandbox> => {
-    opened ??= startSandbox(logLevel, interrupt.signal);
+    opened ??= startSandbox(given, logLevel, interrupt.signal);
     return opened;
   };
   try {
@@ -34,12 +35,12 @@ export async function withBuildSandbox<T>(parts: CliParts, use: (build: CommandB
 }
 
 /** Evaluating a manifest needs no grant and no policy of the operator: the developer's own, on his own machine. */
-async function startSandbox(logLevel: string, signal: AbortSignal): Promise<OpenedSandbox> {
+async function startSandbox(given: Settings['given'], logLevel: string, signal: AbortSignal): Promise<OpenedSandbox> {
   const { startHostProcess } = await import('@flowops/proto/host-process.ts');
   return await startHostProcess({
     role: 'cli',
     instance: `plugin-build-${process.pid}`,
-    env: { ...process.env, LOG_LEVEL: logLevel },
+    env: { ...process.env, ...given, LOG_LEVEL: logLevel },
     policy: { kind: 'developer' },
     signal,
   });

@@ -1,21 +1,31 @@
 /** Ports of the loopback interface for services that tests start. */
-import { once } from 'node:events';
+import { randomInt } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export const LOOPBACK = '127.0.0.1';
 const PROBE_INTERVAL_MS = 50;
 
-/** A port that nothing listens on now. Somebody may take it before the caller does: starters try again once. */
+/** Below the range that Linux gives to outgoing connections (32768 up), so that none of those takes it meanwhile. */
+const FIRST_PORT = 20_000;
+const LAST_PORT = 32_000;
+const MAX_TRIES = 100;
+
+/** A port that nothing listens on now. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, LOOPBACK);
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('a TCP server has no port');
-  return address.port;
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const port = randomInt(FIRST_PORT, LAST_PORT);
+    if (await canListen(port)) return port;
+  }
+  throw new Error(`no free port between ${FIRST_PORT} and ${LAST_PORT}`);
+}
+
+function canListen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, LOOPBACK, () => server.close(() => resolve(true)));
+  });
 }
 
 /** Resolves when something accepts connections on the port; rejects as soon as `signal` is aborted. */
