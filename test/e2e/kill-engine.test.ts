@@ -1,0 +1,150 @@
+/** G1, G3, G4: an engine that dies or is told to end in the middle of a flow, and the next one, which finishes it. */
+import type { Json } from '@flowops/proto/json.ts';
+import { afterAll, beforeAll, describe, expect, inject, it, type TestContext } from 'vitest';
+import { z } from 'zod';
+import { type FreshRedis, freshRedis } from '../services/redis.ts';
+import { removeFolder, scratchFolder } from '../services/scratch.ts';
+import { buildFixtures, fillRegistry, type Registry, startRegistry } from '../support/service-plugins.ts';
+import { descendantsOf, untilGone } from '../support/service-process-tree.ts';
+import { expectTrustworthy, type Run } from '../support/service-topics.ts';
+import { stepLinesOf, stepOf, World } from '../support/service-world.ts';
+
+const NAP_MS = '100';
+/** Far enough from both ends that steps before, in flight and after are all there. */
+const MIDDLE_STEPS_DONE = 8;
+
+/** 20 steps: a chain of 8, then 4 beside each other, then a chain of 8. */
+const STEP_IDS = Array.from({ length: 20 }, (_, index) => `s${String(index + 1).padStart(2, '0')}`);
+const TWENTY_STEPS: Json = STEP_IDS.map((stepId, index) => {
+  const before = index >= 8 && index < 12 ? 's08' : STEP_IDS[index - 1];
+  const inputs = { ms: NAP_MS, text: before === undefined ? '' : `${before}.text` };
+  if (index !== 12) return stepOf(stepId, 'test.nap', inputs);
+  return stepOf(stepId, 'test.nap', { ms: NAP_MS, text: '${s09.text}${s10.text}${s11.text}${s12.text}' });
+});
+
+const stepRecordSchema = z.object({ status: z.string() });
+
+const registryDir = scratchFolder();
+let registry: Registry;
+
+beforeAll(async () => {
+  const { nap } = await buildFixtures(['nap']);
+  fillRegistry(registryDir, { 'test.nap': nap });
+  registry = await startRegistry(registryDir);
+});
+
+afterAll(async () => {
+  await registry.process.powerCut();
+  removeFolder(registryDir);
+});
+
+interface Story {
+  readonly world: World;
+  readonly redis: FreshRedis;
+  readonly run: Run;
+}
+
+/** A flow whose middle has been reached, on an engine of its own. */
+async function inTheMiddle({ onTestFinished }: TestContext): Promise<Story> {
+  const redis = await freshRedis(inject('redisUrl'));
+  const world = new World({ brokers: inject('kafkaBrokers'), redisUrl: redis.url, pluginService: registry.address });
+  onTestFinished(async () => {
+    await world.close();
+    await redis.release();
+  });
+  await world.startEngine();
+  const run = await world.topics.start('twenty', TWENTY_STEPS);
+  await world.topics.events.until('the middle of the flow', (events) => {
+    const done = events.filter(({ runId, status }) => runId === run.runId && status === 'COMPLETED');
+    return done.length >= MIDDLE_STEPS_DONE ? true : undefined;
+  });
+  return { world, redis, run };
+}
+
+/** The steps that the store holds as completed. */
+async function completedSteps({ redis, run: { flowId, runId } }: Story): Promise<readonly string[]> {
+  const flat = z.array(z.string()).parse(JSON.parse(await redis.cli('HGETALL', `flow:{${flowId}:${runId}}:steps`)));
+  const completed: string[] = [];
+  for (let index = 0; index < flat.length; index += 2) {
+    const record = stepRecordSchema.parse(JSON.parse(flat[index + 1] ?? ''));
+    if (record.status === 'COMPLETED') completed.push(flat[index] ?? '');
+  }
+  return completed;
+}
+
+/** The run ended well, its events are as if nothing had happened, and what was completed before ran only before. */
+function expectFinishedOnce({ world, run }: Story, completedBefore: readonly string[]): void {
+  const events = world.topics.eventsOf(run);
+  expectTrustworthy(events);
+  expect(events.at(-1)).toMatchObject({ status: 'COMPLETED', error: null });
+  const [firstLife, ...laterLives] = world.lives;
+  const linesBefore = stepLinesOf(firstLife?.stderr.items ?? [], run);
+  const linesAfter = laterLives.flatMap(({ stderr }) => stepLinesOf(stderr.items, run));
+  for (const stepId of STEP_IDS) {
+    const ofStep = events.filter((event) => event.eventType === 'STEP_STATUS' && event.stepId === stepId);
+    expect(ofStep.filter(({ status }) => status === 'COMPLETED')).toHaveLength(1);
+    expect(ofStep.map(({ status }) => status)).not.toContain('FAILED');
+  }
+  for (const stepId of completedBefore) {
+    const ofStep = events.filter((event) => event.eventType === 'STEP_STATUS' && event.stepId === stepId);
+    expect(ofStep).toMatchObject([
+      { status: 'RUNNING', attempt: 1 },
+      { status: 'COMPLETED', attempt: 1 },
+    ]);
+    expect(linesBefore.filter((line) => line.stepId === stepId).map(({ msg }) => msg)).toEqual(['began', 'ended']);
+    expect(linesAfter.filter((line) => line.stepId === stepId)).toEqual([]);
+  }
+}
+
+describe.concurrent('an engine that is killed in the middle of a flow of 20 steps', () => {
+  it('leaves no worker behind, and the next one finishes the flow without running a completed step again', async (context) => {
+    const story = await inTheMiddle(context);
+    const { world, run } = story;
+    const started = descendantsOf(world.engine.pid);
+    expect(started.length).toBeGreaterThan(1);
+    await world.engine.kill9();
+    await untilGone(started);
+    const completedBefore = await completedSteps(story);
+    expect(completedBefore.length).toBeGreaterThanOrEqual(MIDDLE_STEPS_DONE);
+    expect(completedBefore.length).toBeLessThan(STEP_IDS.length);
+
+    await world.startEngine();
+    await world.topics.end(run);
+    expectFinishedOnce(story, completedBefore);
+  });
+
+  it('is finished by the next one also when everything it had started died in the same moment', async (context) => {
+    const story = await inTheMiddle(context);
+    const { world, run } = story;
+    const killed = await world.engine.powerCut();
+    expect(killed.length).toBeGreaterThan(1);
+    const completedBefore = await completedSteps(story);
+
+    await world.startEngine();
+    await world.topics.end(run);
+    expectFinishedOnce(story, completedBefore);
+  });
+});
+
+describe.concurrent('an engine that is told to end in the middle of a flow of 20 steps', () => {
+  it('lets running steps finish, ends with 0, and the next one goes on where it stood', async (context) => {
+    const story = await inTheMiddle(context);
+    const { world, run } = story;
+    const started = descendantsOf(world.engine.pid);
+    world.engine.signal('SIGTERM');
+    expect(await world.engine.exited).toEqual({ code: 0, signal: null });
+    await untilGone(started);
+    const completedBefore = await completedSteps(story);
+    expect(completedBefore.length).toBeLessThan(STEP_IDS.length);
+    const told = world.topics.eventsOf(run).map(({ status }) => status);
+    expect(told).not.toContain('PAUSED');
+    expect(told).not.toContain('FAILED');
+
+    await world.startEngine();
+    await world.topics.end(run);
+    expectFinishedOnce(story, completedBefore);
+    // Nothing was in flight when it ended, so nothing had to run twice.
+    const events = world.topics.eventsOf(run);
+    expect(events).toHaveLength(2 + 2 * STEP_IDS.length);
+  });
+});
