@@ -20,6 +20,7 @@ import type { Log } from './log.ts';
 import { LocalPublisher } from './publishing/local-publisher.ts';
 import { decodeMeta } from './runs/codec.ts';
 import { LocalSandboxes, type OpenedHost } from './sandbox-client/local-sandboxes.ts';
+import { type FinalStatus, isFinalStatus } from './scheduler/state.ts';
 import { type HomeLock, lockHome } from './store/home-lock.ts';
 import type { RunRef, RunStore } from './store/run-store.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
@@ -44,7 +45,7 @@ export interface EmbeddedOptions {
 
 export interface RunResult {
   readonly runId: string;
-  readonly status: 'COMPLETED' | 'FAILED' | 'STOPPED';
+  readonly status: FinalStatus;
   /** stepId → output key → value, of every step that completed. */
   readonly outputs: Readonly<Record<string, JsonObject>>;
   readonly error: string | null;
@@ -202,14 +203,14 @@ class Embedded implements EmbeddedEngine {
     const known = stored === undefined ? undefined : decodeMeta(stored.meta).state;
     let end =
       known === undefined ? undefined : { status: known.status, error: known.error, code: known.code as string | null };
-    if (end === undefined || !isFinal(end.status)) {
+    if (end === undefined || !isFinalStatus(end.status)) {
       const last = await this.#events.last(runKey(ref));
       end = { status: last.status === 'PENDING' ? 'FAILED' : last.status, error: last.error, code: last.code ?? null };
     }
     this.#unlock(ref);
     const outputs = groupOutputs(await store.readAllOutputs(ref));
     const { status, error, code } = end;
-    return { runId: ref.runId, status: isFinal(status) ? status : 'FAILED', outputs, error, code };
+    return { runId: ref.runId, status: isFinalStatus(status) ? status : 'FAILED', outputs, error, code };
   }
 
   #lock(ref: RunRef): void {
@@ -234,10 +235,6 @@ class Embedded implements EmbeddedEngine {
 
 function partitionOf(ref: RunRef): string {
   return `${PARTITION_PREFIX}${ref.flowId}.${ref.runId}`;
-}
-
-function isFinal(status: string): status is RunResult['status'] {
-  return status === 'COMPLETED' || status === 'FAILED' || status === 'STOPPED';
 }
 
 function readEvent(text: string): StatusEvent {

@@ -13,9 +13,9 @@ import type { JsonObject } from '@flowops/proto/json.ts';
 import { runKey, type Via } from '@flowops/proto/statuses.ts';
 import type { CommandOrigin, CommandSink } from '../commands/command-sink.ts';
 import { describeProblems } from '../scheduler/plan.ts';
-import { isFinalRun, newRun, type RunStatus } from '../scheduler/state.ts';
+import { type FinalStatus, isFinalRun, isFinalStatus, newRun } from '../scheduler/state.ts';
 import { type Ownership, type RunMeta, type RunRef, StoreDamaged } from '../store/run-store.ts';
-import { ActiveRun } from './active-run.ts';
+import { ActiveRun, type RunMessage } from './active-run.ts';
 import { Backlog } from './backlog.ts';
 import { type CommandContext, decodeMeta, encodeQueued, encodeRecord, encodeRun, type RunRecord } from './codec.ts';
 import { KeyedLock } from './keyed-lock.ts';
@@ -193,6 +193,8 @@ export class RunService implements CommandSink {
       definition: encodeQueued(command.steps, command.inputs),
       meta: { ...encodeRun(state), ...encodeRecord(record) },
     };
+    // Planned meanwhile: nothing of it has an effect before the run is there.
+    const judged = this.#runs.size < this.#maxActiveRuns ? this.#judge(ref, command) : undefined;
     let created = await this.#context.store.create(ref, owner, initial);
     const isStopMarked = created.result === 'stop-marked';
     if (isStopMarked) created = await this.#context.store.create(ref, owner, initial, { ignoreStopMark: true });
@@ -200,7 +202,7 @@ export class RunService implements CommandSink {
       case 'created': {
         const loaded = { state, record, revision: 1, outboxHead: 1, unsent: [], queued: command };
         if (isStopMarked) this.#stopAtOnce(this.#enter(ref, owner, { ...loaded, queued: undefined }), context);
-        else if (this.#runs.size < this.#maxActiveRuns) this.#enter(ref, owner, loaded);
+        else if (judged !== undefined) this.#enter(ref, owner, loaded, judged);
         else this.#backlog.push({ ref, partition: owner.partition, priority: command.priority, createdMs: nowMs });
         return { answer: ACCEPTED, isTold: true };
       }
@@ -319,13 +321,16 @@ export class RunService implements CommandSink {
     return this.#enter(ref, owner, loaded);
   }
 
-  #enter(ref: RunRef, owner: Ownership, loaded: LoadedRun): ActiveRun {
+  /** @param judged of a queued run whose flow is being checked already */
+  #enter(ref: RunRef, owner: Ownership, loaded: LoadedRun, judged?: Promise<RunMessage | undefined>): ActiveRun {
     const { state, record, revision, outboxHead, unsent, queued } = loaded;
     const onGone = (gone: ActiveRun) => this.#leave(gone);
     const run = new ActiveRun({ ref, owner, state, record, revision, outboxHead, context: this.#context, onGone });
     this.#runs.set(run.key, run);
     if (unsent.length > 0 || revision > 1) run.resumeWork(unsent);
-    if (queued !== undefined) void this.#plan(run, queued);
+    if (queued !== undefined) {
+      void (judged ?? this.#judge(ref, queued)).then((message) => message !== undefined && run.post(message));
+    }
     return run;
   }
 
@@ -350,22 +355,21 @@ export class RunService implements CommandSink {
       .catch((thrown) => this.#context.log.error({ ...next.ref, err: thrown }, 'a queued run could not be loaded'));
   }
 
-  async #plan(run: ActiveRun, queued: { steps: unknown; inputs: JsonObject }): Promise<void> {
+  /** What the check of a flow means for its run. Never rejects; undefined when the engine closes. */
+  async #judge(ref: RunRef, queued: { steps: unknown; inputs: JsonObject }): Promise<RunMessage | undefined> {
     const { plugins, signal, log } = this.#context;
+    const reject = (message: string): RunMessage => {
+      return { kind: 'event', event: { type: 'reject', code: 'FLOW_INVALID', message } };
+    };
     try {
-      const planned = await planStart({ ...queued, plugins, signal });
-      if (planned.ok) {
-        for (const warning of planned.warnings) log.warn({ ...run.ref }, warning);
-        run.post({ kind: 'planned', definition: planned.definition });
-      } else {
-        const message = describeProblems(planned.problems);
-        run.post({ kind: 'event', event: { type: 'reject', code: 'FLOW_INVALID', message } });
-      }
+      const planned = await planStart({ steps: queued.steps, inputs: queued.inputs, plugins, signal });
+      if (!planned.ok) return reject(describeProblems(planned.problems));
+      for (const warning of planned.warnings) log.warn({ ...ref }, warning);
+      return { kind: 'planned', definition: planned.definition };
     } catch (thrown) {
-      if (signal.aborted) return;
-      log.error({ ...run.ref, err: thrown }, 'planning failed');
-      const message = `the flow could not be checked: ${messageOf(thrown)}`;
-      run.post({ kind: 'event', event: { type: 'reject', code: 'FLOW_INVALID', message } });
+      if (signal.aborted) return undefined;
+      log.error({ ...ref, err: thrown }, 'planning failed');
+      return reject(`the flow could not be checked: ${messageOf(thrown)}`);
     }
   }
 
@@ -385,12 +389,6 @@ interface Answered {
   readonly answer: CommandAnswer;
   /** Its outcome is in the run's outbox. */
   readonly isTold: boolean;
-}
-
-type FinalStatus = 'COMPLETED' | 'FAILED' | 'STOPPED';
-
-function isFinalStatus(status: RunStatus): status is FinalStatus {
-  return isFinalRun({ status });
 }
 
 function untold(answer: CommandAnswer): Answered {

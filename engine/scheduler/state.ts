@@ -151,6 +151,12 @@ export function isFinalStep(step: StepState): boolean {
   return step.status !== 'RUNNING' && step.status !== 'WAITING';
 }
 
+export type FinalStatus = 'COMPLETED' | 'FAILED' | 'STOPPED';
+
+export function isFinalStatus(status: string): status is FinalStatus {
+  return status === 'COMPLETED' || status === 'FAILED' || status === 'STOPPED';
+}
+
 export function isFinalRun(run: Pick<RunState, 'status'>): boolean {
-  return run.status === 'COMPLETED' || run.status === 'FAILED' || run.status === 'STOPPED';
+  return isFinalStatus(run.status);
 }

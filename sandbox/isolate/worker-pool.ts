@@ -17,6 +17,8 @@ const CAPACITY = 4;
 const MAX_WAITING = 4096;
 /** Then what waits is refused rather than kept for workers that do not come. */
 const MAX_START_FAILURES = 3;
+/** After this many steps a worker's domain is worth one per core: while one worker makes its next isolate, the other runs. */
+const STEPS_OF_A_BUSY_DOMAIN = 8;
 const START_PAUSE_MS = 200;
 
 export interface PoolJob {
@@ -58,6 +60,8 @@ interface Slot {
   phase: 'starting' | 'ready' | 'draining' | 'closing';
   /** Grows with every use: the lowest of the idle ones is evicted first. */
   lastUse: number;
+  /** Jobs it was given. */
+  served: number;
 }
 
 interface Entry {
@@ -196,6 +200,7 @@ export class WorkerPool {
     slot.isUsed = true;
     slot.isReserved = job.isAlone;
     slot.lastUse = ++this.#uses;
+    slot.served++;
     domain.lastServed = this.#uses;
     // Its next job waits for everybody else's turn.
     this.#domains.delete(name);
@@ -214,7 +219,7 @@ export class WorkerPool {
       if (job.needsJail && !slot.worker.isJailed) continue;
       if (slot.domain === undefined) fresh = slot;
       else if (slot.domain !== name || (job.isAlone && slot.isUsed) || slot.worker.jobs >= this.#capacity) continue;
-      else if (best === undefined || slot.worker.jobs < best.worker.jobs) best = slot;
+      else if (best === undefined || isFreer(slot, best)) best = slot;
     }
     if (best !== undefined && (best.worker.jobs === 0 || held >= this.#wanted)) return best;
     // Up to one worker per core the next step gets its own; then steps share.
@@ -239,8 +244,9 @@ export class WorkerPool {
       if (held.some((slot) => slot.phase === 'starting')) continue;
       const next = domain.waiting[0]?.job;
       const isHeldUp = next !== undefined && domain.running < Math.max(1, next.concurrent);
-      const sharesTooEarly = domain.running > held.length && held.length < this.#wanted;
-      if (!isHeldUp && !sharesTooEarly) continue;
+      const isBusy = domain.running > held.length || held.some((slot) => slot.served >= STEPS_OF_A_BUSY_DOMAIN);
+      const wantsMore = isBusy && held.length < this.#wanted;
+      if (!isHeldUp && !wantsMore) continue;
       if (held.length >= this.#share) {
         if (isHeldUp && next.isAlone) this.#evict(held);
         continue;
@@ -293,7 +299,15 @@ export class WorkerPool {
         else void this.#afterStartFailure(startProblem);
       },
     });
-    const slot: Slot = { worker, domain, isUsed: false, isReserved: false, phase: 'starting', lastUse: ++this.#uses };
+    const slot: Slot = {
+      worker,
+      domain,
+      isUsed: false,
+      isReserved: false,
+      phase: 'starting',
+      lastUse: ++this.#uses,
+      served: 0,
+    };
     this.#slots.add(slot);
   }
 
@@ -316,4 +330,9 @@ export class WorkerPool {
       this.#dispatch();
     }, START_PAUSE_MS);
   }
+}
+
+/** Fewer jobs; else the one that rested longest, and has made its next isolate meanwhile. */
+function isFreer(a: Slot, b: Slot): boolean {
+  return a.worker.jobs !== b.worker.jobs ? a.worker.jobs < b.worker.jobs : a.lastUse < b.lastUse;
 }
