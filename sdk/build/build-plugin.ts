@@ -4,18 +4,8 @@
  * plugin-entry → build-cache (resolution-inputs) → build-source (compile, bundle-checks, inspect-bundle).
  */
 import { readCachedBuild, writeCachedBuild } from './build-cache.ts';
-import { type BuildResult, buildFailure, type OpenSandbox } from './build-result.ts';
+import { type BuildOptions, type BuildResult, buildFailure } from './build-result.ts';
 import { findPluginEntry } from './plugin-entry.ts';
-
-export interface BuildOptions {
-  /** Where the manifest is read; called only when the source was not built before. */
-  readonly sandbox: OpenSandbox;
-  /** `<FLOWOPS_HOME>/cache`; without it nothing is kept. */
-  readonly cacheDir?: string;
-  readonly signal?: AbortSignal;
-  /** Places in messages are relative to it. Default: the working directory. */
-  readonly relativeTo?: string;
-}
 
 /** Builds a `.ts` or `.js` file, or a folder with one. Never throws for what is wrong with the plugin. */
 export async function buildPlugin(source: string, options: BuildOptions): Promise<BuildResult> {

@@ -16,6 +16,16 @@ export type OpenedSandbox =
   | { readonly ok: true; readonly host: SandboxHost }
   | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
 
+export interface BuildOptions {
+  /** Where the manifest is read; called only when the source was not built before. */
+  readonly sandbox: OpenSandbox;
+  /** `<FLOWOPS_HOME>/cache`; without it nothing is kept. */
+  readonly cacheDir?: string;
+  readonly signal?: AbortSignal;
+  /** Places in messages are relative to it. Default: the working directory. */
+  readonly relativeTo?: string;
+}
+
 /** One thing that is wrong with a plugin, and where. */
 export interface BuildProblem {
   /** What is wrong and what to change. */
