@@ -50,7 +50,16 @@ export interface FlowInputDeclaration {
   readonly description?: string;
 }
 
-export type ParsedSteps = { ok: true; steps: readonly WrittenStep[] } | { ok: false; problems: readonly string[] };
+export type ParsedSteps = { ok: true; steps: readonly WrittenStep[] } | UnreadableSteps;
+
+/** What could be read is given too, so that the rest is judged at the same time and all problems are told at once. */
+export interface UnreadableSteps {
+  readonly ok: false;
+  readonly problems: readonly string[];
+  readonly steps: readonly WrittenStep[];
+  /** Ids of the steps that are not among `steps`: others may refer to them. */
+  readonly unreadable: ReadonlySet<string>;
+}
 
 const typeNameSchema = z.string().transform((text, context): ValueType => {
   const lower = text.toLowerCase();
@@ -94,8 +103,15 @@ const LATER_FIELDS = ['trigger', 'forEach', 'retry', 'onFailure', 'subFlow', 'co
 /** Reads the `steps` of a START or of a flow file. Problems name the place: `steps[3] (resize): inputs.width …`. */
 export function parseSteps(value: unknown): ParsedSteps {
   const problems: string[] = [];
-  const steps = parseStepList(value, 'steps', 0, problems, { left: MAX_FLOW_STEPS });
-  return problems.length === 0 ? { ok: true, steps } : { ok: false, problems };
+  const unreadable = new Set<string>();
+  const steps = parseStepList(value, 'steps', 0, problems, { left: MAX_FLOW_STEPS, unreadable });
+  return problems.length === 0 ? { ok: true, steps } : { ok: false, problems, steps, unreadable };
+}
+
+/** Of one reading: how many steps it may still meet, and the ids of those that it could not read. */
+interface StepReading {
+  left: number;
+  readonly unreadable: Set<string>;
 }
 
 function parseStepList(
@@ -103,7 +119,7 @@ function parseStepList(
   place: string,
   depth: number,
   problems: string[],
-  budget: { left: number },
+  reading: StepReading,
 ): WrittenStep[] {
   if (!Array.isArray(value)) {
     problems.push(`${place}: must be a list of steps`);
@@ -115,11 +131,11 @@ function parseStepList(
   }
   const steps: WrittenStep[] = [];
   for (const [index, item] of value.entries()) {
-    if (--budget.left < 0) {
+    if (--reading.left < 0) {
       problems.push(`${place}: more than ${MAX_FLOW_STEPS} steps`);
       break;
     }
-    const step = parseStep(item, `${place}[${index}]`, depth, problems, budget);
+    const step = parseStep(item, `${place}[${index}]`, depth, problems, reading);
     if (step !== undefined) steps.push(step);
   }
   return steps;
@@ -130,14 +146,13 @@ function parseStep(
   place: string,
   depth: number,
   problems: string[],
-  budget: { left: number },
+  reading: StepReading,
 ): WrittenStep | undefined {
   const parsed = stepSchema.safeParse(value);
   if (!parsed.success) {
-    const id =
-      typeof value === 'object' && value !== null && 'stepId' in value
-        ? ` (${String(value.stepId).slice(0, 128)})`
-        : '';
+    const given = typeof value === 'object' && value !== null && 'stepId' in value ? String(value.stepId) : undefined;
+    if (given !== undefined) reading.unreadable.add(given);
+    const id = given === undefined ? '' : ` (${given.slice(0, 128)})`;
     for (const issue of parsed.error.issues) {
       const field = issue.path.length > 0 ? `${issue.path.join('.')}: ` : '';
       problems.push(`${place}${id}: ${field}${issue.message}`);
@@ -157,9 +172,9 @@ function parseStep(
     config: usedConfig(written.config ?? {}),
     ...(written.condition ? { condition: written.condition } : {}),
     branches: (written.branches ?? []).flatMap((branch, index) =>
-      parseBranch(branch, `${here}.branches[${index}]`, depth, problems, budget),
+      parseBranch(branch, `${here}.branches[${index}]`, depth, problems, reading),
     ),
-    children: written.children ? parseStepList(written.children, `${here}.children`, depth + 1, problems, budget) : [],
+    children: written.children ? parseStepList(written.children, `${here}.children`, depth + 1, problems, reading) : [],
     unsupported: LATER_FIELDS.filter((field) => isUsed((value as Record<string, unknown>)[field])),
   };
 }
@@ -169,7 +184,7 @@ function parseBranch(
   place: string,
   depth: number,
   problems: string[],
-  budget: { left: number },
+  reading: StepReading,
 ): WrittenBranch[] {
   const parsed = branchSchema.safeParse(value);
   if (!parsed.success) {
@@ -181,7 +196,7 @@ function parseBranch(
     {
       branchId,
       ...(condition ? { condition } : {}),
-      steps: parseStepList(steps, `${place}.steps`, depth + 1, problems, budget),
+      steps: parseStepList(steps, `${place}.steps`, depth + 1, problems, reading),
     },
   ];
 }
@@ -214,39 +229,36 @@ const FLOW_FILE_KEYS = ['flowId', 'inputs', 'steps'];
 export interface FlowFile {
   readonly flowId: string;
   readonly inputs: Readonly<Record<string, FlowInputDeclaration>>;
-  /** As written; `parseSteps` accepted them. */
+  /** As written; `parseSteps` reads them. */
   readonly steps: Json;
 }
 
-export type ParsedFlowFile = { ok: true; flow: FlowFile } | { ok: false; problems: readonly string[] };
+export type ParsedFlowFile =
+  | { ok: true; flow: FlowFile }
+  /** With `flow` all but its steps could be read: `ownProblems` are those of `problems` that are not of the steps. */
+  | { ok: false; problems: readonly string[]; ownProblems: readonly string[]; flow?: FlowFile };
 
 /** Checks a flow file that YAML or JSON was already read from. A key that we do not know is a problem here. */
 export function parseFlowFile(value: unknown): ParsedFlowFile {
   const parsed = flowFileSchema.safeParse(value);
   if (!parsed.success) {
-    return {
-      ok: false,
-      problems: parsed.error.issues.map((issue) => `${issue.path.join('.') || 'flow'}: ${issue.message}`),
-    };
+    const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'flow'}: ${issue.message}`);
+    return { ok: false, problems, ownProblems: problems };
   }
-  const problems = Object.keys(parsed.data)
+  const ownProblems = Object.keys(parsed.data)
     .filter((key) => !FLOW_FILE_KEYS.includes(key))
     .map((key) => {
       const near = nearestName(key, FLOW_FILE_KEYS);
       return `${key}: unknown key${near === undefined ? '' : `; did you mean ${near}?`}`;
     });
-  const steps = parseSteps(parsed.data.steps);
-  if (!steps.ok) problems.push(...steps.problems);
-  if (problems.length > 0) return { ok: false, problems };
-  return {
-    ok: true,
-    // The steps came out of a JSON or YAML document, and parseSteps found them well formed.
-    flow: {
-      flowId: parsed.data.flowId,
-      inputs: omitUndefined(parsed.data.inputs ?? {}),
-      steps: parsed.data.steps as Json,
-    },
+  const flow: FlowFile = {
+    flowId: parsed.data.flowId,
+    inputs: omitUndefined(parsed.data.inputs ?? {}),
+    steps: parsed.data.steps as Json, // they came out of a JSON or YAML document
   };
+  const steps = parseSteps(flow.steps);
+  const problems = steps.ok ? ownProblems : [...ownProblems, ...steps.problems];
+  return problems.length > 0 ? { ok: false, problems, ownProblems, flow } : { ok: true, flow };
 }
 
 function omitUndefined(inputs: Record<string, z.output<typeof flowInputSchema>>): Record<string, FlowInputDeclaration> {

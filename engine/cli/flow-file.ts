@@ -12,7 +12,13 @@ const MAX_ALIASES = 100;
 
 export type ReadFlow =
   | { readonly ok: true; readonly flow: FlowFile }
-  | { readonly ok: false; readonly problems: readonly string[] };
+  /** With `flow` its steps are wrong, and perhaps more: `ownProblems` are those of `problems` that are not of the steps. */
+  | {
+      readonly ok: false;
+      readonly problems: readonly string[];
+      readonly ownProblems: readonly string[];
+      readonly flow?: FlowFile;
+    };
 
 /** @throws FlowopsError USAGE_INVALID when there is no such file. */
 export async function readFlowFile(path: string): Promise<ReadFlow> {
@@ -20,12 +26,18 @@ export async function readFlowFile(path: string): Promise<ReadFlow> {
     throw new FlowopsError('USAGE_INVALID', `the flow file ${path} cannot be read: ${messageOf(thrown)}`);
   });
   if (Buffer.byteLength(text) > MAX_FLOW_FILE_BYTES) {
-    return { ok: false, problems: [`${path}: has more than ${MAX_FLOW_FILE_BYTES} bytes`] };
+    return unreadable([`${path}: has more than ${MAX_FLOW_FILE_BYTES} bytes`]);
   }
+  const named = (problems: readonly string[]) => problems.map((problem) => `${path}: ${problem}`);
   const value = path.endsWith('.json') ? readJson(text) : readYaml(text);
-  if (!value.ok) return { ok: false, problems: value.problems.map((problem) => `${path}: ${problem}`) };
+  if (!value.ok) return unreadable(named(value.problems));
   const parsed = parseFlowFile(value.value);
-  return parsed.ok ? parsed : { ok: false, problems: parsed.problems.map((problem) => `${path}: ${problem}`) };
+  if (parsed.ok) return parsed;
+  return { ...parsed, problems: named(parsed.problems), ownProblems: named(parsed.ownProblems) };
+}
+
+function unreadable(problems: readonly string[]): ReadFlow {
+  return { ok: false, problems, ownProblems: problems };
 }
 
 function readJson(text: string): { ok: true; value: unknown } | { ok: false; problems: string[] } {

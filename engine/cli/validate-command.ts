@@ -20,9 +20,14 @@ export interface ValidateOptions {
 
 export async function validateFlow(file: string, options: ValidateOptions, parts: CliParts): Promise<void> {
   const read = await readFlowFile(file);
+  const checked =
+    read.flow === undefined
+      ? { valid: false, problems: [], warnings: [] }
+      : await checkAgainstPlugins(read.flow, file, options, parts);
+  // The steps are judged once, with their plugins; what else is wrong with the file comes first.
   const report = read.ok
-    ? await checkAgainstPlugins(read.flow, file, options, parts)
-    : { valid: false, problems: read.problems, warnings: [] };
+    ? checked
+    : { valid: false, problems: [...read.ownProblems, ...checked.problems], warnings: checked.warnings };
   process.stdout.write(options.json === true ? `${jsonLine(report)}\n` : reportText(file, report));
   process.exitCode = report.valid ? EXIT.done : EXIT.failed;
 }

@@ -28,7 +28,7 @@ export interface PlanOptions {
 export async function planStart(options: PlanOptions): Promise<PlanResult> {
   const { inputs, plugins, signal } = options;
   const parsed = parseSteps(options.steps);
-  if (!parsed.ok) return parsed;
+  const unreadable = parsed.ok ? {} : { unreadable: { problems: parsed.problems, ids: parsed.unreadable } };
   const deadline = performance.now() + (options.deadlineMs ?? PLANNING_DEADLINE_MS);
   const resolved = new Map<string, ResolveResult>();
   for (let attempt = 0; ; attempt++) {
@@ -36,7 +36,7 @@ export async function planStart(options: PlanOptions): Promise<PlanResult> {
     signal.throwIfAborted();
     const isSourceDown = [...resolved.values()].some(isUnanswered);
     if (!isSourceDown || performance.now() > deadline) {
-      return planFlow({ steps: parsed.steps, inputs, plugins: resolved });
+      return planFlow({ steps: parsed.steps, ...unreadable, inputs, plugins: resolved });
     }
     await pause(Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt), signal);
     for (const [key, result] of resolved) if (isUnanswered(result)) resolved.delete(key);

@@ -8,7 +8,7 @@
  *   V3. At most MAX_ACTIVE_RUNS are in memory; others wait in the store, by priority, then age.
  */
 import type { Command, ControlCommand, StartCommand } from '@flowops/proto/commands.ts';
-import { messageOf } from '@flowops/proto/errors.ts';
+import { type ErrorCode, messageOf } from '@flowops/proto/errors.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
 import { runKey, type Via } from '@flowops/proto/statuses.ts';
 import type { CommandOrigin, CommandSink } from '../commands/command-sink.ts';
@@ -358,18 +358,18 @@ export class RunService implements CommandSink {
   /** What the check of a flow means for its run. Never rejects; undefined when the engine closes. */
   async #judge(ref: RunRef, queued: { steps: unknown; inputs: JsonObject }): Promise<RunMessage | undefined> {
     const { plugins, signal, log } = this.#context;
-    const reject = (message: string): RunMessage => {
-      return { kind: 'event', event: { type: 'reject', code: 'FLOW_INVALID', message } };
+    const reject = (code: ErrorCode, message: string): RunMessage => {
+      return { kind: 'event', event: { type: 'reject', code, message } };
     };
     try {
       const planned = await planStart({ steps: queued.steps, inputs: queued.inputs, plugins, signal });
-      if (!planned.ok) return reject(describeProblems(planned.problems));
+      if (!planned.ok) return reject(planned.code, describeProblems(planned.problems));
       for (const warning of planned.warnings) log.warn({ ...ref }, warning);
       return { kind: 'planned', definition: planned.definition };
     } catch (thrown) {
       if (signal.aborted) return undefined;
       log.error({ ...ref, err: thrown }, 'planning failed');
-      return reject(`the flow could not be checked: ${messageOf(thrown)}`);
+      return reject('FLOW_INVALID', `the flow could not be checked: ${messageOf(thrown)}`);
     }
   }
 

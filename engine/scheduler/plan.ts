@@ -3,6 +3,8 @@
  * ids, unknown steps, cycles with their path, unknown plugins, references that name nothing, missing or ill-typed
  * inputs, and features that this release does not run. Pure: plugins are resolved before, by runs/planning.ts.
  */
+
+import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { WrittenStep } from '@flowops/proto/flow.ts';
 import { nearestName } from '@flowops/proto/ids.ts';
 import { isJsonObject, type Json, type JsonObject } from '@flowops/proto/json.ts';
@@ -17,7 +19,8 @@ export const MAX_PROBLEMS_TOLD = 50;
 
 export type PlanResult =
   | { readonly ok: true; readonly definition: FlowDefinition; readonly warnings: readonly string[] }
-  | { readonly ok: false; readonly problems: readonly string[] };
+  /** `code`: what a retry can hope for. FLOW_INVALID unless nothing but the plugins themselves is in the way. */
+  | { readonly ok: false; readonly code: ErrorCode; readonly problems: readonly string[] };
 
 /** What names the version of a plugin that a step wants: the key of `PlanRequest.plugins`. */
 export function pluginKey(step: Pick<WrittenStep, 'pluginId' | 'pluginVersion'>): string {
@@ -26,15 +29,18 @@ export function pluginKey(step: Pick<WrittenStep, 'pluginId' | 'pluginVersion'>)
 
 export interface PlanRequest {
   readonly steps: readonly WrittenStep[];
+  /** What is wrong with steps that could not be read, and their ids: told with all the rest. */
+  readonly unreadable?: { readonly problems: readonly string[]; readonly ids: ReadonlySet<string> };
   readonly inputs: JsonObject;
   /** By `pluginKey`, what the plugin source answered. Absent keys are not looked at (as in a check without plugins). */
   readonly plugins: ReadonlyMap<string, ResolveResult>;
 }
 
 export function planFlow(request: PlanRequest): PlanResult {
-  const problems: string[] = [];
+  const { problems: unread, ids: unreadable } = request.unreadable ?? { problems: [], ids: new Set<string>() };
+  const problems: string[] = [...unread];
   const warnings: string[] = [];
-  if (request.steps.length === 0) problems.push('the flow has no steps');
+  if (request.steps.length === 0 && unread.length === 0) problems.push('the flow has no steps');
   for (const step of request.steps) problems.push(...refuseLaterFeatures(step));
   const byId = new Map<string, WrittenStep>();
   for (const step of request.steps) {
@@ -45,7 +51,7 @@ export function planFlow(request: PlanRequest): PlanResult {
   const planned: PlannedStep[] = [];
   for (const step of request.steps) {
     const plugin = pins.pin(step, problems);
-    const after = findDependencies({ step, byId, pins, inputs: request.inputs }, problems);
+    const after = findDependencies({ step, byId, unreadable, pins, inputs: request.inputs }, problems);
     if (plugin !== undefined) checkInputs(step, pins.get(plugin), byId, problems, warnings);
     planned.push({
       stepId: step.stepId,
@@ -57,7 +63,7 @@ export function planFlow(request: PlanRequest): PlanResult {
   }
   const cycle = findCycle(planned);
   if (cycle !== undefined) problems.push(`the steps wait for each other in a cycle: ${cycle.join(' → ')}`);
-  if (problems.length > 0) return { ok: false, problems: [...new Set(problems)] };
+  if (problems.length > 0) return { ok: false, code: pins.codeOf(problems), problems: [...new Set(problems)] };
   return { ok: true, definition: { plugins: pins.list, steps: planned, inputs: request.inputs }, warnings };
 }
 
@@ -84,6 +90,8 @@ function refuseLaterFeatures(step: WrittenStep): string[] {
 class Pins {
   readonly list: PinnedPlugin[] = [];
   readonly #indexes = new Map<string, number>();
+  /** The problem that was told of a plugin → its code. */
+  readonly #failures = new Map<string, ErrorCode>();
   readonly #resolved: ReadonlyMap<string, ResolveResult>;
 
   constructor(resolved: ReadonlyMap<string, ResolveResult>) {
@@ -107,7 +115,9 @@ class Pins {
     const resolved = this.#resolved.get(key);
     if (resolved === undefined) return undefined;
     if (!resolved.ok) {
-      problems.push(`step ${step.stepId}: ${resolved.message}`);
+      const problem = `step ${step.stepId}: ${resolved.code}: ${resolved.message}`;
+      this.#failures.set(problem, resolved.code);
+      problems.push(problem);
       return undefined;
     }
     const { pluginId, digest, manifest } = resolved.plugin;
@@ -115,6 +125,13 @@ class Pins {
     this.list.push({ pluginId, name, version, digest, inputs, outputs });
     this.#indexes.set(key, this.list.length - 1);
     return this.list.length - 1;
+  }
+
+  /** A service that is away, or bytes that cannot be run, are nothing that the flow's author can change. */
+  codeOf(problems: readonly string[]): ErrorCode {
+    const codes = new Set(problems.map((problem) => this.#failures.get(problem) ?? 'FLOW_INVALID'));
+    const [only] = codes;
+    return codes.size === 1 && (only === 'SANDBOX_UNAVAILABLE' || only === 'PLUGIN_INVALID') ? only : 'FLOW_INVALID';
   }
 
   /** Names of the outputs that a step can be asked for; undefined when its plugin is not known. */
@@ -128,16 +145,18 @@ class Pins {
 interface DependencySearch {
   readonly step: WrittenStep;
   readonly byId: ReadonlyMap<string, WrittenStep>;
+  /** Ids that others may refer to, of steps that nothing more is known of. */
+  readonly unreadable: ReadonlySet<string>;
   readonly pins: Pins;
   readonly inputs: JsonObject;
 }
 
 function findDependencies(search: DependencySearch, problems: string[]): Set<string> {
-  const { step, byId } = search;
+  const { step, byId, unreadable } = search;
   const after = new Set<string>();
   for (const before of step.dependsOn) {
     if (byId.has(before)) after.add(before);
-    else
+    else if (!unreadable.has(before))
       problems.push(
         `step ${step.stepId}: dependsOn names ${before}, which is no step${didYouMean(before, byId.keys())}`,
       );
@@ -148,18 +167,22 @@ function findDependencies(search: DependencySearch, problems: string[]): Set<str
     for (const reference of referencesOf(template)) {
       const problem = checkReference(search, reference);
       if (problem !== undefined) problems.push(`step ${step.stepId}: ${path} ${problem}`);
-      else if (reference.kind === 'output') after.add(reference.stepId);
+      else if (reference.kind === 'output' && byId.has(reference.stepId)) after.add(reference.stepId);
     }
   }
   return after;
 }
 
-function checkReference({ step, byId, pins, inputs }: DependencySearch, reference: Reference): string | undefined {
+function checkReference(
+  { step, byId, unreadable, pins, inputs }: DependencySearch,
+  reference: Reference,
+): string | undefined {
   if (reference.kind === 'flow-input') {
     if (Object.hasOwn(inputs, reference.key)) return undefined;
     return `names flow.input.${reference.key}, which this run was not given${didYouMean(reference.key, Object.keys(inputs))}`;
   }
   const target = byId.get(reference.stepId);
+  if (target === undefined && unreadable.has(reference.stepId)) return undefined;
   if (target === undefined) {
     return `names step ${reference.stepId}, which does not exist${didYouMean(reference.stepId, byId.keys())}`;
   }

@@ -24,12 +24,12 @@ const UNKNOWN: ResolveResult = {
   message: 'no plugin test.fetsch is published (did you mean test.fetch?)',
 };
 
-function plan(steps: unknown, inputs = {}) {
+function plan(steps: unknown, inputs = {}, missing: ResolveResult = UNKNOWN) {
   const parsed = parseSteps(steps);
-  if (!parsed.ok) throw new Error(parsed.problems.join('; '));
-  const answer = (step: WrittenStep) => (step.pluginId === 'test.fetch' ? FOUND : UNKNOWN);
+  const answer = (step: WrittenStep) => (step.pluginId === 'test.fetch' ? FOUND : missing);
   return planFlow({
     steps: parsed.steps,
+    ...(parsed.ok ? {} : { unreadable: { problems: parsed.problems, ids: parsed.unreadable } }),
     inputs,
     plugins: new Map(parsed.steps.map((step) => [pluginKey(step), answer(step)])),
   });
@@ -98,7 +98,7 @@ describe('planning a flow', () => {
     );
     const text = problems.join('\n');
     expect(text).toContain('step ok: this stepId is used more than once');
-    expect(text).toContain('step plugin: no plugin test.fetsch');
+    expect(text).toContain('step plugin: PLUGIN_NOT_FOUND: no plugin test.fetsch');
     expect(text).toContain('step none: pluginId is missing');
     expect(text).toContain('step missing: input url (string) of test.fetch is missing');
     expect(text).toContain('step typed: input tries must be integer, not "three"');
@@ -112,6 +112,29 @@ describe('planning a flow', () => {
     expect(text).toMatch(
       /cycle: (x → z → y → x|x → y → z → x|y → x → z → y|z → y → x → z|y → z → x → y|z → x → y → z)/,
     );
+  });
+
+  it('judges the other steps also when one cannot be read, and takes what refers to that one as it is', () => {
+    const problems = problemsOf([
+      { stepId: 'broken', pluginId: 'test.fetch', config: { timeoutMs: -1 } },
+      { stepId: 'a', pluginId: 'test.fetch', inputs: { url: '${broken.body}' }, dependsOn: ['broken'] },
+      { stepId: 'b', pluginId: 'test.fetch' },
+      7,
+    ]);
+    expect(problems).toHaveLength(3);
+    expect(problems[0]).toMatch(/^steps\[0\] \(broken\): config\.timeoutMs/);
+    expect(problems[1]).toMatch(/^steps\[3\]: /);
+    expect(problems[2]).toBe('step b: input url (string) of test.fetch is missing');
+  });
+
+  it('has the code of a plugin source that is away, or of its useless bytes, only when nothing else is wrong', () => {
+    const away: ResolveResult = { ok: false, code: 'SANDBOX_UNAVAILABLE', message: 'the service is down' };
+    const useless: ResolveResult = { ok: false, code: 'PLUGIN_INVALID', message: 'a Java archive' };
+    const lost = { stepId: 'lost', pluginId: 'test.lost' };
+    expect(plan([ok, lost], {}, away)).toMatchObject({ ok: false, code: 'SANDBOX_UNAVAILABLE' });
+    expect(plan([ok, lost], {}, useless)).toMatchObject({ ok: false, code: 'PLUGIN_INVALID' });
+    expect(plan([ok, lost], {}, UNKNOWN)).toMatchObject({ ok: false, code: 'FLOW_INVALID' });
+    expect(plan([ok, ok, lost], {}, away)).toMatchObject({ ok: false, code: 'FLOW_INVALID' });
   });
 
   it('names a cycle in the direction of the work: what comes before → what waits for it', () => {
