@@ -124,7 +124,10 @@ export class KafkaCommandConsumer {
     const intakes = this.#held.intakes().map(([, intake]) => intake);
     await Promise.all(intakes.map((intake) => intake.idle()));
     const dueMs = Math.max(0, ...intakes.map((intake) => intake.prefixDueMs() ?? 0));
-    await sleep(Math.max(0, Math.ceil(dueMs - performance.now())), undefined, { signal: giveUp });
+    // Again until it is so: a timer may fire a moment early, and what is not due would not be committed.
+    for (let left = dueMs - performance.now(); left > 0; left = dueMs - performance.now()) {
+      await sleep(Math.ceil(left), undefined, { signal: giveUp });
+    }
     await this.#commitRunning;
     await this.#commitNow();
   }

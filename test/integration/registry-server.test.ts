@@ -1,4 +1,6 @@
 /** The registry as a gRPC client of another make sees it: calls of the contract by hand, reflection, publishing. */
+
+import http2 from 'node:http2';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { create, fromBinary } from '@bufbuild/protobuf';
@@ -234,17 +236,25 @@ describe('a client that stops in the middle', () => {
     expect(await sending.promise).toBe(status.DEADLINE_EXCEEDED);
     await new RegistryFolder(dir).publish({ bytes: bundle });
 
-    const stalled = slow.makeServerStreamRequest(
-      METHODS.getPluginBundle.path,
-      METHODS.getPluginBundle.requestSerialize,
-      METHODS.getPluginBundle.responseDeserialize,
-      create(PluginRequestSchema, { pluginId: 'core.hello' }),
-    );
-    const reading = Promise.withResolvers<number>();
-    stalled.on('error', (error: { code: number }) => reading.resolve(error.code));
+    // Plain HTTP/2: grpc-js would take everything off the wire, read or not.
+    const session = http2.connect(`http://${impatient.address}`);
+    const stalled = session.request({
+      ':method': 'POST',
+      ':path': METHODS.getPluginBundle.path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    const ended = Promise.withResolvers<string | undefined>();
+    stalled.on('trailers', (trailers) => ended.resolve(String(trailers['grpc-status'])));
+    stalled.on('close', () => ended.resolve(undefined));
+    const question = METHODS.getPluginBundle.requestSerialize(create(PluginRequestSchema, { pluginId: 'core.hello' }));
+    const prefix = Buffer.alloc(5);
+    prefix.writeUInt32BE(question.length, 1);
+    stalled.end(Buffer.concat([prefix, question]));
     // Reads nothing until the server must have given up, then what had already come, then how it ended.
     setTimeout(() => stalled.resume(), 400);
-    expect(await reading.promise).toBe(status.DEADLINE_EXCEEDED);
+    expect(await ended.promise).toBe(String(status.DEADLINE_EXCEEDED));
+    session.close();
     const next = create(PluginRequestSchema, { pluginId: 'core.hello' });
     expect(await callUnary(slow, METHODS.getPluginMetadata, next, bounds)).toMatchObject({ ok: true });
     slow.close();

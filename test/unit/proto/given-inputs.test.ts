@@ -79,7 +79,9 @@ describe('fitting', () => {
   } as const;
 
   test('text is read as the declared type, and a default is left to the plugin', () => {
-    expect(fitInputs({ count: '3', ratio: '1.5', loud: 'TRUE', name: '007', data: '{"a":[1]}' }, declared, 'plugin')).toMatchObject({
+    expect(
+      fitInputs({ count: '3', ratio: '1.5', loud: 'TRUE', name: '007', data: '{"a":[1]}' }, declared, 'plugin'),
+    ).toMatchObject({
       ok: true,
       json: '{"count":3,"ratio":1.5,"loud":true,"name":"007","data":{"a":[1]}}',
     });
