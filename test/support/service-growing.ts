@@ -1,7 +1,7 @@
 /** A list that somebody else fills, and the wait for what is going to be in it. No polling: each new item is looked at. */
 
 /** Far longer than anything here takes on a busy machine; a wait that ends by it has failed. */
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 60_000;
 
 export class Growing<T> {
   readonly #items: T[] = [];
@@ -29,7 +29,7 @@ export class Growing<T> {
     for (const look of [...this.#waiting]) look();
   }
 
-  /** What `find` gives, once it gives something. @throws when the list ended, or after 90 s. */
+  /** What `find` gives, once it gives something. @throws when the list ended, or after 60 s. */
   until<R>(what: string, find: (items: readonly T[]) => R | undefined): Promise<R> {
     return new Promise((resolve, reject) => {
       const settle = () => {

@@ -12,7 +12,7 @@ import { type FlowopsProcess, startFlowops } from './service-process.ts';
 import { type Run, type TopicNames, Topics } from './service-topics.ts';
 
 /** Every plugin may run in the isolate tier, nothing is granted. */
-const POLICY = `version: 1
+export const POLICY = `version: 1
 rules:
   - match: { plugin: "*", unsigned: true }
     tier: isolate
