@@ -76,7 +76,8 @@ async function completedSteps({ redis, run: { flowId, runId } }: Story): Promise
 function expectFinishedOnce({ world, run }: Story, completedBefore: readonly string[]): void {
   const events = world.topics.eventsOf(run);
   expectTrustworthy(events);
-  expect(events.at(-1)).toMatchObject({ status: 'COMPLETED', error: null });
+  const ofFlow = events.filter(({ eventType }) => eventType === 'FLOW_STATUS');
+  expect(ofFlow).toMatchObject([{ status: 'RUNNING' }, { status: 'COMPLETED', error: null }]);
   const [firstLife, ...laterLives] = world.lives;
   const linesBefore = stepLinesOf(firstLife?.stderr.items ?? [], run);
   const linesAfter = laterLives.flatMap(({ stderr }) => stepLinesOf(stderr.items, run));
