@@ -1,7 +1,8 @@
 /**
  * What goes wrong from outside: commands, definitions, plugin services and plugins that are not as they should be. Each
  * has its clear error and its right status events on one running service, while a neighbour's run beside it goes through
- * as if nothing were. The tests of this file run at the same time, as misfortunes do.
+ * as if nothing were. The tests of this file run at the same time, as misfortunes do; those that wait
+ * for a deadline of 30 s come first.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';

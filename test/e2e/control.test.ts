@@ -45,7 +45,9 @@ describe.concurrent('a command to a running flow', () => {
         ...['unwilling CANCELLED', 'unwilling RUNNING', 'willing CANCELLED', 'willing RUNNING'],
       ].sort(),
     );
-    expect(world.stepLines(run).map(({ stepId, msg }) => `${stepId} ${msg}`)).toContain('willing stop() was called');
+    await world.engine.stderr.until('the plugin to be told', () =>
+      world.stepLines(run).find(({ stepId, msg }) => stepId === 'willing' && msg === 'stop() was called'),
+    );
     expect(await world.topics.outcome(run, 'STOP')).toMatchObject({ outcome: 'ACCEPTED', triggeredBy: 'test' });
 
     await world.topics.command('EXECUTION_RESUME', run);

@@ -132,6 +132,9 @@ async function expectFinished(runs: readonly Run[]): Promise<void> {
     const events = world.topics.eventsOf(run);
     expectTrustworthy(events);
     expect(storyOf(events)).toEqual(CHAIN_STORY);
+    await world.engine.stderr.until('all lines of the run', () =>
+      world.stepLines(run).length >= 2 * CHAIN.length ? true : undefined,
+    );
     for (const stepId of CHAIN) {
       const lines = world.stepLines(run).filter((line) => line.stepId === stepId);
       expect(lines.map(({ msg }) => msg)).toEqual(['began', 'ended']);
@@ -207,7 +210,7 @@ describe('a sandbox host that is killed under a step', () => {
       2,
       undefined,
     ]);
-    const keys = world.stepLines(run).map(({ msg }) => msg);
-    expect(keys).toEqual(['began', 'began', 'ended']);
+    await world.engine.stderr.until('the plugin to end', () => world.stepLines(run).find(({ msg }) => msg === 'ended'));
+    expect(world.stepLines(run).map(({ msg }) => msg)).toEqual(['began', 'began', 'ended']);
   });
 });
