@@ -98,6 +98,6 @@ next:
   ${flowops} plugin build ${folder}
   ${flowops} plugin inspect ${folder}
   ${flowops} sandbox run ${folder} --input name=World
-  cd ${folder} && node --test
+  cd ${folder} && npm test
 `;
 }

@@ -1,6 +1,6 @@
 /**
  * What `flowops plugin new` writes, as text. The work is a function of its own in a file without imports, so that its
- * test runs with nothing installed (`node --test`); the plugin around it declares inputs and outputs.
+ * test runs with nothing installed (`npm test`); the plugin around it declares inputs and outputs.
  */
 
 export type PluginStyle = 'class' | 'function';
@@ -97,7 +97,9 @@ function packageJson(name: string): string {
     private: true,
     type: 'module',
     main: 'plugin.ts',
-    scripts: { test: 'node --test' },
+    // The file is named, so that a Node that cannot run TypeScript says so instead of finding no test.
+    scripts: { test: 'node --test greeting.test.ts' },
+    engines: { node: '>=22.18' },
   };
   return `${JSON.stringify(manifest, null, 2)}\n`;
 }
@@ -125,7 +127,7 @@ function readme(name: string, style: PluginStyle): string {
 A FlowOps plugin: ${declared} says what goes in and out, \`greeting.ts\` does the work.
 
 \`\`\`
-node --test                                          # the test, with Node 24
+npm test                                             # the test, with Node 22.18 or later
 flowops plugin build .                               # dist/${name}-1.0.0.js
 flowops plugin inspect .                             # inputs, outputs, permissions
 flowops sandbox run . --input name=World --input times=2
