@@ -15,7 +15,7 @@ import type { Json, JsonObject } from '@flowops/proto/json.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
 import { runKey, type StatusEvent, statusEventSchema } from '@flowops/proto/statuses.ts';
 import { type Engine, startEngine } from './app.ts';
-import { EventLog } from './event-log.ts';
+import { EventLog, type RunEvents } from './event-log.ts';
 import type { Log } from './log.ts';
 import { LocalPublisher } from './publishing/local-publisher.ts';
 import { decodeMeta } from './runs/codec.ts';
@@ -144,6 +144,7 @@ class Embedded implements EmbeddedEngine {
     if (!read.ok) throw new FlowopsError('COMMAND_INVALID', read.problem);
     const ref = { flowId: flow.flowId, runId };
     this.#lock(ref);
+    const events = this.#events.open(runKey(ref));
     const partition = partitionOf(ref);
     await this.#engine.runs.openPartition(partition);
     const answer = await this.#engine.runs.handle(read.command, 'cli', { partition });
@@ -151,7 +152,8 @@ class Embedded implements EmbeddedEngine {
       this.#unlock(ref);
       throw new FlowopsError(answer.code ?? 'COMMAND_INVALID', answer.message ?? 'the run was refused');
     }
-    return this.#follow(ref);
+    if (answer.outcome === 'DUPLICATE' && (await this.#storedEnd(ref)) !== undefined) events.close();
+    return this.#follow(ref, events);
   }
 
   async resume(runId: string): Promise<EmbeddedRun> {
@@ -159,8 +161,9 @@ class Embedded implements EmbeddedEngine {
     if (ref === undefined)
       throw new FlowopsError('RUN_UNKNOWN', `no run ${runId} was left unfinished in ${this.#home}`);
     this.#lock(ref);
+    const events = this.#events.open(runKey(ref));
     await this.#engine.runs.openPartition(partitionOf(ref));
-    return this.#follow(ref);
+    return this.#follow(ref, events);
   }
 
   async interruptedRuns(): Promise<readonly RunRef[]> {
@@ -175,13 +178,12 @@ class Embedded implements EmbeddedEngine {
     this.#locks.clear();
   }
 
-  #follow(ref: RunRef): EmbeddedRun {
-    const key = runKey(ref);
+  #follow(ref: RunRef, events: RunEvents): EmbeddedRun {
     const command = (eventType: string, reason?: string) => this.#command(ref, eventType, reason);
     return {
       ...ref,
-      events: (from = 1) => this.#events.follow(key, from),
-      result: () => this.#result(ref),
+      events: (from = 1) => events.follow(from),
+      result: () => this.#result(ref, events),
       pause: () => command('PAUSE'),
       resume: () => command('RESUME'),
       stop: (reason) => command('STOP', reason),
@@ -197,20 +199,20 @@ class Embedded implements EmbeddedEngine {
     }
   }
 
-  async #result(ref: RunRef): Promise<RunResult> {
+  async #result(ref: RunRef, events: RunEvents): Promise<RunResult> {
     const { store } = this.#engine.parts;
-    const stored = await store.read(ref);
-    const known = stored === undefined ? undefined : decodeMeta(stored.meta).state;
-    let end =
-      known === undefined ? undefined : { status: known.status, error: known.error, code: known.code as string | null };
-    if (end === undefined || !isFinalStatus(end.status)) {
-      const last = await this.#events.last(runKey(ref));
-      end = { status: last.status === 'PENDING' ? 'FAILED' : last.status, error: last.error, code: last.code ?? null };
-    }
+    const { status, error, code } = (await this.#storedEnd(ref)) ?? (await events.ended());
     this.#unlock(ref);
+    if (!isFinalStatus(status)) throw new Error(`a run ended with ${status}`);
     const outputs = groupOutputs(await store.readAllOutputs(ref));
-    const { status, error, code } = end;
-    return { runId: ref.runId, status: isFinalStatus(status) ? status : 'FAILED', outputs, error, code };
+    return { runId: ref.runId, status, outputs, error, code: code ?? null };
+  }
+
+  /** How a run ended that had ended before it was started again. */
+  async #storedEnd(ref: RunRef) {
+    const stored = await this.#engine.parts.store.read(ref);
+    const known = stored === undefined ? undefined : decodeMeta(stored.meta).state;
+    return known !== undefined && isFinalStatus(known.status) ? known : undefined;
   }
 
   #lock(ref: RunRef): void {

@@ -1,55 +1,78 @@
-/** The status events of the runs of this process, for those who follow one: in order, from any sequence on. */
+/**
+ * The status events of the runs of this process, for those who follow one: in order, from any sequence on. A run's
+ * events are kept by whoever opened it; the log itself forgets a run with its final event.
+ */
 import { isFinalFlowStatus, type StatusEvent } from '@flowops/proto/statuses.ts';
 
-interface Followed {
-  readonly events: StatusEvent[];
-  readonly waiters: Set<() => void>;
-}
+export type FinalEvent = StatusEvent & { eventType: 'FLOW_STATUS' };
 
-export class EventLog {
-  readonly #runs = new Map<string, Followed>();
+export class RunEvents {
+  readonly #events: StatusEvent[] = [];
+  readonly #waiters = new Set<() => void>();
+  #isClosed = false;
 
-  add(key: string, events: readonly StatusEvent[]): void {
-    const run = this.#run(key);
-    const lastSequence = run.events.at(-1)?.sequence ?? 0;
+  /** The final event of the flow, once it has come. */
+  get final(): FinalEvent | undefined {
+    const last = this.#events.at(-1);
+    return last?.eventType === 'FLOW_STATUS' && isFinalFlowStatus(last.status) ? last : undefined;
+  }
+
+  add(events: readonly StatusEvent[]): void {
+    const lastSequence = this.#events.at(-1)?.sequence ?? 0;
     // A recovered run sends again what was not acknowledged.
-    for (const event of events) if ((event.sequence ?? 0) > lastSequence) run.events.push(event);
-    for (const wake of [...run.waiters]) wake();
+    for (const event of events) if ((event.sequence ?? 0) > lastSequence) this.#events.push(event);
+    for (const wake of [...this.#waiters]) wake();
   }
 
   /** @param from the first sequence wanted. Ends after the final event of the flow. */
-  async *follow(key: string, from: number): AsyncGenerator<StatusEvent> {
-    const run = this.#run(key);
+  async *follow(from: number): AsyncGenerator<StatusEvent> {
     for (let index = 0; ; index++) {
-      while (index >= run.events.length) await waitFor(run);
-      const event = run.events[index];
-      if (event === undefined) continue;
-      if ((event.sequence ?? 0) >= from) yield event;
-      if (event.eventType === 'FLOW_STATUS' && isFinalFlowStatus(event.status)) return;
+      while (index >= this.#events.length) {
+        if (this.final !== undefined || this.#isClosed) return;
+        await this.#next();
+      }
+      const event = this.#events[index];
+      if (event !== undefined && (event.sequence ?? 0) >= from) yield event;
     }
   }
 
-  /** The final event of the flow, when it has come. */
-  async last(key: string): Promise<StatusEvent & { eventType: 'FLOW_STATUS' }> {
-    for await (const event of this.follow(key, 1)) {
-      if (event.eventType === 'FLOW_STATUS' && isFinalFlowStatus(event.status)) return event;
-    }
-    throw new Error('unreachable: follow ends with the final event');
+  /** Nothing more will come: the run had ended before this process heard of it. */
+  close(): void {
+    this.#isClosed = true;
+    for (const wake of [...this.#waiters]) wake();
   }
 
-  #run(key: string): Followed {
-    let run = this.#runs.get(key);
-    if (run === undefined) {
-      run = { events: [], waiters: new Set() };
-      this.#runs.set(key, run);
+  async ended(): Promise<FinalEvent> {
+    for (;;) {
+      if (this.final !== undefined) return this.final;
+      await this.#next();
     }
-    return run;
+  }
+
+  async #next(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiters.add(resolve);
+    await promise;
+    this.#waiters.delete(resolve);
   }
 }
 
-async function waitFor(run: Followed): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  run.waiters.add(resolve);
-  await promise;
-  run.waiters.delete(resolve);
+export class EventLog {
+  readonly #runs = new Map<string, RunEvents>();
+
+  /** Open a run before its first event can come: what came before is not kept for later. */
+  open(key: string): RunEvents {
+    const known = this.#runs.get(key);
+    if (known !== undefined) return known;
+    const opened = new RunEvents();
+    this.#runs.set(key, opened);
+    return opened;
+  }
+
+  /** Events of a run that nobody opened are of no interest to anybody here. */
+  add(key: string, events: readonly StatusEvent[]): void {
+    const run = this.#runs.get(key);
+    run?.add(events);
+    if (run?.final !== undefined) this.#runs.delete(key);
+  }
 }

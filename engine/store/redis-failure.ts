@@ -46,7 +46,7 @@ export function redisFailure(thrown: unknown, label: string): Error {
   if (thrown instanceof StoreUnavailable || thrown instanceof StoreDamaged) return thrown;
   const code = replyCode(thrown);
   if (code === undefined) {
-    return new StoreUnavailable(`Redis at ${label} did not answer: ${messageOf(thrown)}`, { cause: thrown });
+    return new StoreUnavailable(`Redis at ${label} did not answer: ${reasonOf(thrown)}`, { cause: thrown });
   }
   const remedy = REFUSALS[code];
   if (remedy !== undefined)
@@ -55,4 +55,10 @@ export function redisFailure(thrown: unknown, label: string): Error {
     return new StoreDamaged(`Redis at ${label} holds somebody else's data under a key of ours`, { cause: thrown });
   }
   return new Error(`Redis at ${label} failed: ${messageOf(thrown)}`, { cause: thrown });
+}
+
+/** The client's word for "the connection ended before the answer" is advice about one of its own options. */
+function reasonOf(thrown: unknown): string {
+  const isCutOff = thrown instanceof Error && thrown.name === 'MaxRetriesPerRequestError';
+  return isCutOff ? 'the connection was lost before the answer came' : messageOf(thrown);
 }

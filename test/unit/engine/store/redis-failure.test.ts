@@ -19,6 +19,16 @@ describe('a failed Redis call', () => {
     expect(replyCode(reply(message))).toBe(code);
   });
 
+  it('cut off before the answer says so, and not which option of the client library to change', () => {
+    const thrown = new Error('Reached the max retries per request limit (which is 0). Refer to "maxRetriesPerRequest"');
+    thrown.name = 'MaxRetriesPerRequestError';
+    const failure = redisFailure(thrown, 'redis://h:1/0');
+    expect(failure).toBeInstanceOf(StoreUnavailable);
+    expect(failure.message).toBe(
+      'Redis at redis://h:1/0 did not answer: the connection was lost before the answer came',
+    );
+  });
+
   it.each(['READONLY', 'LOADING', 'MISCONF', 'OOM', 'BUSY', 'NOAUTH', 'WRONGPASS', 'NOPERM', 'NOREPLICAS'])(
     'with %s is unavailable and says what to do',
     (code) => {
