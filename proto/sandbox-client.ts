@@ -9,26 +9,15 @@
  *   C3. Frames about attempts that ended or were never ours are dropped and counted.
  */
 import type { Duplex } from 'node:stream';
-import type {
-  AttachResult,
-  Attempt,
-  AttemptListener,
-  AttemptOutcome,
-  AttemptRequest,
-  LogLine,
-  SandboxHost,
-} from './attempt.ts';
-import { assertNever, type ErrorCode, isErrorCode, messageOf } from './errors.ts';
-import { isJsonObject, parseJson } from './json.ts';
+import type { AttachResult, Attempt, AttemptListener, AttemptOutcome, AttemptRequest, SandboxHost } from './attempt.ts';
+import { failedOutcome, readLog, readResult } from './attempt-reports.ts';
+import { assertNever, type ErrorCode, messageOf } from './errors.ts';
 import { Peer, type PeerCounters, type PeerMessage } from './peer.ts';
 import type { BundleResult } from './plugin-source.ts';
-import { type Receipt, receiptSchema } from './receipt.ts';
-import { type AttachReply, AttachReply_State, type Log, Purpose, type Result, Status } from './sandbox_pb.js';
+import { type AttachReply, AttachReply_State, Purpose } from './sandbox_pb.js';
 
 /** Fixed by sandbox.proto: a piece of a bundle. */
 export const BUNDLE_CHUNK_BYTES = 1024 * 1024;
-/** A line's fields are shown to people; a host cuts far below this. */
-const MAX_FIELDS_BYTES = 64 * 1024;
 
 export interface ConnectOptions {
   readonly stream: Duplex;
@@ -36,7 +25,7 @@ export interface ConnectOptions {
   /** This process, for the host's log. */
   readonly instance: string;
   readonly helloTimeoutMs?: number;
-  /** Called by `close()` after the connection ended, e.g. to end the process behind it. */
+  /** Called once, when the connection has ended for whatever reason: ends the process behind it. */
   readonly onClose?: () => Promise<void>;
   readonly signal?: AbortSignal;
 }
@@ -158,7 +147,10 @@ class Client {
         this.#end(entry, { status: 'LOST', message: 'the sandbox host is not connected' });
         break;
       case 'too-large':
-        this.#end(entry, failed('INPUT_INVALID', `the inputs of step ${request.stepId} are too large for its sandbox`));
+        this.#end(
+          entry,
+          failedOutcome('INPUT_INVALID', `the inputs of step ${request.stepId} are too large for its sandbox`),
+        );
         break;
       default:
         assertNever(sent);
@@ -321,21 +313,26 @@ class Client {
     entry.settle(outcome);
   }
 
+  /** LOST is told when nothing can run any more: when the process behind the connection is gone too (G5). */
   #lose(reason: string): void {
-    for (const entry of this.#entries.values()) {
-      this.#end(entry, { status: 'LOST', message: `the connection to the sandbox host ended: ${reason}` });
-    }
+    const lost = [...this.#entries.values()];
     this.#entries.clear();
     for (const pending of this.#attaching.values()) pending.resolve({ state: 'unknown' });
     this.#attaching.clear();
+    const message = `the connection to the sandbox host ended: ${reason}`;
+    const tell = () => {
+      for (const entry of lost) this.#end(entry, { status: 'LOST', message });
+    };
+    void this.#close().then(tell, tell);
   }
 
   #close(): Promise<void> {
-    this.#closing ??= (async () => {
-      this.peer.close('closed by its owner');
-      await this.#options.onClose?.();
-    })();
-    return this.#closing;
+    if (this.#closing !== undefined) return this.#closing;
+    const closing = Promise.withResolvers<void>();
+    this.#closing = closing.promise; // before the peer closes: that comes back here
+    this.peer.close('closed by its owner');
+    closing.resolve(this.#options.onClose?.());
+    return closing.promise;
   }
 }
 
@@ -349,47 +346,6 @@ async function readBundle(request: AttemptRequest): Promise<BundleResult> {
       message: `the bundle of ${request.pluginId} could not be read: ${messageOf(thrown)}`,
     };
   }
-}
-
-function readResult(result: Result): AttemptOutcome {
-  const receipt = readReceipt(result.receiptJson);
-  const { message, stack, retryAfterMs } = result;
-  switch (result.status) {
-    case Status.COMPLETED: {
-      const outputsJson = Buffer.from(result.outputsJson).toString('utf8');
-      const parsed = parseJson(outputsJson);
-      if (parsed.ok && isJsonObject(parsed.value)) return { status: 'COMPLETED', outputsJson, receipt };
-      const problem = parsed.ok ? 'they are not one JSON object' : parsed.problem;
-      return failed('OUTPUT_INVALID', `the outputs cannot be read: ${problem}`, receipt);
-    }
-    case Status.FAILED: {
-      const code = isErrorCode(result.code) ? result.code : 'PROTOCOL_ERROR';
-      return { status: 'FAILED', code, message, receipt, stack, retryable: !result.notRetryable, retryAfterMs };
-    }
-    case Status.CANCELLED:
-      return { status: 'CANCELLED', message, receipt };
-    default:
-      return failed('PROTOCOL_ERROR', 'the sandbox host sent a result without a status', receipt);
-  }
-}
-
-function failed(code: ErrorCode, message: string, receipt: Receipt | null = null): AttemptOutcome {
-  return { status: 'FAILED', code, message, receipt, stack: '', retryable: true, retryAfterMs: 0 };
-}
-
-function readReceipt(bytes: Uint8Array): Receipt | null {
-  if (bytes.length === 0) return null;
-  const parsed = parseJson(Buffer.from(bytes).toString('utf8'));
-  const checked = receiptSchema.safeParse(parsed.ok ? parsed.value : undefined);
-  return checked.success ? checked.data : null;
-}
-
-function readLog(log: Log): LogLine {
-  const level = log.level === 'debug' || log.level === 'warn' || log.level === 'error' ? log.level : 'info';
-  const line = { timeMs: Number(log.timeMs), level, message: log.message } as const;
-  if (log.fieldsJson.length === 0 || log.fieldsJson.length > MAX_FIELDS_BYTES) return line;
-  const parsed = parseJson(Buffer.from(log.fieldsJson).toString('utf8'));
-  return parsed.ok && isJsonObject(parsed.value) ? { ...line, fields: parsed.value } : line;
 }
 
 function hexOf(token: Uint8Array): string {

@@ -32,6 +32,7 @@ export async function takeUpInterruptedRuns(settings: Settings, log: Logger, par
   process.once('SIGINT', onSignal);
   try {
     const interrupted = await engine.interruptedRuns();
+    if (policy === undefined && interrupted.length > 0) throw needsPolicy(interrupted);
     log.info({ runs: interrupted.length }, 'taking up interrupted runs');
     await Promise.all(interrupted.map((run) => finish(engine, run, log)));
     log.info('no unfinished run is left; new runs are started with `flowops run`, or by Kafka with the service');
@@ -41,6 +42,16 @@ export async function takeUpInterruptedRuns(settings: Settings, log: Logger, par
     await engine.close();
     locked.lock.release();
   }
+}
+
+/** Under the strict policy they would fail, although nothing is wrong with them. */
+function needsPolicy(runs: readonly RunRef[]): FlowopsError {
+  const names = runs.slice(0, 5).map(({ runId }) => runId);
+  const more = runs.length > names.length ? ` and ${runs.length - names.length} more` : '';
+  return new FlowopsError(
+    'CONFIG_INVALID',
+    `set SANDBOX_POLICY to take up ${names.join(', ')}${more}: without it the policy is strict and would refuse their plugins; or take one up as your own with \`flowops run --resume RUN\``,
+  );
 }
 
 async function finish(engine: EmbeddedEngine, ref: RunRef, log: Logger): Promise<void> {

@@ -81,8 +81,9 @@ export class LocalSandboxes implements Sandboxes {
         const startedAt = performance.now();
         this.#change(host);
         const { reason } = await host.closed;
-        await host.close();
+        // Nothing is given to it any more; the next is started when this one's process is gone.
         this.#change(undefined);
+        await host.close();
         if (this.#abort.signal.aborted) return;
         log.error({ instance: host.instance, pid: host.pid }, `the sandbox host is gone (${reason}); starting another`);
         failures = performance.now() - startedAt > STABLE_MS ? 0 : failures + 1;

@@ -203,7 +203,8 @@ export class AttemptTable {
   #start(record: AttemptRecord, bundle: StoredBundle): void {
     const admitted = admitAttempt(record.invoke, bundle, this.#options.policy.current());
     if (!admitted.ok) {
-      this.#end(record, refusal(record.token, admitted.code, admitted.message));
+      // What a policy or a manifest says stays so until somebody changes it.
+      this.#end(record, refusal(record.token, admitted.code, admitted.message, true));
       return;
     }
     const { request, policyHash } = admitted;

@@ -54,9 +54,9 @@ export function resultOf(token: Uint8Array, end: TierEnd, facts: ReceiptFacts): 
   }
 }
 
-/** For what ended before a tier had it. */
-export function refusal(token: Uint8Array, code: ErrorCode, message: string): HostResult {
-  const notRetryable = !errorInfo(code).retryable;
+/** For what ended before a tier had it. `isFinal`: no retry can help, whatever the code says in general. */
+export function refusal(token: Uint8Array, code: ErrorCode, message: string, isFinal = false): HostResult {
+  const notRetryable = isFinal || !errorInfo(code).retryable;
   return { ...emptyResult(token), status: Status.FAILED, code, message, notRetryable };
 }
 

@@ -273,6 +273,15 @@ describe.concurrent('a run whose process was killed', () => {
     expect(gone.stderr).toMatch(/^flowops: no run resumed was left unfinished/m);
   });
 
+  it('is left as it is by flowops engine --embedded without a policy, which says what to set', async () => {
+    const home = newHome();
+    await killedRun(home, 'left');
+    const end = await runFlowops(['engine', '--embedded'], at(home, { PLUGIN_DIR: PLUGIN_SOURCES }));
+    expect(end.code).toBe(2);
+    expect(end.stderr).toContain('set SANDBOX_POLICY to take up left');
+    expect((await run(['--resume', 'left', ...PLUGINS], home)).code).toBe(0);
+  });
+
   it('is taken up by flowops engine --embedded, which ends when it has ended', async () => {
     const home = newHome();
     await killedRun(home, 'taken-up');

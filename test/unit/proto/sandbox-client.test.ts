@@ -153,6 +153,22 @@ describe('an attempt', () => {
     expect(await second.outcome).toMatchObject({ code: 'PROTOCOL_ERROR' });
   });
 
+  it('is LOST only when the process behind the connection is gone', async () => {
+    const { wire, host, onClose } = await connect();
+    const gone = Promise.withResolvers<void>();
+    onClose.mockImplementation(() => gone.promise);
+    const attempt = host.run(request(), {});
+    const told: string[] = [];
+    const outcome = attempt.outcome.then(({ status }) => told.push(status));
+    wire.end();
+    await host.closed;
+    await vi.waitFor(() => expect(onClose).toHaveBeenCalledOnce());
+    expect(told).toEqual([]);
+    gone.resolve();
+    await outcome;
+    expect(told).toEqual(['LOST']);
+  });
+
   it('is LOST with every other one when the connection ends', async () => {
     const { wire, host } = await connect();
     const attempts = [host.run(request(), {}), host.run(request({ token: OTHER.toString('hex') }), {})];

@@ -223,6 +223,7 @@ describe('an attempt at the host', () => {
       status: Status.FAILED,
       code,
       message: expect.stringMatching(message),
+      notRetryable: true,
     });
   });
 
