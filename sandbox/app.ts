@@ -8,11 +8,11 @@
  *   bundles/       the bytes that were hashed here
  *   policy/        what may run where, with what limits
  *   tier.ts        what a tier is to the host
- *   isolate/       the isolate tier: tier → worker-pool → worker-source → worker-process (host side); worker.ts and
- *                  what it imports run inside the jail, inject/ inside the isolate
+ *   isolate/       the isolate tier: tier → worker-pool → worker-source → worker-process (host side);
+ *                  worker/ runs inside the jail, inject/ inside the isolate
  *   cli/           `flowops sandbox …`, `flowops policy …`
  *
- * Nothing here loads plugin code, and nothing below isolate/worker.ts is loaded by this process.
+ * Nothing here loads plugin code, and nothing of isolate/worker/ is loaded by this process.
  */
 import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';

@@ -48,7 +48,7 @@ export async function prepareIsolateAssets(cacheDir: string): Promise<IsolateAss
 /** Bundles the worker. esbuild is loaded only here: a start from the cache does without. */
 export async function buildWorker(): Promise<{ text: string; inputs: string[] }> {
   const { build } = await import('esbuild');
-  const entry = path.join(import.meta.dirname, 'worker.ts');
+  const entry = path.join(import.meta.dirname, 'worker', 'main.ts');
   const prelude = await buildPrelude();
   const result = await build({
     entryPoints: [entry],

@@ -76,6 +76,19 @@ describe('imports', () => {
     expect(wrong.map(({ from, specifier }) => `${from} imports ${specifier}`)).toEqual([]);
   });
 
+  it('keep the sandbox host and what runs in the jailed worker apart', () => {
+    const sideOf = (file: string) => {
+      if (file.startsWith('sandbox/isolate/worker/') || file.startsWith('sandbox/isolate/inject/')) return 'worker';
+      return file.startsWith('sandbox/') ? 'host' : 'shared';
+    };
+    const crossing = allImports.filter(({ from, file }) => {
+      if (file === undefined || sideOf(file) === 'shared' || sideOf(from) === 'shared') return false;
+      return sideOf(from) !== sideOf(file);
+    });
+    expect(allImports.some(({ from }) => sideOf(from) === 'worker')).toBe(true);
+    expect(crossing.map(({ from, specifier }) => `${from} imports ${specifier}`)).toEqual([]);
+  });
+
   it('cross from part to part by package name, not by path', () => {
     const wrong = allImports.filter(
       ({ from, specifier, file }) =>

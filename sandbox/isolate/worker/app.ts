@@ -13,12 +13,12 @@ import type { ErrorCode } from '@flowops/proto/errors.ts';
 import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import type { Cancel, HostReply, Invoke, PutBundle } from '@flowops/proto/sandbox_pb.js';
 import { AheadIsolates } from './ahead.ts';
+import { WorkerBundles } from './bundles.ts';
 import { MAX_ATTEMPTS } from './limits.ts';
 import type { IsolateFactory } from './prepared-isolate.ts';
 import { type ResultInit, resultMessage } from './result-message.ts';
 import { failure } from './run-end.ts';
-import { WorkerBundles } from './worker-bundles.ts';
-import { type StepEnd, WorkerStep } from './worker-step.ts';
+import { type StepEnd, WorkerStep } from './step.ts';
 
 /** For what was sent to leave before the process ends. */
 const LAST_WORDS_MS = 500;

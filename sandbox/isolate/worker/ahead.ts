@@ -2,9 +2,10 @@
  * Isolates made ahead, so that the next step of a plugin starts at once. Each is used once. Keyed by everything that
  * went into one: the bundle and the limits that an isolate is made with.
  */
+
+import type { LoadedBundle } from './bundles.ts';
 import { MAX_AHEAD_KEYS, MAX_AHEAD_PER_KEY } from './limits.ts';
 import type { IsolateFactory, IsolateShape, Prepared, PreparedIsolate } from './prepared-isolate.ts';
-import type { LoadedBundle } from './worker-bundles.ts';
 
 export class AheadIsolates {
   readonly #factory: IsolateFactory;

@@ -1,5 +1,5 @@
+import { declaredDifference } from '@flowops/sandbox/isolate/worker/declared-difference.ts';
 import { expect, test } from 'vitest';
-import { declaredDifference } from '../../../../sandbox/isolate/declared-difference.ts';
 
 test('the order of keys makes no difference', () => {
   expect(declaredDifference({ a: 1, b: [{ c: 2 }] }, { b: [{ c: 2 }], a: 1 })).toBeUndefined();

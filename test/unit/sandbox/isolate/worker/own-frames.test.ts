@@ -1,5 +1,5 @@
+import { ownFrames } from '@flowops/sandbox/isolate/worker/own-frames.ts';
 import { expect, test } from 'vitest';
-import { ownFrames } from '../../../../sandbox/isolate/own-frames.ts';
 
 test('only the frames of the plugin stay, at most ten', () => {
   const stack = [

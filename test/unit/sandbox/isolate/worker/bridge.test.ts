@@ -1,7 +1,7 @@
+import { GuestBridge, type GuestReport } from '@flowops/sandbox/isolate/worker/bridge.ts';
+import { HOST_OP } from '@flowops/sandbox/isolate/worker/guest-protocol.ts';
+import { MAX_GUEST_TIMERS } from '@flowops/sandbox/isolate/worker/limits.ts';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { GuestBridge, type GuestReport } from '../../../../sandbox/isolate/bridge.ts';
-import { HOST_OP } from '../../../../sandbox/isolate/guest-protocol.ts';
-import { MAX_GUEST_TIMERS } from '../../../../sandbox/isolate/limits.ts';
 
 const limits = { memoryMb: 64, cpuMs: 1000, wallMs: 1000, outputBytes: 100, logBytes: 100, hostCalls: 2 };
 

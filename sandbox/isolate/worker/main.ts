@@ -9,10 +9,10 @@ import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { z } from 'zod';
+import { WorkerApp } from './app.ts';
 import { EXIT_UNUSABLE } from './limits.ts';
 import { IsolateFactory } from './prepared-isolate.ts';
-import { WorkerApp } from './worker-app.ts';
-import { versionProblem } from './worker-requirements.ts';
+import { versionProblem } from './requirements.ts';
 
 const HOST_FD = 3;
 

@@ -1,5 +1,5 @@
+import { versionProblem } from '@flowops/sandbox/isolate/worker/requirements.ts';
 import { expect, test } from 'vitest';
-import { versionProblem } from '../../../../sandbox/isolate/worker-requirements.ts';
 
 const execArgv = ['--no-node-snapshot'];
 

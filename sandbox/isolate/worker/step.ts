@@ -9,12 +9,12 @@ import type { Peer } from '@flowops/proto/peer.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type HostReply, type Invoke, Purpose } from '@flowops/proto/sandbox_pb.js';
 import type { AheadIsolates } from './ahead.ts';
+import type { LoadedBundle } from './bundles.ts';
 import { declaredDifference } from './declared-difference.ts';
 import { IsolateRun, type RunEvents } from './isolate-run.ts';
 import type { IsolateShape, Prepared, PreparedIsolate } from './prepared-isolate.ts';
 import { type ResultInit, resultMessage } from './result-message.ts';
 import { failure, type RunEnd } from './run-end.ts';
-import type { LoadedBundle } from './worker-bundles.ts';
 
 export interface StepEnd {
   readonly result: ResultInit;
