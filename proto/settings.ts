@@ -245,9 +245,9 @@ export const SETTINGS = {
   SANDBOX_WORKERS: {
     parse: integer({ min: 1, max: 256 }),
     kind: 'whole number',
-    whenUnset: 'one for each core',
+    whenUnset: 'two for each core, and two',
     usedBy: ['sandbox'],
-    about: 'How many isolate worker processes run side by side.',
+    about: 'How many isolate worker processes run side by side at most; they are started as they are needed.',
   },
   SANDBOX_LEASE_MS: {
     parse: milliseconds({ min: '1s', max: '10m' }),
