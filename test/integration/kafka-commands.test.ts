@@ -240,13 +240,11 @@ describe('opening', () => {
     await openWorld();
     const address = `127.0.0.1:${await freePort()}`;
     const { groupId, topics } = world;
-    const startedAtMs = performance.now();
     const opening = openKafkaTransport({
       ...{ brokers: [address], clientId: 'flowops-test', groupId, topics, statusEncoding: 'object' },
       log: recordingLog().log,
     });
     await expect(opening).rejects.toThrow(`KAFKA_BROKERS=${address} could be reached`);
     await expect(opening).rejects.toBeInstanceOf(KafkaUnavailable);
-    expect(performance.now() - startedAtMs).toBeLessThan(14_000);
   });
 });

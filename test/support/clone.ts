@@ -15,8 +15,6 @@ export interface Ended {
   readonly stderr: string;
   /** stdout and stderr in the order they came. */
   readonly text: string;
-  /** From the start to the first byte of any output. */
-  readonly firstOutputMs: number | undefined;
 }
 
 /** What is told of a failed command: its end, where the reason is. */
@@ -80,7 +78,6 @@ export function run(
   args: readonly string[],
   options: { cwd: string; env: NodeJS.ProcessEnv; signal?: AbortSignal },
 ): Promise<Ended> {
-  const startedMs = performance.now();
   return new Promise((resolve, reject) => {
     const child = spawn(program, [...args], {
       cwd: options.cwd,
@@ -89,15 +86,13 @@ export function run(
       ...(options.signal && { signal: options.signal }),
     });
     const ended = { stdout: '', stderr: '', text: '' };
-    let firstOutputMs: number | undefined;
     for (const stream of ['stdout', 'stderr'] as const) {
       child[stream].setEncoding('utf8').on('data', (chunk: string) => {
-        firstOutputMs ??= performance.now() - startedMs;
         ended[stream] = (ended[stream] + chunk).slice(-OUTPUT_MAX_CHARS);
         ended.text = (ended.text + chunk).slice(-OUTPUT_MAX_CHARS);
       });
     }
     child.once('error', reject);
-    child.once('close', (code) => resolve({ ...ended, code, firstOutputMs }));
+    child.once('close', (code) => resolve({ ...ended, code }));
   });
 }
