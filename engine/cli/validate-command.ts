@@ -49,7 +49,7 @@ async function checkAgainstPlugins(
     log: textLog((text) => process.stderr.write(text)),
   });
   try {
-    // A flow input without a default is given by whoever runs it: any value stands for it here.
+    // A flow input without a default is given by whoever runs it; here null stands for it.
     const inputs: JsonObject = {};
     for (const [name, { default: preset }] of Object.entries(flow.inputs)) inputs[name] = preset ?? null;
     const signal = new AbortController().signal;

@@ -142,7 +142,7 @@ export interface RunStore {
   close(): Promise<void>;
 }
 
-/** The store cannot be reached or refuses writes for now; the same call may work later and is safe to repeat. */
+/** The store cannot be reached, or refuses writes at the moment; the same call may work later and is safe to repeat. */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
 }
