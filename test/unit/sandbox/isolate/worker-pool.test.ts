@@ -143,7 +143,7 @@ describe('the worker pool', () => {
     expect(workers.map((worker) => [...worker.domains])).toEqual([['a'], ['b']]);
   });
 
-  it('lets steps of one domain share a worker, and starts two for each core, and two meanwhile', () => {
+  it('lets steps of one domain share a worker, and starts one for each core meanwhile', () => {
     const { workers, submit, readyAll, running } = makePool({ cores: 2 });
     submit();
     readyAll();
