@@ -353,7 +353,11 @@ describe('the description for people', () => {
     const byName = Object.fromEntries(described.map((line) => [line.name, line]));
     expect(byName.REDIS_URL).toMatchObject({ value: 'redis://***@r:6379/0', source: 'environment' });
     expect(byName.KAFKA_BROKERS).toMatchObject({ value: 'a:1,b:2', source: 'environment' });
-    expect(byName.SANDBOX_WORKERS).toMatchObject({ value: null, source: 'default', detail: 'two for each core, and two' });
+    expect(byName.SANDBOX_WORKERS).toMatchObject({
+      value: null,
+      source: 'default',
+      detail: 'two for each core, and two',
+    });
     expect(JSON.stringify(described)).not.toContain('hunter2');
   });
 
