@@ -15,10 +15,6 @@ export const pluginIdSchema = z
   .refine(isPluginId, 'must be a UUID, or 1 to 128 characters of a-z 0-9 . _ - that begin with a letter or digit');
 export const digestSchema = z.string().regex(DIGEST, 'must be sha256: and 64 hex digits');
 
-export function isStepId(text: string): boolean {
-  return STEP_ID.test(text);
-}
-
 export function isPluginId(text: string): boolean {
   return UUID.test(text) || PLUGIN_NAME.test(text);
 }

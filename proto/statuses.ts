@@ -75,7 +75,3 @@ export function runKey(run: { flowId: string; runId: string }): string {
 export function isFinalFlowStatus(status: FlowStatus): boolean {
   return status === 'COMPLETED' || status === 'FAILED' || status === 'STOPPED';
 }
-
-export function isFinalStepStatus(status: StepStatus): boolean {
-  return status === 'COMPLETED' || status === 'FAILED' || status === 'SKIPPED' || status === 'CANCELLED';
-}

@@ -7,7 +7,7 @@
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { WrittenStep } from '@flowops/proto/flow.ts';
 import { nearestName } from '@flowops/proto/ids.ts';
-import { isJsonObject, type Json, type JsonObject } from '@flowops/proto/json.ts';
+import type { Json, JsonObject } from '@flowops/proto/json.ts';
 import { coerceValue, type InputDeclaration } from '@flowops/proto/manifest.ts';
 import type { ResolveResult } from '@flowops/proto/plugin-source.ts';
 import type { FlowDefinition, PinnedPlugin, PlannedStep } from './definition.ts';
@@ -235,10 +235,4 @@ function fits(value: Json, declared: InputDeclaration, byId: ReadonlyMap<string,
 function didYouMean(word: string, candidates: Iterable<string>): string {
   const near = nearestName(word, candidates);
   return near === undefined ? '' : ` (did you mean ${near}?)`;
-}
-
-/** The inputs object of a definition may hold any JSON object; this narrows what came from a store. */
-export function asJsonObject(value: Json): JsonObject {
-  if (!isJsonObject(value)) throw new Error('not a JSON object');
-  return value;
 }

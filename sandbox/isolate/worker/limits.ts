@@ -27,7 +27,5 @@ export const MAX_BUNDLE_STORE_BYTES = 64 * 1024 * 1024;
 export const ASYNC_COMPILE_LENGTH = 64 * 1024;
 /** Of a message in a Result, UTF-16 units. */
 export const MAX_MESSAGE_LENGTH = 8 * 1024;
-/** The worker's exit code when it could not prove the end of a run (the host proves it by the worker's end). */
-export const EXIT_UNPROVEN = 70;
 /** The worker refuses to start: wrong Node flags, wrong isolated-vm. */
 export const EXIT_UNUSABLE = 71;
