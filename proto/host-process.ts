@@ -25,6 +25,7 @@ const MAX_TAIL_LENGTH = 16 * 1024;
 /** Everything of the environment that a host may see: its settings and what a process needs to run at all. */
 const PASSED_VARIABLES = [
   ...['SANDBOX_POLICY', 'SANDBOX_WORKERS', 'SANDBOX_LEASE_MS', 'SECRETS_DIR', 'FLOWOPS_HOME', 'LOG_LEVEL'],
+  ...['SANDBOX_IMAGE', 'SANDBOX_CONTAINERS', 'SANDBOX_CONTAINERS_AHEAD', 'DOCKER_HOST'],
   ...['PATH', 'HOME', 'TMPDIR', 'TEMP', 'TMP', 'TZ', 'LANG', 'LC_ALL', 'SystemRoot'],
 ] as const;
 

@@ -14,13 +14,28 @@ export const limitsSchema = z.object({
 });
 export type EffectiveLimits = z.output<typeof limitsSchema>;
 
+export const netUseSchema = z.object({
+  /** `host:port`, or "other". */
+  host: z.string(),
+  calls: z.number().int(),
+  bytesOut: z.number(),
+  /** After decompression. */
+  bytesIn: z.number(),
+  ms: z.number(),
+});
+export type NetUse = z.output<typeof netUseSchema>;
+
 export const receiptSchema = z.object({
   tier: z.enum(['isolate', 'container']),
   /** `namespaces`: the worker process is jailed; `container`: the worker is a container; `none`: only the isolate. */
   jail: z.enum(['namespaces', 'container', 'none']),
   /** "isolated-vm 7.0.1", "runc", "runsc". */
   runtime: z.string(),
+  /** `context`: a fresh context in an isolate that ran other steps of the same bundle; not a boundary. */
+  freshness: z.enum(['isolate', 'context', 'container']),
   bundleDigest: z.string(),
+  /** Whose key verified the bundle; null = unsigned. */
+  publisher: z.string().nullable(),
   imageDigest: z.string().nullable(),
   /** "rule 2 (sandbox-policy.yaml:14)", "defaults", "developer policy". */
   rule: z.string(),
@@ -36,6 +51,10 @@ export const receiptSchema = z.object({
   bytesIn: z.number(),
   bytesOut: z.number(),
   hostCalls: z.number(),
+  /** What went through the host for the plugin, by destination; bounded, the rest is summed up under "other". */
+  net: z.array(netUseSchema),
+  /** Names of the secrets that were read. */
+  secrets: z.array(z.string()),
   droppedLogLines: z.number(),
   sources: z.object({ cpuMs: sourceSchema, peakMemoryBytes: sourceSchema }),
 });

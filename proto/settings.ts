@@ -249,6 +249,27 @@ export const SETTINGS = {
     usedBy: ['sandbox'],
     about: 'How many isolate worker processes run side by side at most; they are started as they are needed.',
   },
+  SANDBOX_IMAGE: {
+    parse: text,
+    kind: 'image name or sha256:…',
+    default: 'flowops/step-runner:latest',
+    usedBy: ['sandbox'],
+    about: 'The image of step containers (Dockerfile.sandbox, target step-runner). Never pulled; the host uses its id.',
+  },
+  SANDBOX_CONTAINERS: {
+    parse: integer({ min: 1, max: 1024 }),
+    kind: 'whole number',
+    whenUnset: 'four for each core',
+    usedBy: ['sandbox'],
+    about: 'How many step containers there are at most at one time, those that wait for a step included.',
+  },
+  SANDBOX_CONTAINERS_AHEAD: {
+    parse: integer({ min: 0, max: 256 }),
+    kind: 'whole number',
+    default: '2',
+    usedBy: ['sandbox'],
+    about: 'How many containers wait, started, for the next steps of each image and set of limits that is in use.',
+  },
   SANDBOX_LEASE_MS: {
     parse: milliseconds({ min: '1s', max: '10m' }),
     kind: 'milliseconds',

@@ -21,6 +21,7 @@ import type { Logger } from 'pino';
 import { AttemptTable } from './attempts/attempt-table.ts';
 import { BundleStore } from './bundles/bundle-store.ts';
 import type { SandboxConfig } from './config.ts';
+import { unavailableTier } from './container/unavailable-tier.ts';
 import { Host } from './host.ts';
 import type { WorkerFiles } from './isolate/jail.ts';
 import { openIsolateTier } from './isolate/open-tier.ts';
@@ -49,7 +50,7 @@ export async function openApp({ config, log, workerFiles, withoutJail = false }:
     developer: config.developerPolicy,
     log,
   });
-  const tier = await openIsolateTier({
+  const isolate = await openIsolateTier({
     files: await workerFiles(),
     maxWorkers: config.maxWorkers,
     cores: config.cores,
@@ -57,8 +58,9 @@ export async function openApp({ config, log, workerFiles, withoutJail = false }:
     log,
     withoutJail,
   });
+  const container = unavailableTier('it has no Docker');
   const bundles = new BundleStore();
-  const attempts = new AttemptTable({ tier, bundles, policy, leaseMs: config.leaseMs, log });
+  const attempts = new AttemptTable({ tiers: { isolate, container }, bundles, policy, leaseMs: config.leaseMs, log });
   const host = new Host({ instance, attempts, bundles, log });
   let closing: Promise<void> | undefined;
   return {
@@ -68,7 +70,7 @@ export async function openApp({ config, log, workerFiles, withoutJail = false }:
       closing ??= (async () => {
         host.close();
         attempts.close();
-        await tier.close();
+        await Promise.all([isolate.close(), container.close()]);
         await policy.close();
       })();
       return closing;

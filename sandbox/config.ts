@@ -9,6 +9,13 @@ export interface SandboxConfig {
   /** Worker processes at a time, at most. */
   readonly maxWorkers: number;
   readonly cores: number;
+  /** Name or id of the image of step containers. */
+  readonly image: string;
+  /** Step containers at a time, at most. */
+  readonly maxContainers: number;
+  readonly containersAhead: number;
+  /** As Docker's own tools read it; undefined = the usual socket. */
+  readonly dockerHost: string | undefined;
   readonly leaseMs: number;
   readonly logLevel: string;
 }
@@ -21,6 +28,10 @@ export async function readConfig(env: Environment, args: readonly string[]): Pro
     developerPolicy: args.includes('--developer-policy'),
     maxWorkers: values.SANDBOX_WORKERS ?? 2 * cores + 2,
     cores,
+    image: values.SANDBOX_IMAGE,
+    maxContainers: values.SANDBOX_CONTAINERS ?? 4 * cores,
+    containersAhead: values.SANDBOX_CONTAINERS_AHEAD,
+    dockerHost: env.DOCKER_HOST,
     leaseMs: values.SANDBOX_LEASE_MS,
     logLevel: values.LOG_LEVEL,
   });

@@ -1,29 +1,68 @@
 /**
  * What a tier is to the host: it is given an attempt that the policy lets run, and tells how it ended. Types only;
- * implemented by isolate/tier.ts. The outcome comes only after no code of the attempt runs any more.
+ * implemented by isolate/tier.ts and container/tier.ts. The outcome comes only after no code of the attempt runs any more.
  */
+import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { EffectiveLimits, Receipt } from '@flowops/proto/receipt.ts';
 import type { Progress } from '@flowops/proto/sandbox_pb.js';
 import type { AdmittedLine } from './attempts/log-cap.ts';
-import type { WorkerJob } from './isolate/worker-job.ts';
-import type { TierOutcome } from './isolate/worker-result.ts';
+import type { TierOutcome } from './attempts/sandbox-result.ts';
+import type { StoredBundle } from './bundles/bundle-store.ts';
+import type { ContainerTerms } from './policy/decision.ts';
 
 export type { TierOutcome };
 
-export interface TierRequest extends WorkerJob {
+/** What is run, whatever runs it. */
+export interface AttemptJob {
+  readonly purpose: 'run' | 'inspect';
+  readonly flowId: string;
+  readonly runId: string;
+  readonly stepId: string;
+  readonly attempt: number;
+  readonly pluginId: string;
+  readonly pluginVersion: string;
+  readonly idempotencyKey: string;
+  readonly inputsJson: Uint8Array;
+  readonly bundle: StoredBundle;
+  readonly limits: EffectiveLimits;
+  readonly allowWasm: boolean;
+}
+
+export interface TierRequest extends AttemptJob {
   /** Publisher, or plugin when unsigned: who may share a process. */
   readonly domain: string;
   readonly concurrent: number;
   readonly jail: 'required' | 'none';
+  readonly freshness: 'isolate' | 'context';
+  /** How a container for it is made; not looked at by the isolate tier. */
+  readonly container: ContainerTerms;
   /** Named in messages about limits and grants. */
   readonly rule: string;
-  readonly limits: EffectiveLimits;
+  /** What was prepared under another policy is not used. */
+  readonly policyHash: string;
+}
+
+/** One call of a plugin to its host, as it came: untrusted. */
+export interface TierHostCall {
+  /** Unique within the attempt while the call is open. */
+  readonly callId: number;
+  readonly method: string;
+  readonly payloadJson: Uint8Array;
+}
+
+export interface HostCallAnswer {
+  readonly ok: boolean;
+  readonly payloadJson?: Uint8Array;
+  readonly code?: ErrorCode;
+  readonly message?: string;
 }
 
 export interface TierEvents {
   onStarted(): void;
   onLog(line: AdmittedLine): void;
   onProgress(progress: Progress): void;
+  /** Never rejects. A tier drops the answer when the attempt has ended meanwhile. */
+  onHostCall(call: TierHostCall): Promise<HostCallAnswer>;
 }
 
 /** The tier's part of a receipt. */
@@ -32,13 +71,14 @@ export type TierFigures = Pick<
   | 'tier'
   | 'jail'
   | 'runtime'
+  | 'freshness'
+  | 'imageDigest'
   | 'queueMs'
   | 'startMs'
   | 'runMs'
   | 'cpuMs'
   | 'peakMemoryBytes'
   | 'sources'
-  | 'hostCalls'
   | 'droppedLogLines'
 >;
 
@@ -59,4 +99,10 @@ export interface Tier {
   run(request: TierRequest, events: TierEvents): TierRun;
   /** Ends everything in it; its runs end as failed. Idempotent. */
   close(): Promise<void>;
+}
+
+/** Every tier of a host, by the name that a policy gives it. */
+export interface Tiers {
+  readonly isolate: Tier;
+  readonly container: Tier;
 }

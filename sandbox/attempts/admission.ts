@@ -1,13 +1,14 @@
 /**
- * Whether an attempt may start, and with what: the bundle's first line against what was asked for, then the policy.
- * Pure. An inspection (purpose INSPECT) asks no policy: it has no grants, small fixed limits and always the isolate
+ * Whether an attempt may start, where, and with what: the bundle's first line against what was asked for, whose
+ * signature it has under the policy in force, then the policy's decision. No I/O. An inspection (purpose INSPECT) asks no policy: it has no grants, small fixed limits and always the isolate
  * tier, jailed where a jail can be had.
  */
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type Invoke, Purpose } from '@flowops/proto/sandbox_pb.js';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
-import type { Policy } from '../policy/decision.ts';
+import type { Grants, Policy, Tier } from '../policy/decision.ts';
+import { DEFAULT_CONTAINER } from '../policy/default-limits.ts';
 import type { TierRequest } from '../tier.ts';
 
 /** Evaluating a module's top level and reading its declaration; a manifest is at most 256 KiB. */
@@ -20,13 +21,20 @@ export const INSPECT_LIMITS: EffectiveLimits = {
   hostCalls: 0,
 };
 const INSPECT_CONCURRENT = 2;
+const NO_GRANTS: Grants = { net: [], secrets: [], wasm: false };
 
 export type Admission =
-  | { readonly ok: true; readonly request: TierRequest; readonly policyHash: string }
+  | {
+      readonly ok: true;
+      readonly tier: Tier;
+      readonly request: TierRequest;
+      readonly grants: Grants;
+      readonly publisher: string | undefined;
+    }
   | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
 
-export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Policy): Admission {
-  const { name, version } = bundle.manifest;
+export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Policy, nowMs: number): Admission {
+  const { name, version, permissions } = bundle.manifest;
   if (invoke.pluginVersion !== '' && invoke.pluginVersion !== version) {
     const message = `${invoke.pluginId} ${invoke.pluginVersion} was asked for, but its bundle says ${name} ${version}`;
     return { ok: false, code: 'PLUGIN_INVALID', message };
@@ -36,35 +44,33 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Polic
   if (tier !== '' && tier !== 'isolate' && tier !== 'container') {
     return { ok: false, code: 'SANDBOX_UNAVAILABLE', message: `there is no sandbox tier "${tier.slice(0, 32)}"` };
   }
+  const { digest, signature } = bundle;
+  const { publisher } = policy.identify({ name, version, digest, signature }, nowMs);
   const decision = policy.decide({
     pluginId: invoke.pluginId,
     name,
     version,
-    digest: bundle.digest,
-    // No signature is verified here yet, so nobody's key stands for a bundle: every one counts as unsigned.
-    publisher: undefined,
-    permissions: bundle.manifest.permissions,
+    digest,
+    publisher,
+    permissions,
     ...(tier === '' ? {} : { requestedTier: tier }),
     ...(invoke.requestedWallMs === 0 ? {} : { requestedWallMs: invoke.requestedWallMs }),
   });
   if (decision.kind === 'refuse') return { ok: false, code: decision.code, message: decision.message };
-  if (decision.tier === 'container') {
-    const message =
-      `${decision.rule} sends ${name} to the container tier, which this build does not have. To run it in an ` +
-      'isolate, add a rule that names it (by id or digest, or with `unsigned: true`) and says `tier: isolate`';
-    return { ok: false, code: 'SANDBOX_UNAVAILABLE', message };
-  }
   const request: TierRequest = {
     ...jobOf(invoke, bundle),
     purpose: 'run',
     limits: decision.limits,
-    allowWasm: decision.wasm,
-    domain: domainOf(invoke, bundle),
+    allowWasm: decision.grants.wasm,
+    domain: domainOf(invoke, bundle, publisher),
     concurrent: decision.concurrent,
     jail: decision.jail,
+    freshness: decision.freshness,
+    container: decision.container,
     rule: decision.rule,
+    policyHash: decision.policyHash,
   };
-  return { ok: true, request, policyHash: decision.policyHash };
+  return { ok: true, tier: decision.tier, request, grants: decision.grants, publisher };
 }
 
 function admitInspection(invoke: Invoke, bundle: StoredBundle, policy: Policy): Admission {
@@ -73,17 +79,20 @@ function admitInspection(invoke: Invoke, bundle: StoredBundle, policy: Policy): 
     purpose: 'inspect',
     limits: INSPECT_LIMITS,
     allowWasm: false,
-    domain: domainOf(invoke, bundle),
+    domain: domainOf(invoke, bundle, undefined),
     concurrent: INSPECT_CONCURRENT,
     jail: 'none',
+    freshness: 'isolate',
+    container: DEFAULT_CONTAINER,
     rule: 'inspection',
+    policyHash: policy.policyHash,
   };
-  return { ok: true, request, policyHash: policy.policyHash };
+  return { ok: true, tier: 'isolate', request, grants: NO_GRANTS, publisher: undefined };
 }
 
-/** No bundle has a verified publisher yet: the plugin itself is the trust domain. */
-function domainOf(invoke: Invoke, bundle: StoredBundle): string {
-  return `plugin:${bundle.manifest.name}:${invoke.pluginId}`;
+/** Who may share a process with it: the publisher's plugins; an unsigned one nobody. */
+function domainOf(invoke: Invoke, bundle: StoredBundle, publisher: string | undefined): string {
+  return publisher === undefined ? `plugin:${bundle.manifest.name}:${invoke.pluginId}` : `publisher:${publisher}`;
 }
 
 function jobOf(invoke: Invoke, bundle: StoredBundle) {

@@ -13,8 +13,9 @@ import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { Invoke } from '@flowops/proto/sandbox_pb.js';
 import type { Logger } from 'pino';
 import type { BundleStore, StoredBundle } from '../bundles/bundle-store.ts';
+import { openHostCalls } from '../host-calls/host-calls.ts';
 import type { PolicySource } from '../policy/decision.ts';
-import type { Tier } from '../tier.ts';
+import type { Tiers } from '../tier.ts';
 import { admitAttempt } from './admission.ts';
 import type { AttemptRecord, Caller, CancelRequest } from './attempt-record.ts';
 import { Epochs } from './epochs.ts';
@@ -31,7 +32,7 @@ const BUNDLE_WAIT_MS = 120_000;
 const MAX_PROGRESS_LENGTH = 1024;
 
 export interface AttemptTableOptions {
-  readonly tier: Tier;
+  readonly tiers: Tiers;
   readonly bundles: BundleStore;
   readonly policy: PolicySource;
   readonly leaseMs: number;
@@ -201,14 +202,21 @@ export class AttemptTable {
   }
 
   #start(record: AttemptRecord, bundle: StoredBundle): void {
-    const admitted = admitAttempt(record.invoke, bundle, this.#options.policy.current());
+    const admitted = admitAttempt(record.invoke, bundle, this.#options.policy.current(), Date.now());
     if (!admitted.ok) {
       // What a policy or a manifest says stays so until somebody changes it.
       this.#end(record, refusal(record.token, admitted.code, admitted.message, true));
       return;
     }
-    const { request, policyHash } = admitted;
-    const run = this.#options.tier.run(request, {
+    const { request, grants, publisher } = admitted;
+    const { rule, policyHash, limits } = request;
+    const calls = openHostCalls({
+      pluginName: bundle.manifest.name,
+      rule,
+      grants,
+      maxCalls: limits.hostCalls,
+    });
+    const run = this.#options.tiers[admitted.tier].run(request, {
       onStarted: () => {
         record.hasStarted = true;
         record.caller?.started(record.token);
@@ -216,16 +224,14 @@ export class AttemptTable {
       onLog: (line) => record.caller?.log({ ...line, token: record.token, timeMs: BigInt(Date.now()) }),
       onProgress: ({ fraction, message }) =>
         record.caller?.progress({ token: record.token, fraction, message: message.slice(0, MAX_PROGRESS_LENGTH) }),
+      onHostCall: (call) => calls.call(call),
     });
     record.phase = { name: 'in-tier', run };
     void run.ended.then((end) => {
-      const facts = {
-        digest: bundle.digest,
-        rule: request.rule,
-        policyHash,
-        limits: request.limits,
-        bytesIn: request.inputsJson.length,
-      };
+      calls.close();
+      const bytesIn = request.inputsJson.length;
+      const { digest } = bundle;
+      const facts = { digest, publisher, rule, policyHash, limits, bytesIn, calls: calls.figures() };
       this.#end(record, resultOf(record.token, end, facts));
     });
   }

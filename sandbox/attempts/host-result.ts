@@ -3,6 +3,7 @@ import type { ErrorCode } from '@flowops/proto/errors.ts';
 import { errorInfo } from '@flowops/proto/errors.ts';
 import type { EffectiveLimits, Receipt } from '@flowops/proto/receipt.ts';
 import { type Result, Status } from '@flowops/proto/sandbox_pb.js';
+import type { HostCallFigures } from '../host-calls/host-calls.ts';
 import type { TierEnd } from '../tier.ts';
 
 export type HostResult = Omit<Result, '$typeName' | '$unknown'>;
@@ -12,10 +13,12 @@ const NOTHING = new Uint8Array(0);
 /** What the host itself knows about an attempt that ran. */
 export interface ReceiptFacts {
   readonly digest: string;
+  readonly publisher: string | undefined;
   readonly rule: string;
   readonly policyHash: string;
   readonly limits: EffectiveLimits;
   readonly bytesIn: number;
+  readonly calls: HostCallFigures;
 }
 
 export function resultOf(token: Uint8Array, end: TierEnd, facts: ReceiptFacts): HostResult {
@@ -23,8 +26,9 @@ export function resultOf(token: Uint8Array, end: TierEnd, facts: ReceiptFacts): 
   const bytesOut = outcome.status === 'COMPLETED' ? outcome.outputsJson.length : 0;
   const receipt: Receipt = {
     ...figures,
+    ...facts.calls,
     bundleDigest: facts.digest,
-    imageDigest: null,
+    publisher: facts.publisher ?? null,
     rule: facts.rule,
     policyHash: facts.policyHash,
     limits: facts.limits,

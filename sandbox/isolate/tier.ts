@@ -4,13 +4,13 @@
  * worker-pool.ts, their processes are worker-source.ts.
  */
 import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
-import type { HostCall, Log, Result } from '@flowops/proto/sandbox_pb.js';
+import type { Log, Result } from '@flowops/proto/sandbox_pb.js';
 import { LogCap } from '../attempts/log-cap.ts';
+import { failedOutcome, readSandboxResult, readSandboxUsage, type TierOutcome } from '../attempts/sandbox-result.ts';
 import type { Tier, TierEnd, TierEvents, TierFigures, TierRequest, TierRun } from '../tier.ts';
 import { explainEnd } from './end-messages.ts';
-import type { HostCallAnswer, IsolateWorker, JobEnd, JobHandle } from './worker-job.ts';
+import type { IsolateWorker, JobEnd, JobHandle } from './worker-job.ts';
 import type { PoolTicket, WorkerPool } from './worker-pool.ts';
-import { failedOutcome, readWorkerResult, readWorkerUsage, type TierOutcome } from './worker-result.ts';
 
 /** Workers that were ended because of others; after so many it is this machine that has a problem. */
 const MAX_FREE_RERUNS = 3;
@@ -70,7 +70,6 @@ class IsolateRun implements TierRun {
   #wasJailed = false;
   #freeReruns = 0;
   #wasStarved = false;
-  #hostCalls = 0;
   #toldDropped = 0;
 
   constructor(request: TierRequest, events: TierEvents, options: IsolateTierOptions) {
@@ -141,7 +140,7 @@ class IsolateRun implements TierRun {
       onStarted: () => this.#onStarted(),
       onLog: (log) => this.#onLog(log),
       onProgress: (progress) => this.#events.onProgress(progress),
-      onHostCall: (call) => this.#onHostCall(call),
+      onHostCall: (call) => this.#events.onHostCall(call),
       onEnded: (end) => this.#onEnded(end),
     });
     this.#state = { phase: 'in-worker', ticket, handle };
@@ -160,28 +159,13 @@ class IsolateRun implements TierRun {
     return !this.#log.isBeyondAll;
   }
 
-  /** No rule can grant a host call yet, so the answer is the policy's. */
-  #onHostCall(call: HostCall): HostCallAnswer {
-    this.#hostCalls++;
-    const { limits, rule, bundle } = this.#request;
-    if (this.#hostCalls > limits.hostCalls) {
-      return { ok: false, code: 'LIMIT_HOST_CALLS', message: `more than ${limits.hostCalls} host calls` };
-    }
-    const what = call.method.slice(0, 64);
-    return {
-      ok: false,
-      code: 'POLICY_DENIED',
-      message: `${bundle.manifest.name} asked for ${what}; ${rule} grants no host calls`,
-    };
-  }
-
   #onEnded(end: JobEnd): void {
     if (this.#state.phase !== 'in-worker') return;
     this.#state.ticket?.done();
     switch (end.kind) {
       case 'result':
         this.#toldDropped = end.result.droppedLogLines;
-        this.#finish(readWorkerResult(end.result, this.#request.limits.outputBytes), end.result);
+        this.#finish(readSandboxResult(end.result, this.#request.limits.outputBytes), end.result);
         return;
       case 'charged':
         if (this.#cancel !== undefined && end.code === 'SANDBOX_CRASHED') this.#finishCancelled();
@@ -228,20 +212,21 @@ class IsolateRun implements TierRun {
 
   #figures(result: Result | undefined): TierFigures {
     const now = performance.now();
-    const usage = result === undefined ? undefined : readWorkerUsage(result.receiptJson);
+    const usage = result === undefined ? undefined : readSandboxUsage(result.receiptJson);
     const assignedAt = this.#assignedAt ?? now;
     const startedAt = this.#startedAt ?? now;
     return {
       tier: 'isolate',
       jail: this.#wasJailed ? 'namespaces' : 'none',
       runtime: this.#options.runtime,
+      freshness: 'isolate',
+      imageDigest: null,
       queueMs: roundMs(assignedAt - this.#submittedAt),
       startMs: roundMs(Math.max(0, startedAt - assignedAt)),
       runMs: roundMs(now - startedAt),
       cpuMs: usage?.cpuMs ?? null,
       peakMemoryBytes: usage?.heapBytes ?? null,
       sources: { cpuMs: 'worker', peakMemoryBytes: 'worker' },
-      hostCalls: this.#hostCalls,
       droppedLogLines: this.#log.dropped + this.#toldDropped,
     };
   }

@@ -3,7 +3,8 @@
  * Started. Owned by worker-process.ts, which ends the worker when one of the timers here asks for it.
  */
 import type { Limits } from '@flowops/proto/sandbox_pb.js';
-import type { JobEnd, WorkerJob, WorkerJobEvents } from './worker-job.ts';
+import type { AttemptJob } from '../tier.ts';
+import type { JobEnd, WorkerJobEvents } from './worker-job.ts';
 
 /** From Invoke to the guest's first instruction: compiling the largest bundle takes well under a second. */
 export const START_LIMIT_MS = 10_000;
@@ -39,7 +40,7 @@ export interface WorkerFigures {
 
 export class WorkerAttempt {
   readonly token: Uint8Array;
-  readonly job: WorkerJob;
+  readonly job: AttemptJob;
   readonly events: WorkerJobEvents;
   readonly #onOverdue: (end: Overdue) => void;
   #phase: AttemptPhase;
@@ -50,7 +51,7 @@ export class WorkerAttempt {
 
   constructor(options: {
     token: Uint8Array;
-    job: WorkerJob;
+    job: AttemptJob;
     events: WorkerJobEvents;
     /** CPU limits of the jobs that are there already. */
     othersCpuMs: number;
@@ -129,7 +130,7 @@ export class WorkerAttempt {
 }
 
 /** The limits in force as they go to a worker. */
-export function limitsMessage(limits: WorkerJob['limits']): Omit<Limits, '$typeName' | '$unknown'> {
+export function limitsMessage(limits: AttemptJob['limits']): Omit<Limits, '$typeName' | '$unknown'> {
   return {
     memoryMb: limits.memoryMb,
     cpuMs: limits.cpuMs,

@@ -3,31 +3,8 @@
  * end. Types only; worker-process.ts implements the worker, tests have a hand-written one.
  */
 import type { ErrorCode } from '@flowops/proto/errors.ts';
-import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import type { HostCall, Log, Progress, Result } from '@flowops/proto/sandbox_pb.js';
-import type { StoredBundle } from '../bundles/bundle-store.ts';
-
-export interface WorkerJob {
-  readonly purpose: 'run' | 'inspect';
-  readonly flowId: string;
-  readonly runId: string;
-  readonly stepId: string;
-  readonly attempt: number;
-  readonly pluginId: string;
-  readonly pluginVersion: string;
-  readonly idempotencyKey: string;
-  readonly inputsJson: Uint8Array;
-  readonly bundle: StoredBundle;
-  readonly limits: EffectiveLimits;
-  readonly allowWasm: boolean;
-}
-
-export interface HostCallAnswer {
-  readonly ok: boolean;
-  readonly payloadJson?: Uint8Array;
-  readonly code?: ErrorCode;
-  readonly message?: string;
-}
+import type { AttemptJob, HostCallAnswer } from '../tier.ts';
 
 export interface WorkerJobEvents {
   /** The guest's first instruction ran. At most once. */
@@ -35,7 +12,7 @@ export interface WorkerJobEvents {
   /** False: the plugin logs beyond every cap and is to be ended. */
   onLog(log: Log): boolean;
   onProgress(progress: Progress): void;
-  onHostCall(call: HostCall): HostCallAnswer;
+  onHostCall(call: HostCall): Promise<HostCallAnswer>;
   /** Once, and after everything else. No code of this job runs any more. */
   onEnded(end: JobEnd): void;
 }
@@ -71,7 +48,7 @@ export interface IsolateWorker {
   /** To be recycled as soon as it is idle. */
   readonly isSpent: boolean;
   readonly jobs: number;
-  run(job: WorkerJob, events: WorkerJobEvents): JobHandle;
+  run(job: AttemptJob, events: WorkerJobEvents): JobHandle;
   /** Ends it; jobs in it end as innocent. Resolves when no process of it is left. Idempotent. */
   close(): Promise<void>;
 }

@@ -15,20 +15,13 @@ import { type HostCall, Purpose } from '@flowops/proto/sandbox_pb.js';
 import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/sandbox-client.ts';
 import type { Logger } from 'pino';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
+import type { AttemptJob, HostCallAnswer } from '../tier.ts';
 import type { WorkerCommand } from './jail.ts';
 import type { MemoryCgroup } from './memory-cgroup.ts';
 import { limitsMessage, WorkerAttempt, type WorkerFigures } from './worker-attempt.ts';
 import { type EndCause, endOfJob } from './worker-blame.ts';
 import { WorkerChild } from './worker-child.ts';
-import type {
-  HostCallAnswer,
-  IsolateWorker,
-  JobEnd,
-  JobHandle,
-  WorkerEvents,
-  WorkerJob,
-  WorkerJobEvents,
-} from './worker-job.ts';
+import type { IsolateWorker, JobEnd, JobHandle, WorkerEvents, WorkerJobEvents } from './worker-job.ts';
 import { WorkerWatch } from './worker-watch.ts';
 
 /** node, isolated-vm and the prepared isolates of a worker with no step in it, with room for compiling. */
@@ -138,7 +131,7 @@ export class WorkerProcess implements IsolateWorker {
     return this.#steps >= MAX_STEPS || this.#hasGrown;
   }
 
-  run(job: WorkerJob, events: WorkerJobEvents): JobHandle {
+  run(job: AttemptJob, events: WorkerJobEvents): JobHandle {
     const token = randomBytes(16);
     const others = [...this.#attempts.values()];
     const attempt: WorkerAttempt = new WorkerAttempt({
@@ -203,7 +196,8 @@ export class WorkerProcess implements IsolateWorker {
       case 'progress':
         return this.#find(message.value.token)?.events.onProgress(message.value);
       case 'hostCall':
-        return this.#answer(message.value);
+        void this.#answer(message.value);
+        return;
       case 'result': {
         const attempt = this.#find(message.value.token);
         if (attempt === undefined) return;
@@ -224,10 +218,11 @@ export class WorkerProcess implements IsolateWorker {
     return attempt;
   }
 
-  #answer(call: HostCall): void {
+  async #answer(call: HostCall): Promise<void> {
     const attempt = this.#find(call.token);
     if (attempt === undefined) return;
-    const answer: HostCallAnswer = attempt.events.onHostCall(call);
+    const answer: HostCallAnswer = await attempt.events.onHostCall(call);
+    if (!attempt.isLive) return;
     this.#peer.send({
       case: 'hostReply',
       value: {
@@ -241,7 +236,7 @@ export class WorkerProcess implements IsolateWorker {
     });
   }
 
-  #invoke(token: Uint8Array, job: WorkerJob): void {
+  #invoke(token: Uint8Array, job: AttemptJob): void {
     const sent = this.#peer.send({
       case: 'invoke',
       value: {

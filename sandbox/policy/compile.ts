@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type CompiledPolicy, decide, type Terms } from './decide.ts';
 import type { Policy } from './decision.ts';
-import { DEFAULT_CONCURRENT, DEFAULT_LIMITS } from './default-limits.ts';
+import { DEFAULT_CONCURRENT, DEFAULT_CONTAINER, DEFAULT_LIMITS } from './default-limits.ts';
 import type { KeyPath } from './document.ts';
 import type { PolicyDocument, PolicyLimits, PolicyRule } from './schema.ts';
 
@@ -57,6 +57,7 @@ function termsOf(document: PolicyDocument, rule: PolicyRule | undefined, place: 
     limits: limitsOf(document, rule?.limits),
     jail: rule?.jail ?? 'required',
     wasm: rule?.grants?.wasm ?? false,
+    container: DEFAULT_CONTAINER,
     concurrent: rule?.concurrent ?? document.defaults?.concurrent ?? DEFAULT_CONCURRENT,
     permissions: 'nothing',
   };
@@ -80,7 +81,11 @@ function limitsOf(document: PolicyDocument, own: PolicyLimits | undefined): Effe
 }
 
 export function toPolicy(compiled: CompiledPolicy): Policy {
-  return { policyHash: compiled.policyHash, decide: (request) => decide(compiled, request) };
+  return {
+    policyHash: compiled.policyHash,
+    identify: () => ({ publisher: undefined, problem: undefined }),
+    decide: (request) => decide(compiled, request),
+  };
 }
 
 /** `sha256:<64 hex>` of the canonical text: the checked document as JSON with sorted keys, so comments don't count. */

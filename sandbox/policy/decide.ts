@@ -8,7 +8,7 @@ import { isDigest } from '@flowops/proto/ids.ts';
 import { pluginNameSchema, versionSchema } from '@flowops/proto/manifest.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import semver from 'semver';
-import type { Decision, PolicyRequest, RefuseDecision, Tier } from './decision.ts';
+import type { ContainerTerms, Decision, Grants, PolicyRequest, RefuseDecision, Tier } from './decision.ts';
 import { matches } from './match.ts';
 import type { PolicyMatch } from './schema.ts';
 
@@ -25,6 +25,7 @@ export interface Terms {
   readonly limits: EffectiveLimits;
   readonly jail: 'required' | 'none';
   readonly wasm: boolean;
+  readonly container: ContainerTerms;
   readonly concurrent: number;
   /** `manifest`: what the manifest asks for. `nothing`: neither network nor secrets. */
   readonly permissions: 'manifest' | 'nothing';
@@ -74,7 +75,8 @@ export function decide(policy: CompiledPolicy, request: PolicyRequest): Decision
     tier: request.requestedTier ?? terms.tier,
     limits: narrowLimits(terms.limits, request.requestedWallMs),
     jail: terms.jail,
-    wasm: terms.wasm,
+    grants: grantsOf(terms, request),
+    container: terms.container,
     concurrent: terms.concurrent,
     freshness: 'isolate',
     rule: terms.place,
@@ -130,6 +132,13 @@ function missingPermissions(terms: Terms, request: PolicyRequest): RefuseDecisio
     );
   }
   return undefined;
+}
+
+function grantsOf(terms: Terms, { permissions }: PolicyRequest): Grants {
+  if (terms.permissions === 'nothing') return { net: [], secrets: [], wasm: terms.wasm };
+  // What the developer's own plugin asks for, it gets: a secret may go wherever the plugin may.
+  const { net } = permissions;
+  return { net, secrets: permissions.secrets.map((name) => ({ name, hosts: net })), wasm: terms.wasm };
 }
 
 function narrowLimits(limits: EffectiveLimits, requestedWallMs: number | undefined): EffectiveLimits {

@@ -26,6 +26,44 @@ export interface PolicyRequest {
   readonly permissions: { readonly net: readonly string[]; readonly secrets: readonly string[] };
 }
 
+/** A secret, and where it may be sent (design 5.3). */
+export interface SecretGrant {
+  readonly name: string;
+  /** `host:port` or `private:host:port`, as in `net`. */
+  readonly hosts: readonly string[];
+}
+
+/** Rule ∩ what the manifest asks for. */
+export interface Grants {
+  /** `host:port` or `private:host:port`, the host in lower case. */
+  readonly net: readonly string[];
+  readonly secrets: readonly SecretGrant[];
+  readonly wasm: boolean;
+}
+
+/** How a step's container is made, beside the limits every tier has. */
+export interface ContainerTerms {
+  readonly runtime: 'runc' | 'runsc';
+  readonly pids: number;
+  readonly cpus: number;
+  readonly tmpfsMb: number;
+}
+
+/** What a bundle claims to be, and the text of its .sig file; empty = unsigned. */
+export interface SignedClaim {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly signature: string;
+}
+
+export interface Identity {
+  /** Whose key verified the claim under this policy now; undefined = unsigned. */
+  readonly publisher: string | undefined;
+  /** Why a signature that is there does not count; for messages. */
+  readonly problem: string | undefined;
+}
+
 export interface RunDecision {
   readonly kind: 'run';
   readonly tier: Tier;
@@ -35,10 +73,11 @@ export interface RunDecision {
    * machine cannot make one; where it can, the host jails it all the same. The receipt tells what was done.
    */
   readonly jail: 'required' | 'none';
-  readonly wasm: boolean;
+  readonly grants: Grants;
+  readonly container: ContainerTerms;
   /** Steps of one trust domain at a time. */
   readonly concurrent: number;
-  readonly freshness: 'isolate';
+  readonly freshness: 'isolate' | 'context';
   /** For the receipt: "rule 2 (sandbox-policy.yaml:14)", "defaults", "developer policy". */
   readonly rule: string;
   /** `sha256:<64 hex>` of the policy in force; prepared isolates are keyed by it. */
@@ -57,6 +96,8 @@ export type Decision = RunDecision | RefuseDecision;
 /** A policy that is in force. Never throws, does no I/O. */
 export interface Policy {
   readonly policyHash: string;
+  /** Verified anew at each call: a key that was revoked or has expired counts from the next attempt on. */
+  identify(claim: SignedClaim, nowMs: number): Identity;
   decide(request: PolicyRequest): Decision;
 }
 

@@ -11,3 +11,8 @@ export const DEFAULT_LIMITS = {
 
 /** Steps of one trust domain at a time. */
 export const DEFAULT_CONCURRENT = 4;
+
+/** How many processes and threads a container may have: gVisor's own count in it (an idle Node takes 58 to 68). */
+export const DEFAULT_PIDS = { runc: 64, runsc: 256 } as const;
+
+export const DEFAULT_CONTAINER = { runtime: 'runc', pids: DEFAULT_PIDS.runc, cpus: 1, tmpfsMb: 16 } as const;

@@ -7,7 +7,7 @@ export function explainDecision(request: PolicyRequest, decision: Decision): str
   const { pluginId, name, version, digest } = request;
   const head = [`${name} ${version}, published as ${showControls(pluginId)}, unsigned`, `  ${digest}`];
   if (decision.kind === 'refuse') return [...head, `refused: ${decision.code}: ${decision.message}`].join('\n');
-  const { tier, jail, wasm, concurrent, rule, policyHash, limits } = decision;
+  const { tier, jail, grants, concurrent, rule, policyHash, limits } = decision;
   return [
     ...head,
     `decided by ${rule}${rule === 'defaults' ? ' (no rule matches)' : ' (the first that matches)'}`,
@@ -16,14 +16,17 @@ export function explainDecision(request: PolicyRequest, decision: Decision): str
     `  jail        ${jail}`,
     ...LIMIT_NAMES.map((limit) => `  ${limit.padEnd(11)} ${limits[limit]}`),
     `  concurrent  ${concurrent}`,
-    `  grants      ${wasm ? 'WebAssembly' : 'nothing'}`,
+    `  grants      ${grants.wasm ? 'WebAssembly' : 'nothing'}`,
     '',
     'the same for these bytes alone, as a rule:',
     pasteableRule(request, decision),
   ].join('\n');
 }
 
-function pasteableRule({ name, digest }: PolicyRequest, { tier, jail, wasm, concurrent, limits }: RunDecision): string {
+function pasteableRule(
+  { name, digest }: PolicyRequest,
+  { tier, jail, grants, concurrent, limits }: RunDecision,
+): string {
   const numbers = LIMIT_NAMES.map((limit) => `${limit}: ${limits[limit]}`).join(', ');
   return [
     `  - match: { plugin: "${name}", digest: "${digest}" }`,
@@ -31,6 +34,6 @@ function pasteableRule({ name, digest }: PolicyRequest, { tier, jail, wasm, conc
     `    limits: { ${numbers} }`,
     `    concurrent: ${concurrent}`,
     ...(jail === 'none' ? ['    jail: none'] : []),
-    ...(wasm ? ['    grants: { wasm: true }'] : []),
+    ...(grants.wasm ? ['    grants: { wasm: true }'] : []),
   ].join('\n');
 }

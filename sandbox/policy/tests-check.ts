@@ -42,7 +42,7 @@ function unmet({ plugin, expect }: PolicyTest, decision: Decision): Unmet[] {
   };
   compare(['tier'], plain.tier, decision.tier);
   compare(['jail'], plain.jail, decision.jail);
-  compare(['wasm'], plain.wasm, decision.wasm);
+  compare(['wasm'], plain.wasm, decision.grants.wasm);
   compare(['concurrent'], plain.concurrent, decision.concurrent);
   for (const name of LIMIT_NAMES) compare(['limits', name], limits?.[name], limitOf(decision, name));
   return found;

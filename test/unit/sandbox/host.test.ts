@@ -4,8 +4,10 @@ import { digestOf } from '../../../proto/ids.ts';
 import { AttachReply_State, Purpose, Status } from '../../../proto/sandbox_pb.js';
 import { AttemptTable } from '../../../sandbox/attempts/attempt-table.ts';
 import { BundleStore } from '../../../sandbox/bundles/bundle-store.ts';
+import { unavailableTier } from '../../../sandbox/container/unavailable-tier.ts';
 import { Host } from '../../../sandbox/host.ts';
 import type { Decision, PolicyRequest } from '../../../sandbox/policy/decision.ts';
+import { DEFAULT_CONTAINER } from '../../../sandbox/policy/default-limits.ts';
 import type { Tier, TierEnd, TierEvents, TierOutcome, TierRequest, TierRun } from '../../../sandbox/tier.ts';
 import { helloOf, MIB, Wire } from '../../fixtures/sandbox/wire.ts';
 
@@ -15,7 +17,8 @@ const RUN: Decision = {
   tier: 'isolate',
   limits: LIMITS,
   jail: 'required',
-  wasm: false,
+  grants: { net: [], secrets: [], wasm: false },
+  container: DEFAULT_CONTAINER,
   concurrent: 4,
   freshness: 'isolate',
   rule: 'rule 1',
@@ -48,13 +51,14 @@ function makeHost(options: { decision?: Decision; leaseMs?: number } = {}) {
               tier: 'isolate',
               jail: 'namespaces',
               runtime: 'test',
+              freshness: 'isolate',
+              imageDigest: null,
               queueMs: 1,
               startMs: 2,
               runMs: 3,
               cpuMs: null,
               peakMemoryBytes: null,
               sources: { cpuMs: 'worker', peakMemoryBytes: 'worker' },
-              hostCalls: 0,
               droppedLogLines: 4,
             },
           }),
@@ -66,6 +70,7 @@ function makeHost(options: { decision?: Decision; leaseMs?: number } = {}) {
   };
   const policy = {
     policyHash: 'sha256:p',
+    identify: () => ({ publisher: undefined, problem: undefined }),
     decide: (request: PolicyRequest) => {
       asked.push(request);
       return options.decision ?? RUN;
@@ -74,7 +79,7 @@ function makeHost(options: { decision?: Decision; leaseMs?: number } = {}) {
   const log = pino({ level: 'silent' });
   const bundles = new BundleStore();
   const attempts = new AttemptTable({
-    tier,
+    tiers: { isolate: tier, container: unavailableTier('it has no Docker') },
     bundles,
     policy: { current: () => policy, onChange: () => () => {}, close: async () => {} },
     leaseMs: options.leaseMs ?? 15_000,

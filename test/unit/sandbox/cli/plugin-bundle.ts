@@ -20,6 +20,8 @@ export const RECEIPT: Receipt = {
   tier: 'isolate',
   jail: 'namespaces',
   runtime: 'isolated-vm 7.0.1',
+  freshness: 'isolate',
+  publisher: null,
   bundleDigest: `sha256:${'c'.repeat(64)}`,
   imageDigest: null,
   rule: 'rule 2 (sandbox-policy.yaml:14)',
@@ -33,6 +35,8 @@ export const RECEIPT: Receipt = {
   bytesIn: 20,
   bytesOut: 45,
   hostCalls: 0,
+  net: [],
+  secrets: [],
   droppedLogLines: 0,
   sources: { cpuMs: 'worker', peakMemoryBytes: 'host' },
 };

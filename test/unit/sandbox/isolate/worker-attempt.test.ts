@@ -6,9 +6,9 @@ import {
   WALL_GRACE_MS,
   WorkerAttempt,
 } from '../../../../sandbox/isolate/worker-attempt.ts';
-import type { WorkerJob } from '../../../../sandbox/isolate/worker-job.ts';
+import type { AttemptJob } from '../../../../sandbox/tier.ts';
 
-const JOB: WorkerJob = {
+const JOB: AttemptJob = {
   purpose: 'run',
   flowId: 'f',
   runId: 'r',
@@ -42,7 +42,7 @@ function makeAttempt(othersCpuMs = 0) {
     onStarted: vi.fn(),
     onLog: () => true,
     onProgress: vi.fn(),
-    onHostCall: () => ({ ok: false }),
+    onHostCall: async () => ({ ok: false }),
     onEnded,
   };
   const attempt = new WorkerAttempt({ token: Buffer.alloc(16), job: JOB, events, othersCpuMs, onOverdue });

@@ -32,7 +32,8 @@ rules:
       tier: 'isolate',
       limits: { ...DEFAULT_LIMITS, memoryMb: 64, wallMs: 5000 },
       jail: 'required',
-      wasm: false,
+      grants: { net: [], secrets: [], wasm: false },
+      container: { runtime: 'runc', pids: 64, cpus: 1, tmpfsMb: 16 },
       concurrent: 2,
       freshness: 'isolate',
       rule: 'rule 1 (sandbox-policy.yaml:6)',
@@ -41,7 +42,7 @@ rules:
     expect(policy.decide(request({ name: 'core.other' }))).toMatchObject({
       limits: { memoryMb: 128 },
       jail: 'none',
-      wasm: true,
+      grants: { wasm: true },
       concurrent: 9,
       rule: 'rule 2 (sandbox-policy.yaml:9)',
     });
@@ -53,7 +54,7 @@ rules:
       tier: 'container',
       limits: DEFAULT_LIMITS,
       jail: 'required',
-      wasm: false,
+      grants: { wasm: false },
       concurrent: 4,
       rule: 'defaults',
     });

@@ -66,7 +66,7 @@ test('the developer policy runs everything in the isolate tier, also what asks f
     kind: 'run',
     tier: 'isolate',
     jail: 'none',
-    wasm: false,
+    grants: { wasm: false },
     rule: 'developer policy',
   });
 });

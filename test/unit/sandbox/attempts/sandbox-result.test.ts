@@ -2,11 +2,11 @@ import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { ERROR_CODES } from '../../../../proto/errors.ts';
 import { ResultSchema, Status } from '../../../../proto/sandbox_pb.js';
-import { readWorkerResult, readWorkerUsage } from '../../../../sandbox/isolate/worker-result.ts';
+import { readSandboxResult, readSandboxUsage } from '../../../../sandbox/attempts/sandbox-result.ts';
 
-const failedWith = (code: string) => readWorkerResult(create(ResultSchema, { status: Status.FAILED, code }), 100);
+const failedWith = (code: string) => readSandboxResult(create(ResultSchema, { status: Status.FAILED, code }), 100);
 const completedWith = (json: string) =>
-  readWorkerResult(create(ResultSchema, { status: Status.COMPLETED, outputsJson: Buffer.from(json) }), 100);
+  readSandboxResult(create(ResultSchema, { status: Status.COMPLETED, outputsJson: Buffer.from(json) }), 100);
 
 describe('what a worker says', () => {
   it('can never be a fault of ours, which would give a free rerun', () => {
@@ -36,24 +36,24 @@ describe('what a worker says', () => {
       stack: 's'.repeat(100_000),
       retryAfterMs: 0xffffffff,
     });
-    const outcome = readWorkerResult(result, 100);
+    const outcome = readSandboxResult(result, 100);
     if (outcome.status !== 'FAILED') throw new Error(outcome.status);
     expect([outcome.message.length, outcome.stack.length]).toEqual([4096, 8192]);
     expect(outcome.retryAfterMs).toBeLessThan(0xffffffff);
   });
 
   it('without a status is a crash', () => {
-    expect(readWorkerResult(create(ResultSchema, {}), 100)).toMatchObject({ code: 'SANDBOX_CRASHED' });
+    expect(readSandboxResult(create(ResultSchema, {}), 100)).toMatchObject({ code: 'SANDBOX_CRASHED' });
   });
 
   it('about its usage is read only when it has the right shape', () => {
-    expect(readWorkerUsage(Buffer.from('{"cpuMs":1,"heapBytes":2,"runMs":3}'))).toEqual({
+    expect(readSandboxUsage(Buffer.from('{"cpuMs":1,"heapBytes":2,"runMs":3}'))).toEqual({
       cpuMs: 1,
       heapBytes: 2,
       runMs: 3,
     });
-    expect(readWorkerUsage(Buffer.from('{"cpuMs":-1,"heapBytes":2,"runMs":3}'))).toBeUndefined();
-    expect(readWorkerUsage(new Uint8Array(0))).toBeUndefined();
-    expect(readWorkerUsage(Buffer.from('nonsense'))).toBeUndefined();
+    expect(readSandboxUsage(Buffer.from('{"cpuMs":-1,"heapBytes":2,"runMs":3}'))).toBeUndefined();
+    expect(readSandboxUsage(new Uint8Array(0))).toBeUndefined();
+    expect(readSandboxUsage(Buffer.from('nonsense'))).toBeUndefined();
   });
 });

@@ -45,7 +45,7 @@ export function failedOutcome(code: ErrorCode, message: string): TierOutcome {
   return { status: 'FAILED', code, message, stack: '', isRetryable: true, retryAfterMs: 0 };
 }
 
-export function readWorkerResult(result: Result, outputBytesLimit: number): TierOutcome {
+export function readSandboxResult(result: Result, outputBytesLimit: number): TierOutcome {
   switch (result.status) {
     case Status.COMPLETED:
       return readOutputs(result.outputsJson, outputBytesLimit);
@@ -79,7 +79,7 @@ function readOutputs(outputsJson: Uint8Array, limitBytes: number): TierOutcome {
   return { status: 'COMPLETED', outputsJson };
 }
 
-export function readWorkerUsage(bytes: Uint8Array): WorkerUsage | undefined {
+export function readSandboxUsage(bytes: Uint8Array): WorkerUsage | undefined {
   if (bytes.length === 0 || bytes.length > MAX_MESSAGE_LENGTH) return undefined;
   const parsed = parseJson(Buffer.from(bytes).toString('utf8'));
   const checked = workerUsageSchema.safeParse(parsed.ok ? parsed.value : undefined);
