@@ -212,12 +212,6 @@ describe('an attempt at the host', () => {
 
   it.each([
     ['the policy refuses', { kind: 'refuse', code: 'POLICY_DENIED', message: 'retired' }, 'POLICY_DENIED', /retired/],
-    [
-      'its rule sends it to a container',
-      { ...RUN, tier: 'container' },
-      'SANDBOX_UNAVAILABLE',
-      /rule 1 .* container tier/,
-    ],
   ] as const)('ends when %s', async (_, decision, code, message) => {
     const { connect } = makeHost({ decision });
     const { wire } = await connect();
@@ -229,6 +223,19 @@ describe('an attempt at the host', () => {
       code,
       message: expect.stringMatching(message),
       notRetryable: true,
+    });
+  });
+
+  it('that needs a container ends for the time being where the host has no Docker', async () => {
+    const { connect } = makeHost({ decision: { ...RUN, tier: 'container' } });
+    const { wire } = await connect();
+    wire.send(invokeOf());
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    expect(await wire.next('result')).toMatchObject({
+      code: 'SANDBOX_UNAVAILABLE',
+      message: expect.stringMatching(/rule 1 .* container tier.*no Docker/),
+      notRetryable: false,
     });
   });
 
