@@ -9,10 +9,11 @@
  *   policy/        what may run where, with what limits
  *   tier.ts        what a tier is to the host
  *   isolate/       the isolate tier: tier → worker-pool → worker-source → worker-process (host side);
- *                  worker/ runs inside the jail, inject/ inside the isolate
+ *                  worker/ runs inside the jail
+ *   guest/         what runs a plugin in every tier: the protocol with it, its bounds, inject/ = the API it sees
  *   cli/           `flowops sandbox …`, `flowops policy …`
  *
- * Nothing here loads plugin code, and nothing of isolate/worker/ is loaded by this process.
+ * Nothing here loads plugin code, and nothing of isolate/worker/, container/runner/ and guest/ is loaded by this process.
  */
 import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';

@@ -88,7 +88,7 @@ export async function buildWorker(): Promise<{ text: string; inputs: string[] }>
 export async function buildPrelude(): Promise<{ text: string; inputs: string[] }> {
   const { build } = await import('esbuild');
   const result = await build({
-    entryPoints: [path.join(import.meta.dirname, 'inject', 'prelude.ts')],
+    entryPoints: [path.join(import.meta.dirname, '..', 'guest', 'inject', 'prelude.ts')],
     bundle: true,
     write: false,
     metafile: true,
@@ -100,7 +100,7 @@ export async function buildPrelude(): Promise<{ text: string; inputs: string[] }
     target: 'es2024',
     charset: 'ascii',
     minify: true,
-    inject: [path.join(import.meta.dirname, 'inject', 'no-shared-memory.ts')],
+    inject: [path.join(import.meta.dirname, '..', 'guest', 'inject', 'no-shared-memory.ts')],
     define: { SharedArrayBuffer: 'NoSharedArrayBuffer' },
     legalComments: 'none',
     logLevel: 'silent',

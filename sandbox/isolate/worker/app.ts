@@ -12,12 +12,12 @@ import type { Duplex } from 'node:stream';
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import type { Cancel, HostReply, Invoke, PutBundle } from '@flowops/proto/sandbox_pb.js';
+import { type ResultInit, resultMessage } from '../../guest/result-message.ts';
+import { failure } from '../../guest/run-end.ts';
 import { AheadIsolates } from './ahead.ts';
 import { WorkerBundles } from './bundles.ts';
 import { MAX_ATTEMPTS } from './limits.ts';
 import type { IsolateFactory } from './prepared-isolate.ts';
-import { type ResultInit, resultMessage } from './result-message.ts';
-import { failure } from './run-end.ts';
 import { type StepEnd, WorkerStep } from './step.ts';
 
 /** For what was sent to leave before the process ends. */

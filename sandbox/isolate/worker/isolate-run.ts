@@ -10,22 +10,16 @@
  *   A4. The host owns every limit as well; what is here makes the common case cheap.
  */
 import { messageOf } from '@flowops/proto/errors.ts';
-import type { EffectiveLimits, WorkerUsage } from '@flowops/proto/receipt.ts';
+import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { describeThrown } from '@flowops/sdk/thrown.ts';
 import type ivm from 'isolated-vm';
-import { GuestBridge, type GuestEvents, type GuestReport } from './bridge.ts';
-import { ENTER_OP, type GuestSettings, LOADING } from './guest-protocol.ts';
-import { END_SETTLE_MS, POLL_MS, PROOF_OF_END_MS, TIMEOUT_MARGIN_MS } from './limits.ts';
+import { GuestBridge, type GuestReport } from '../../guest/bridge.ts';
+import { ENTER_OP, type GuestSettings, LOADING } from '../../guest/guest-protocol.ts';
+import { POLL_MS, PROOF_OF_END_MS } from '../../guest/limits.ts';
+import { failure, type RunEnd, type RunOutcome } from '../../guest/run-end.ts';
+import type { CallAnswer, StepEvents } from '../../guest/step-events.ts';
+import { END_SETTLE_MS, TIMEOUT_MARGIN_MS } from './limits.ts';
 import type { PreparedIsolate } from './prepared-isolate.ts';
-import { failure, type RunEnd } from './run-end.ts';
-
-export interface RunOutcome {
-  readonly end: RunEnd;
-  readonly usage: WorkerUsage;
-  readonly droppedLogLines: number;
-  /** False: some code of it may still run; only the end of this process will show. */
-  readonly isProven: boolean;
-}
 
 export interface RunRequest {
   readonly settings: GuestSettings;
@@ -33,8 +27,7 @@ export interface RunRequest {
   readonly limits: EffectiveLimits;
 }
 
-export interface RunEvents extends GuestEvents {
-  onStarted(): void;
+export interface RunEvents extends StepEvents {
   /** V8 has lost control of the isolate: the process has to end at once, with this as the run's end. */
   onCatastrophe(end: RunEnd): void;
 }
@@ -110,10 +103,7 @@ export class IsolateRun {
   }
 
   /** The answer to a host call; false when no such call waits. */
-  reply(
-    callId: number,
-    answer: { ok: true; payloadJson: string } | { ok: false; code: string; message: string },
-  ): boolean {
+  reply(callId: number, answer: CallAnswer): boolean {
     if (!this.#bridge.takeReply(callId)) return false;
     if (answer.ok) this.#call(ENTER_OP.reply, callId, answer.payloadJson);
     else this.#call(ENTER_OP.replyError, callId, answer.code, answer.message);

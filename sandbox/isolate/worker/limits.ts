@@ -2,20 +2,12 @@
 
 /** Attempts in one worker at a time: isolates of one process contend, the host gives far fewer. */
 export const MAX_ATTEMPTS = 16;
-/** setTimeout and setInterval that wait in one isolate. */
-export const MAX_GUEST_TIMERS = 1_000;
 /** The smallest heap with which an isolate of ours starts at all (isolated-vm's own minimum is 8). */
 export const MIN_MEMORY_MB = 8;
 /** isolated-vm's timeout is only the net below our own timer, and too short ones end in catastrophic errors. */
 export const TIMEOUT_MARGIN_MS = 250;
-/** How often the CPU of a running isolate is looked at, and whether it is still there. */
-export const POLL_MS = 50;
 /** After the task's end the isolate's thread is normally idle within a millisecond. */
 export const END_SETTLE_MS = 20;
-/** Every promise of a run must have settled this long after its isolate was disposed (design 5.4). */
-export const PROOF_OF_END_MS = 200;
-/** Progress more often than this helps nobody; the last one (1) always goes. */
-export const MIN_PROGRESS_INTERVAL_MS = 50;
 /** Isolates made ahead: for the next step of a plugin that has just run, and one beside it. */
 export const MAX_AHEAD_PER_KEY = 2;
 /** Different (bundle, limits) for which isolates are kept; each costs 1.1 MB. */
@@ -25,7 +17,5 @@ export const MAX_BUNDLES = 32;
 export const MAX_BUNDLE_STORE_BYTES = 64 * 1024 * 1024;
 /** From this length on a bundle is compiled off the worker's main thread: below, the two hops cost more. */
 export const ASYNC_COMPILE_LENGTH = 64 * 1024;
-/** Of a message in a Result, UTF-16 units. */
-export const MAX_MESSAGE_LENGTH = 8 * 1024;
 /** The worker refuses to start: wrong Node flags, wrong isolated-vm. */
 export const EXIT_UNUSABLE = 71;

@@ -5,7 +5,7 @@
  */
 import vm from 'node:vm';
 import ivm from 'isolated-vm';
-import { ENTER_OP, type EnterFunction, HOST_OP, type HostFunction } from './guest-protocol.ts';
+import { ENTER_OP, type EnterFunction, HOST_OP, type HostFunction } from '../../guest/guest-protocol.ts';
 
 /** Goes through what most steps go through: inputs with a default, a log line, a timer, an output. */
 const WARM_TASK = `({

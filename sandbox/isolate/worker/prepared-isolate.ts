@@ -11,7 +11,8 @@
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
 import ivm from 'isolated-vm';
-import { ASYNC_COMPILE_LENGTH, MAX_MESSAGE_LENGTH, MIN_MEMORY_MB } from './limits.ts';
+import { MAX_MESSAGE_LENGTH } from '../../guest/limits.ts';
+import { ASYNC_COMPILE_LENGTH, MIN_MEMORY_MB } from './limits.ts';
 import { warmPreludeCache } from './prelude-cache.ts';
 
 /** Waits for all of the plugin's module, also for a top-level await, which isolated-vm's own promise does not. */

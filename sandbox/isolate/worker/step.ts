@@ -3,18 +3,16 @@
  * into messages and messages into what the run is told.
  */
 import type { ErrorCode } from '@flowops/proto/errors.ts';
-import { type Json, parseJson } from '@flowops/proto/json.ts';
-import { checkManifest } from '@flowops/proto/manifest.ts';
 import type { Peer } from '@flowops/proto/peer.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type HostReply, type Invoke, Purpose } from '@flowops/proto/sandbox_pb.js';
+import { type ResultInit, resultMessage } from '../../guest/result-message.ts';
+import { failure, type RunEnd } from '../../guest/run-end.ts';
+import { answerOf, settingsOf, stepEvents } from '../../guest/step-events.ts';
 import type { AheadIsolates } from './ahead.ts';
 import type { LoadedBundle } from './bundles.ts';
-import { declaredDifference } from './declared-difference.ts';
-import { IsolateRun, type RunEvents } from './isolate-run.ts';
+import { IsolateRun } from './isolate-run.ts';
 import type { IsolateShape, Prepared, PreparedIsolate } from './prepared-isolate.ts';
-import { type ResultInit, resultMessage } from './result-message.ts';
-import { failure, type RunEnd } from './run-end.ts';
 
 export interface StepEnd {
   readonly result: ResultInit;
@@ -41,7 +39,6 @@ export class WorkerStep {
   readonly #shape: IsolateShape;
   readonly #isInspect: boolean;
   #phase: Phase = { name: 'waiting' };
-  #inspectedJson: string | undefined;
 
   constructor(options: WorkerStepOptions) {
     this.#options = options;
@@ -87,9 +84,7 @@ export class WorkerStep {
   /** False when no such call waits. */
   reply(reply: HostReply): boolean {
     if (this.#phase.name !== 'running') return false;
-    const { callId, ok, code, message } = reply;
-    if (!ok) return this.#phase.run.reply(callId, { ok: false, code, message });
-    return this.#phase.run.reply(callId, { ok: true, payloadJson: Buffer.from(reply.payloadJson).toString('utf8') });
+    return this.#phase.run.reply(reply.callId, answerOf(reply));
   }
 
   #prepared(bundle: LoadedBundle, prepared: Prepared): void {
@@ -104,52 +99,23 @@ export class WorkerStep {
   }
 
   #start(bundle: LoadedBundle, isolate: PreparedIsolate): void {
-    const { invoke, limits } = this.#options;
-    const settings = {
-      purpose: this.#isInspect ? ('inspect' as const) : ('run' as const),
-      idempotencyKey: invoke.idempotencyKey,
-      attempt: invoke.attempt,
-      outputBytes: limits.outputBytes,
-    };
+    const { invoke, limits, peer } = this.#options;
+    const settings = settingsOf(invoke, limits.outputBytes);
     const inputsJson = Buffer.from(invoke.inputsJson).toString('utf8');
-    const run = new IsolateRun(isolate, { settings, inputsJson, limits }, this.#events(bundle));
+    const { token } = invoke;
+    const run = new IsolateRun(
+      isolate,
+      { settings, inputsJson, limits },
+      {
+        ...stepEvents(peer, invoke, bundle),
+        onCatastrophe: (end) => this.#end(end, resultMessage(token, end, { file: bundle.file }), false),
+      },
+    );
     this.#phase = { name: 'running', run };
     void run.outcome.then((outcome) => {
-      const { token } = invoke;
       this.#end(outcome.end, resultMessage(token, outcome.end, { outcome, file: bundle.file }), outcome.isProven);
       if (outcome.isProven && !this.#isInspect) this.#options.ahead.refill(bundle, this.#shape);
     });
-  }
-
-  #events(bundle: LoadedBundle): RunEvents {
-    const { peer, invoke } = this.#options;
-    const { token } = invoke;
-    return {
-      onStarted: () => peer.send({ case: 'started', value: { token } }),
-      onLog: (level, message, fieldsJson) =>
-        peer.send({ case: 'log', value: { token, level, message, fieldsJson: Buffer.from(fieldsJson) } }),
-      onProgress: (fraction, message) => peer.send({ case: 'progress', value: { token, fraction, message } }),
-      onHostCall: (callId, method, payloadJson) =>
-        peer.send({ case: 'hostCall', value: { token, callId, method, payloadJson: Buffer.from(payloadJson) } }),
-      checkManifest: (manifestJson) => this.#checkManifest(bundle, manifestJson),
-      inspectedJson: () => this.#inspectedJson,
-      onCatastrophe: (end) => this.#end(end, resultMessage(token, end, { file: bundle.file }), false),
-    };
-  }
-
-  #checkManifest(bundle: LoadedBundle, manifestJson: string): string {
-    if (!this.#isInspect && manifestJson === bundle.knownManifestJson) return '';
-    const parsed = parseJson(manifestJson);
-    const checked = parsed.ok ? checkManifest(parsed.value) : parsed;
-    if (!checked.ok) return `the declaration is not valid: ${checked.problem}`;
-    const manifest = checked.manifest;
-    if (!this.#isInspect && bundle.declared.ok) {
-      const difference = declaredDifference(asJson(bundle.declared.manifest), asJson(manifest));
-      if (difference !== undefined) return difference;
-    }
-    if (this.#isInspect) this.#inspectedJson = JSON.stringify(manifest);
-    else bundle.knownManifestJson = manifestJson;
-    return '';
   }
 
   #end(end: RunEnd, result: ResultInit = resultMessage(this.#options.invoke.token, end), isProven = true): void {
@@ -157,10 +123,4 @@ export class WorkerStep {
     this.#phase = { name: 'ended' };
     this.#options.onEnded({ result, isProven });
   }
-}
-
-/** Without the members that are undefined, as it is on the wire. */
-function asJson(manifest: object): Json {
-  const parsed = parseJson(JSON.stringify(manifest));
-  return parsed.ok ? parsed.value : null;
 }

@@ -1,9 +1,8 @@
-/** The Result frame of an attempt in a worker. */
+/** The Result frame of an attempt. */
 import type { PeerMessageInit } from '@flowops/proto/peer.ts';
 import { Status } from '@flowops/proto/sandbox_pb.js';
-import type { RunOutcome } from './isolate-run.ts';
 import { ownFrames } from './own-frames.ts';
-import type { RunEnd } from './run-end.ts';
+import type { RunEnd, RunOutcome } from './run-end.ts';
 
 export type ResultInit = Extract<PeerMessageInit, { case: 'result' }>['value'];
 

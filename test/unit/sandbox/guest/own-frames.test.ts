@@ -1,4 +1,4 @@
-import { ownFrames } from '@flowops/sandbox/isolate/worker/own-frames.ts';
+import { ownFrames } from '@flowops/sandbox/guest/own-frames.ts';
 import { expect, test } from 'vitest';
 
 test('only the frames of the plugin stay, at most ten', () => {

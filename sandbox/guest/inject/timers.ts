@@ -3,7 +3,7 @@
  * ends the step, as it would end a process.
  */
 import { reflectApply, resolved, SafeMap, uncurriedThen } from '@flowops/sdk/primordials.ts';
-import { HOST_OP, type HostFunction } from '../worker/guest-protocol.ts';
+import { HOST_OP, type HostFunction } from '../guest-protocol.ts';
 
 /** Beyond this a timer of Node fires at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;

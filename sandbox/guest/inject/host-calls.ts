@@ -3,7 +3,7 @@
  * gives payloads only. What a refused call rejects with carries a code that only this file can give.
  */
 import { jsonParse, jsonStringify, PromiseConstructor, SafeMap, SafeWeakMap } from '@flowops/sdk/primordials.ts';
-import { HOST_OP, type HostFunction, MAX_HOST_CALL_LENGTH } from '../worker/guest-protocol.ts';
+import { HOST_OP, type HostFunction, MAX_HOST_CALL_LENGTH } from '../guest-protocol.ts';
 
 /** An error made by a host call. `code` is for the plugin to read. */
 class HostCallError extends Error {

@@ -1,6 +1,6 @@
-import { GuestBridge, type GuestReport } from '@flowops/sandbox/isolate/worker/bridge.ts';
-import { HOST_OP } from '@flowops/sandbox/isolate/worker/guest-protocol.ts';
-import { MAX_GUEST_TIMERS } from '@flowops/sandbox/isolate/worker/limits.ts';
+import { GuestBridge, type GuestReport } from '@flowops/sandbox/guest/bridge.ts';
+import { HOST_OP } from '@flowops/sandbox/guest/guest-protocol.ts';
+import { MAX_GUEST_TIMERS } from '@flowops/sandbox/guest/limits.ts';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 const limits = { memoryMb: 64, cpuMs: 1000, wallMs: 1000, outputBytes: 100, logBytes: 100, hostCalls: 2 };

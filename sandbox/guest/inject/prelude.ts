@@ -25,7 +25,7 @@ import {
   HOST_OP,
   type HostFunction,
   LOADING,
-} from '../worker/guest-protocol.ts';
+} from '../guest-protocol.ts';
 import { installGlobals, removeGlobals } from './globals.ts';
 import { HostCalls } from './host-calls.ts';
 import { createLogger, GuestLog } from './logging.ts';

@@ -1,4 +1,4 @@
-import { declaredDifference } from '@flowops/sandbox/isolate/worker/declared-difference.ts';
+import { declaredDifference } from '@flowops/sandbox/guest/declared-difference.ts';
 import { expect, test } from 'vitest';
 
 test('the order of keys makes no difference', () => {

@@ -14,7 +14,7 @@ import {
   toText,
 } from '@flowops/sdk/primordials.ts';
 import { describeThrown } from '@flowops/sdk/thrown.ts';
-import { MAX_LOG_MESSAGE_LENGTH } from '../worker/guest-protocol.ts';
+import { MAX_LOG_MESSAGE_LENGTH } from '../guest-protocol.ts';
 
 const MAX_DEPTH = 4;
 const MAX_ITEMS = 100;

@@ -12,7 +12,7 @@ import {
   MAX_DROPPED_LOG_LINES,
   MAX_LOG_FIELDS_LENGTH,
   MAX_LOG_MESSAGE_LENGTH,
-} from '../worker/guest-protocol.ts';
+} from '../guest-protocol.ts';
 import { formatArguments, formatValue } from './format.ts';
 
 type Level = 'debug' | 'info' | 'warn' | 'error';

@@ -2,7 +2,7 @@
 import type { TaskContext } from '@flowops/sdk/context.ts';
 import { isFiniteNumber, mathMax, mathMin, toText } from '@flowops/sdk/primordials.ts';
 import { cut } from '@flowops/sdk/thrown.ts';
-import { type GuestSettings, HOST_OP, type HostFunction } from '../worker/guest-protocol.ts';
+import { type GuestSettings, HOST_OP, type HostFunction } from '../guest-protocol.ts';
 import { loadAbort } from './globals.ts';
 import type { HostCalls } from './host-calls.ts';
 

@@ -1,5 +1,5 @@
 /** crypto.getRandomValues and crypto.randomUUID; the random bytes are the worker's. https://www.w3.org/TR/webcrypto/ */
-import { HOST_OP, type HostFunction, MAX_RANDOM_BYTES } from '../worker/guest-protocol.ts';
+import { HOST_OP, type HostFunction, MAX_RANDOM_BYTES } from '../guest-protocol.ts';
 
 export function createCrypto(host: HostFunction): object {
   const fill = (bytes: Uint8Array): void => {

@@ -5,7 +5,7 @@
  */
 import { type GUEST_GLOBALS, REMOVED_GLOBALS } from '@flowops/proto/guest-globals.ts';
 import { dateNow } from '@flowops/sdk/primordials.ts';
-import type { HostFunction } from '../worker/guest-protocol.ts';
+import type { HostFunction } from '../guest-protocol.ts';
 import { atob, btoa } from './base64.ts';
 import { createCrypto } from './crypto.ts';
 import { createConsole, type GuestLog } from './logging.ts';
