@@ -22,6 +22,8 @@ export interface AttemptRequest {
   readonly pluginId: string;
   readonly pluginVersion: string;
   readonly digest: string;
+  /** Text of the bundle's .sig file as it is known now; absent = unsigned. */
+  readonly signature?: string;
   /** Text of one JSON object, values already of the declared types. */
   readonly inputsJson: string;
   readonly idempotencyKey: string;

@@ -113,6 +113,23 @@ export class ContentStore {
     }
   }
 
+  /** Text of the signature that is kept with a digest. */
+  async readSignature(digest: string): Promise<string | undefined> {
+    const path = this.#pathOf(digest);
+    return path === undefined ? undefined : await readFile(`${path}.sig`, 'utf8').catch(() => undefined);
+  }
+
+  /** Keeps a signature that came after the bytes. Nothing happens when these are not here. */
+  async writeSignature(digest: string, signature: string): Promise<void> {
+    const path = this.#pathOf(digest);
+    if (path === undefined || !(await this.has(digest))) return;
+    try {
+      await writeAtomically(`${path}.sig`, signature);
+    } catch (thrown) {
+      this.#onProblem(`cannot store in ${this.#dir}: ${messageOf(thrown)}`);
+    }
+  }
+
   async remove(digest: string): Promise<void> {
     const path = this.#pathOf(digest);
     if (path === undefined) return;

@@ -48,10 +48,12 @@ export const FROM_RUNNER: ReadonlySet<MessageName> = new Set([
   'hostCall',
   'log',
   'progress',
+  'codeCache',
 ]);
 /** Rule 4 of sandbox.proto. */
 export const WINDOWED: ReadonlySet<MessageName> = new Set([
   'putBundle',
+  'codeCache',
   'invoke',
   'result',
   'hostCall',

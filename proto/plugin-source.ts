@@ -22,8 +22,6 @@ export interface Bundle {
   readonly digest: string;
   /** The bytes whose SHA-256 was checked against the digest. */
   readonly bytes: Uint8Array;
-  /** Text of the .sig file. */
-  readonly signature?: string;
 }
 
 export type BundleResult =
@@ -38,6 +36,11 @@ export interface PluginSource {
   resolve(pluginId: string, version: string | undefined, signal: AbortSignal): Promise<ResolveResult>;
   /** The bytes of a digest that was resolved, also by an earlier process. MUST verify them on every read. */
   bundle(plugin: { pluginId: string; version: string; digest: string }, signal: AbortSignal): Promise<BundleResult>;
+  /**
+   * Text of the newest .sig file known for a digest that was resolved: bytes can be signed after a run pinned them.
+   * Undefined = unsigned. What a `resolve` or this machine's disk has told: a claim, not looked into. MUST NOT throw.
+   */
+  signature(plugin: { pluginId: string; version: string; digest: string }): Promise<string | undefined>;
   /** The source map of a bundle, only to show errors; undefined when there is none. */
   sourceMap(digest: string): Promise<string | undefined>;
   /** What can be run: for messages that name the nearest plugin. Empty when the source cannot list. */

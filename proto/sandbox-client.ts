@@ -133,6 +133,7 @@ class Client {
         pluginId: request.pluginId,
         pluginVersion: request.pluginVersion,
         digest: request.digest,
+        signature: request.signature ?? '',
         inputsJson: Buffer.from(request.inputsJson),
         idempotencyKey: request.idempotencyKey,
         requestedWallMs: request.requestedWallMs ?? 0,
@@ -290,7 +291,7 @@ class Client {
       });
       return;
     }
-    const { bytes, signature } = result.bundle;
+    const { bytes } = result.bundle;
     for (let offset = 0; offset === 0 || offset < bytes.length; offset += BUNDLE_CHUNK_BYTES) {
       if (!(await this.peer.drained())) return;
       const data = bytes.subarray(offset, offset + BUNDLE_CHUNK_BYTES);
@@ -301,7 +302,6 @@ class Client {
           totalBytes: BigInt(bytes.length),
           offset: BigInt(offset),
           data,
-          signature: offset === 0 ? (signature ?? '') : '',
         },
       });
     }

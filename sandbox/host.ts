@@ -192,7 +192,7 @@ class Connection implements Caller {
           attempts.withhold(digest, 'PLUGIN_INVALID', `the bundle: ${taken.problem}`),
         );
       case 'whole': {
-        const added = bundles.add({ digest, bytes: taken.bytes, signature: taken.signature });
+        const added = bundles.add({ digest, bytes: taken.bytes });
         return this.#finishUpload(digest, () => {
           if (added.ok) attempts.provide(added.bundle);
           else attempts.withhold(digest, 'PLUGIN_INVALID', added.problem);

@@ -1,7 +1,8 @@
 /**
  * Bundles by digest: on disk under `<dir>/sha256/<hex>`, and the recently used ones in memory. Every read is checked
  * against the digest, so a damaged file is a miss (and removed), never a bundle. Bounded on disk and in memory; a
- * bundle that a run has pinned is never removed from disk. Knows nothing of servers or plugin ids.
+ * bundle that a run has pinned is never removed from disk. A signature is kept beside the bytes and may come later than
+ * they did; the newest counts. Knows nothing of servers or plugin ids.
  */
 import { join } from 'node:path';
 import type { Content } from '@flowops/proto/content-store.ts';
@@ -14,6 +15,8 @@ import { readBundleManifest } from '@flowops/proto/manifest.ts';
 const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024;
 /** Manifests are a few KB and asked for at every START. */
 const MAX_MANIFESTS = 2_000;
+/** Of a KB at most; asked for at every attempt. */
+const MAX_SIGNATURES = 2_000;
 
 export interface BundleCacheOptions {
   /** `<FLOWOPS_HOME>/cache/bundles`. */
@@ -32,6 +35,8 @@ export class BundleCache {
   readonly #recent = new Map<string, Content>();
   #recentBytes = 0;
   readonly #manifests = new Map<string, Manifest>();
+  /** Empty text: known to have none. */
+  readonly #signatures = new Map<string, string>();
 
   constructor(options: BundleCacheOptions) {
     this.#memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
@@ -66,8 +71,22 @@ export class BundleCache {
     if (content === undefined) return undefined;
     const read = readBundleManifest(content.bytes);
     if (!read.ok) return undefined;
-    this.#keepManifest(digest, read.manifest);
+    keepRecent(this.#manifests, digest, read.manifest, MAX_MANIFESTS);
     return read.manifest;
+  }
+
+  /** Text of the newest .sig file that came for these bytes. */
+  async signatureOf(digest: string): Promise<string | undefined> {
+    const known = this.#signatures.get(digest) ?? (await this.#store.readSignature(digest)) ?? '';
+    keepRecent(this.#signatures, digest, known, MAX_SIGNATURES);
+    return known === '' ? undefined : known;
+  }
+
+  /** The bytes were signed, or signed anew, after they came here. */
+  async putSignature(digest: string, signature: string): Promise<void> {
+    if ((await this.signatureOf(digest)) === signature) return;
+    keepRecent(this.#signatures, digest, signature, MAX_SIGNATURES);
+    await this.#store.writeSignature(digest, signature);
   }
 
   /** Takes only what this engine can run. @throws when the bytes do not have that digest (a bug of the caller). */
@@ -76,7 +95,10 @@ export class BundleCache {
     if (!read.ok) return read;
     await this.#store.write(content);
     this.#keep(content);
-    this.#keepManifest(content.digest, read.manifest);
+    keepRecent(this.#manifests, content.digest, read.manifest, MAX_MANIFESTS);
+    if (content.signature !== undefined) {
+      keepRecent(this.#signatures, content.digest, content.signature, MAX_SIGNATURES);
+    }
     return read;
   }
 
@@ -96,13 +118,14 @@ export class BundleCache {
     this.#recent.delete(digest);
     this.#recentBytes -= sizeOf(content);
   }
+}
 
-  #keepManifest(digest: string, manifest: Manifest): void {
-    this.#manifests.delete(digest);
-    this.#manifests.set(digest, manifest);
-    const [oldest] = this.#manifests.keys();
-    if (this.#manifests.size > MAX_MANIFESTS && oldest !== undefined) this.#manifests.delete(oldest);
-  }
+/** The one kept longest ago goes first. */
+function keepRecent<T>(map: Map<string, T>, digest: string, value: T, max: number): void {
+  map.delete(digest);
+  map.set(digest, value);
+  const [oldest] = map.keys();
+  if (map.size > max && oldest !== undefined) map.delete(oldest);
 }
 
 function sizeOf(content: Content): number {

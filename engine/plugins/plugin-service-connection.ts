@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
+import { MAX_SIGNATURE_TEXT_BYTES } from '@flowops/proto/bundle-signature.ts';
 import type { CallFailure, CallResult } from '@flowops/proto/grpc-call.ts';
 import { callUnary, printable, readStream } from '@flowops/proto/grpc-call.ts';
 import { grpcMethods } from '@flowops/proto/grpc-service.ts';
@@ -96,6 +97,24 @@ export class PluginServiceConnection {
     return { ok: true, value: { digest: digestOf(jar), bytes: jar } };
   }
 
+  /** Digest and signature of a version, without its bytes; undefined when the service cannot tell them or did not. */
+  async signature(
+    pluginId: string,
+    id: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly digest: string; readonly signature: string } | undefined> {
+    if (this.#knowsOnlyOldCalls) return undefined;
+    const request = create(PluginRequestSchema, { pluginId, id });
+    const bounds = { deadlineMs: this.#deadlines.metadataMs, signal };
+    let first: PluginChunk | undefined;
+    const result = await readStream(this.#client, METHODS.getPluginBundle, request, bounds, (chunk) => {
+      first = chunk;
+      return 'stop';
+    });
+    if (!result.ok && isUnimplemented(result)) this.#knowsOnlyOldCalls = true;
+    return result.ok && first !== undefined ? { digest: first.digest, signature: first.signature } : undefined;
+  }
+
   /** Undefined when the service cannot list or did not. */
   async list(signal: AbortSignal): Promise<PluginMetadata[] | undefined> {
     if (this.#knowsOnlyOldCalls) return undefined;
@@ -146,7 +165,7 @@ export class PluginServiceConnection {
       value: {
         digest,
         bytes,
-        ...(first.signature === '' ? {} : { signature: first.signature }),
+        ...(isSignature(first.signature) ? { signature: first.signature } : {}),
         ...(first.sourceMap === '' ? {} : { sourceMap: first.sourceMap }),
       },
     };
@@ -181,6 +200,11 @@ export class PluginServiceConnection {
   #connect(): Client {
     return new Client(this.#address, credentials.createInsecure(), CHANNEL_OPTIONS);
   }
+}
+
+/** Whether it can be the text of a .sig file; what is in it is the sandbox host's to judge. */
+export function isSignature(text: string): boolean {
+  return text !== '' && Buffer.byteLength(text) <= MAX_SIGNATURE_TEXT_BYTES;
 }
 
 function hasStatus(result: { readonly ok: true } | FetchResult, wanted: status): boolean {

@@ -4,7 +4,8 @@
  *
  * Invariants: (1) a digest given by `resolve` is that of bytes that were read and are a bundle of the version named.
  * (2) A version that answers again within 2 s is not asked for again, and never twice at once. (3) Nothing a service
- * can answer throws.
+ * can answer throws. (4) A version resolved by what is in the cache still asks for its signature: bytes are often signed
+ * after they came here. A service that has none, or is away, takes none back.
  */
 import { join } from 'node:path';
 import { printable } from '@flowops/proto/grpc-call.ts';
@@ -24,7 +25,7 @@ import {
   wrongPlugin,
 } from './plugin-service-answers.ts';
 import type { CallDeadlines, FetchFailure, FetchResult } from './plugin-service-connection.ts';
-import { PluginServiceConnection } from './plugin-service-connection.ts';
+import { isSignature, PluginServiceConnection } from './plugin-service-connection.ts';
 import { SingleFlight } from './single-flight.ts';
 import { VersionIndex } from './version-index.ts';
 
@@ -114,6 +115,10 @@ export class PluginServiceSource implements PluginSource {
     );
   }
 
+  signature({ digest }: { digest: string }): Promise<string | undefined> {
+    return this.#cache.signatureOf(digest);
+  }
+
   async sourceMap(digest: string): Promise<string | undefined> {
     return (await this.#cache.get(digest))?.sourceMap;
   }
@@ -151,6 +156,7 @@ export class PluginServiceSource implements PluginSource {
     );
     const known = seen === undefined ? undefined : await this.#cache.manifestOf(seen.digest);
     if (seen !== undefined && known !== undefined) {
+      await this.#refreshSignature(pluginId, seen.id, seen.digest, signal);
       return { ok: true, plugin: { pluginId, digest: seen.digest, manifest: known } };
     }
     const what = describePlugin(pluginId, version);
@@ -228,7 +234,11 @@ export class PluginServiceSource implements PluginSource {
   /** A pinned digest: from the cache, else the version that turns out to have it. */
   async #resolveDigest(pluginId: string, digest: string, signal: AbortSignal): Promise<ResolveResult> {
     const known = await this.#cache.manifestOf(digest);
-    if (known !== undefined) return { ok: true, plugin: { pluginId, digest, manifest: known } };
+    if (known !== undefined) {
+      const seen = (await this.#index.versions(pluginId)).findLast((one) => one.digest === digest);
+      if (seen !== undefined) await this.#refreshSignature(pluginId, seen.id, digest, signal);
+      return { ok: true, plugin: { pluginId, digest, manifest: known } };
+    }
     const latest = await this.#resolveNow(pluginId, undefined, signal);
     if (latest.ok ? latest.plugin.digest === digest : latest.code === 'SANDBOX_UNAVAILABLE') return latest;
     const listed = (await this.#connection.list(signal)) ?? [];
@@ -258,6 +268,15 @@ export class PluginServiceSource implements PluginSource {
     }
     const read = await this.#cache.put(fetched.value);
     return read.ok ? { ok: true, bundle: fetched.value } : invalidAnswer(what, this.#address, read.problem);
+  }
+
+  /** The bytes are here. Who signs them, and with which of his keys, may have changed since. */
+  async #refreshSignature(pluginId: string, id: string, digest: string, signal: AbortSignal): Promise<void> {
+    const work = async () => ({ ok: true, told: await this.#connection.signature(pluginId, id, signal) }) as const;
+    const asked = await limited(this.#calls, signal, work);
+    if (!asked.ok || asked.told === undefined) return;
+    const { told } = asked;
+    if (told.digest === digest && isSignature(told.signature)) await this.#cache.putSignature(digest, told.signature);
   }
 
   /** Asks for the bytes by each id in turn; the first refusal is what is reported. */

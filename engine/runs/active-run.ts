@@ -274,7 +274,7 @@ export class ActiveRun implements PlaceTaker {
       const inputs = await this.#inputs.of(state, step, turn.draft.outputs);
       if (inputs.ok) {
         const token = this.#context.newToken();
-        this.#attempts.prepare(step, { host, inputsJson: inputs.json });
+        await this.#attempts.prepare(state, step, { host, inputsJson: inputs.json });
         applyEvent(state, { type: 'start-step', step, token, host: host.instance }, turn.nowMs, turn.draft);
       } else {
         this.#context.admission.release();

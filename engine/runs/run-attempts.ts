@@ -1,6 +1,6 @@
 /**
- * The attempts of one run that are with a sandbox host. An attempt is prepared (host, inputs) before the commit that
- * starts it and handed to the host after; its end comes back as an event.
+ * The attempts of one run that are with a sandbox host. An attempt is prepared (host, inputs, the signature as it is
+ * now: the digest is pinned, who vouches for it is not) before the commit that starts it and handed to the host after; its end comes back as an event.
  */
 import type { Attempt, AttemptListener, AttemptRequest, SandboxHost } from '@flowops/proto/attempt.ts';
 import type { PinnedPlugin, PlannedStep } from '../scheduler/definition.ts';
@@ -13,6 +13,8 @@ import type { RunContext } from './run-context.ts';
 export interface PreparedAttempt {
   readonly host: SandboxHost;
   readonly inputsJson: string;
+  /** Text of the .sig file; undefined = unsigned. */
+  readonly signature: string | undefined;
 }
 
 export class RunAttempts {
@@ -34,8 +36,10 @@ export class RunAttempts {
     return this.#attempts.size;
   }
 
-  prepare(step: number, prepared: PreparedAttempt): void {
-    this.#prepared.set(step, prepared);
+  async prepare(state: RunState, step: number, given: Pick<PreparedAttempt, 'host' | 'inputsJson'>): Promise<void> {
+    const plugin = pluginOf(state, step);
+    const signature = plugin === undefined ? undefined : await this.#context.plugins.signature(plugin);
+    this.#prepared.set(step, { ...given, signature });
   }
 
   /** The commit that would have started them was not made. */
@@ -50,7 +54,7 @@ export class RunAttempts {
     const prepared = this.#prepared.get(step);
     this.#prepared.delete(step);
     const planned = state.definition.steps[step];
-    const plugin = planned === undefined ? undefined : state.definition.plugins[planned.plugin];
+    const plugin = pluginOf(state, step);
     if (prepared === undefined || planned === undefined || plugin === undefined) {
       throw new Error(`step ${step} was not prepared`);
     }
@@ -108,6 +112,7 @@ export class RunAttempts {
       pluginId,
       pluginVersion: version,
       digest,
+      ...(prepared.signature === undefined ? {} : { signature: prepared.signature }),
       inputsJson: prepared.inputsJson,
       idempotencyKey: `${this.#run.flowId}/${this.#run.runId}/${planned.stepId}`,
       ...(planned.timeoutMs === undefined ? {} : { requestedWallMs: planned.timeoutMs }),
@@ -122,4 +127,9 @@ export class RunAttempts {
       onProgress: (progress) => onStepProgress(this.#run, stepId, progress),
     };
   }
+}
+
+function pluginOf({ definition }: RunState, step: number): PinnedPlugin | undefined {
+  const planned = definition.steps[step];
+  return planned === undefined ? undefined : definition.plugins[planned.plugin];
 }

@@ -1,7 +1,8 @@
 /**
  * Whether an attempt may start, where, and with what: the bundle's first line against what was asked for, whose
- * signature it has under the policy in force, then the policy's decision. No I/O. An inspection (purpose INSPECT) asks no policy: it has no grants, small fixed limits and always the isolate
- * tier, jailed where a jail can be had.
+ * signature came with the attempt, verified anew under the policy in force, then the policy's decision. No I/O. An
+ * inspection (purpose INSPECT) asks no policy: it has no grants, small fixed limits and always the isolate tier, jailed
+ * where a jail can be had.
  */
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
@@ -44,8 +45,8 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Polic
   if (tier !== '' && tier !== 'isolate' && tier !== 'container') {
     return { ok: false, code: 'SANDBOX_UNAVAILABLE', message: `there is no sandbox tier "${tier.slice(0, 32)}"` };
   }
-  const { digest, signature } = bundle;
-  const { publisher } = policy.identify({ name, version, digest, signature }, nowMs);
+  const { digest } = bundle;
+  const { publisher, problem } = policy.identify({ name, version, digest, signature: invoke.signature }, nowMs);
   const decision = policy.decide({
     pluginId: invoke.pluginId,
     name,
@@ -56,7 +57,10 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Polic
     ...(tier === '' ? {} : { requestedTier: tier }),
     ...(invoke.requestedWallMs === 0 ? {} : { requestedWallMs: invoke.requestedWallMs }),
   });
-  if (decision.kind === 'refuse') return { ok: false, code: decision.code, message: decision.message };
+  if (decision.kind === 'refuse') {
+    const uncounted = problem === undefined ? '' : `. It counts as unsigned: ${problem}`;
+    return { ok: false, code: decision.code, message: `${decision.message}${uncounted}` };
+  }
   const request: TierRequest = {
     ...jobOf(invoke, bundle),
     purpose: 'run',

@@ -1,7 +1,8 @@
 /**
  * Bundles that this host holds, by digest, in memory and bounded: the least recently used one goes first. Those that
  * attempts run with stay alive with the attempts. Nothing enters that was not hashed here (G8: the bytes that were
- * verified are the bytes that run), and nothing is read back from a disk.
+ * verified are the bytes that run), and nothing is read back from a disk. Whose bytes they are is no part of them: a
+ * signature comes with each attempt.
  */
 import { type Manifest, type ReadManifest, readBundleManifest } from '@flowops/proto/manifest.ts';
 
@@ -11,8 +12,6 @@ const DEFAULT_CAPACITY_BYTES = 128 * 1024 * 1024;
 export interface StoredBundle {
   readonly digest: string;
   readonly bytes: Uint8Array;
-  /** Text of the .sig file; empty when unsigned. */
-  readonly signature: string;
   readonly manifest: Manifest;
 }
 
@@ -39,7 +38,7 @@ export class BundleStore {
   }
 
   /** Reads the first line and keeps the bundle. The caller has checked the digest of the bytes. */
-  add(verified: { digest: string; bytes: Uint8Array; signature: string }): AddBundle {
+  add(verified: { digest: string; bytes: Uint8Array }): AddBundle {
     const read: ReadManifest = readBundleManifest(verified.bytes);
     if (!read.ok) return read;
     const bundle: StoredBundle = { ...verified, manifest: read.manifest };

@@ -9,11 +9,10 @@ import type { PutBundle } from '@flowops/proto/sandbox_pb.js';
 
 /** Fixed by sandbox.proto. */
 const MAX_CHUNK_BYTES = 1024 * 1024;
-const MAX_SIGNATURE_BYTES = 16 * 1024;
 
 export type UploadResult =
   | { readonly kind: 'more' }
-  | { readonly kind: 'whole'; readonly bytes: Uint8Array; readonly signature: string }
+  | { readonly kind: 'whole'; readonly bytes: Uint8Array }
   /** The bytes are not those of the digest, or more than a bundle may have. */
   | { readonly kind: 'bad'; readonly problem: string }
   | { readonly kind: 'protocol'; readonly problem: string };
@@ -24,7 +23,6 @@ export class BundleUpload {
   readonly #chunks: Uint8Array[] = [];
   #received = 0;
   #total = -1;
-  #signature = '';
 
   constructor(digest: string) {
     this.digest = digest;
@@ -35,9 +33,7 @@ export class BundleUpload {
     if (this.#total < 0) {
       if (total > MAX_BUNDLE_BYTES)
         return { kind: 'bad', problem: `it has ${total} bytes; at most ${MAX_BUNDLE_BYTES} are allowed` };
-      if (piece.signature.length > MAX_SIGNATURE_BYTES) return { kind: 'bad', problem: 'its signature is too long' };
       this.#total = total;
-      this.#signature = piece.signature;
     }
     const isInOrder = total === this.#total && Number(piece.offset) === this.#received;
     const isInside = this.#received + piece.data.length <= this.#total && piece.data.length <= MAX_CHUNK_BYTES;
@@ -51,6 +47,6 @@ export class BundleUpload {
     if (`sha256:${this.#hash.digest('hex')}` !== this.digest) {
       return { kind: 'bad', problem: 'its bytes do not have the digest that was asked for' };
     }
-    return { kind: 'whole', bytes: Buffer.concat(this.#chunks), signature: this.#signature };
+    return { kind: 'whole', bytes: Buffer.concat(this.#chunks) };
   }
 }

@@ -81,7 +81,7 @@ export async function runPlugin(options: RunPluginOptions, parts: RunPluginParts
 
 async function runAttempt(
   host: SandboxHost,
-  { manifest, digest, bundle }: BuiltPlugin,
+  { manifest, digest, bundle, signature }: BuiltPlugin,
   inputsJson: string,
   { tier, stopGraceMs }: RunPluginOptions,
   parts: RunPluginParts,
@@ -99,6 +99,7 @@ async function runAttempt(
       pluginId: manifest.name,
       pluginVersion: manifest.version,
       digest,
+      ...(signature === undefined ? {} : { signature }),
       inputsJson,
       idempotencyKey: `sandbox-run:${token}:plugin`,
       ...(tier === undefined ? {} : { requestedTier: tier }),

@@ -51,6 +51,8 @@ export interface BuiltPlugin {
   readonly manifest: Manifest;
   /** Source map (revision 3) as JSON, without the sources' text; belongs beside the bundle as `<bundle>.map`. */
   readonly sourceMap: string;
+  /** Text of the .sig file beside a bundle that was built before. */
+  readonly signature?: string;
   readonly warnings: readonly BuildProblem[];
 }
 

@@ -4,6 +4,7 @@
  * is. Nothing of the plugin runs in this process.
  */
 import { readFile, stat } from 'node:fs/promises';
+import { MAX_SIGNATURE_TEXT_BYTES } from '@flowops/proto/bundle-signature.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { digestOf } from '@flowops/proto/ids.ts';
 import { MAX_BUNDLE_BYTES, readBundleManifest } from '@flowops/proto/manifest.ts';
@@ -43,14 +44,23 @@ async function readBundleFile(file: string): Promise<BuildResult> {
   const bundle = await readFile(file);
   const read = readBundleManifest(bundle);
   if (!read.ok) return buildFailure('PLUGIN_INVALID', [{ file, message: read.problem }]);
-  const sourceMap = await readSourceMap(`${file}.map`);
-  return { ok: true, bundle, digest: digestOf(bundle), manifest: read.manifest, sourceMap, warnings: [] };
+  const sourceMap = await readCompanion(`${file}.map`, MAX_SOURCE_MAP_BYTES);
+  const signature = await readCompanion(`${file}.sig`, MAX_SIGNATURE_TEXT_BYTES);
+  return {
+    ok: true,
+    bundle,
+    digest: digestOf(bundle),
+    manifest: read.manifest,
+    sourceMap,
+    warnings: [],
+    ...(signature === '' ? {} : { signature }),
+  };
 }
 
 /** Empty when there is none: a bundle is complete without it. */
-async function readSourceMap(file: string): Promise<string> {
+async function readCompanion(file: string, maxBytes: number): Promise<string> {
   try {
-    if ((await stat(file)).size > MAX_SOURCE_MAP_BYTES) return '';
+    if ((await stat(file)).size > maxBytes) return '';
     return await readFile(file, 'utf8');
   } catch (thrown) {
     if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return '';

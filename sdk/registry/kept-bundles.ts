@@ -22,7 +22,7 @@ export class KeptBundles {
   }
 
   async keep(content: Content): Promise<void> {
-    if (await this.has(content.digest)) return;
+    if (await this.has(content.digest)) return await this.#keepSignature(content);
     if (await this.#store.write(content)) return;
     this.#unstored.set(content.digest, content);
     this.#unstoredBytes += content.bytes.length;
@@ -33,10 +33,23 @@ export class KeptBundles {
     }
   }
 
+  /** Text of the newest .sig file kept with a digest. */
+  async signatureOf(digest: string): Promise<string | undefined> {
+    return this.#unstored.get(digest)?.signature ?? (await this.#store.readSignature(digest));
+  }
+
   /** Bytes that have this digest, or nothing. */
   async read(digest: string): Promise<Content | undefined> {
     const unstored = this.#unstored.get(digest);
     if (unstored !== undefined && digestOf(unstored.bytes) === digest) return unstored;
     return await this.#store.read(digest);
+  }
+
+  /** The bytes are here already; they may have been signed since. */
+  async #keepSignature({ digest, signature }: Content): Promise<void> {
+    if (signature === undefined || signature === (await this.signatureOf(digest))) return;
+    const unstored = this.#unstored.get(digest);
+    if (unstored !== undefined) this.#unstored.set(digest, { ...unstored, signature });
+    else await this.#store.writeSignature(digest, signature);
   }
 }

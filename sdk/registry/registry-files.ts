@@ -4,17 +4,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { MAX_SIGNATURE_TEXT_BYTES, parseSignature } from '@flowops/proto/bundle-signature.ts';
 import { writeAtomically } from '@flowops/proto/content-store.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { digestOf } from '@flowops/proto/ids.ts';
-import { isJsonObject, parseJson } from '@flowops/proto/json.ts';
 import type { Manifest } from '@flowops/proto/manifest.ts';
 import { MAX_BUNDLE_BYTES, readBundleManifest } from '@flowops/proto/manifest.ts';
 
 /** A source map travels in one message with the signature, and gRPC's usual limit for a message is 4 MiB. */
 export const MAX_SOURCE_MAP_BYTES = 3 * 1024 * 1024;
-/** A `.sig` is a key id and 64 bytes in base64. */
-const MAX_SIGNATURE_BYTES = 4096;
 /** Bundles are public to whoever may read the folder. */
 export const FILE_MODE = 0o644;
 
@@ -30,17 +28,20 @@ export type IndexedContent =
   | { readonly ok: false; readonly problem: string };
 
 export async function readCompanions(path: string): Promise<Companions> {
-  const signature = await readBounded(`${path}.sig`, MAX_SIGNATURE_BYTES);
+  const signature = await readSignature(path);
   const sourceMap = await readBounded(`${path}.map`, MAX_SOURCE_MAP_BYTES);
   return { ...(signature === undefined ? {} : { signature }), ...(sourceMap === undefined ? {} : { sourceMap }) };
+}
+
+export function readSignature(path: string): Promise<string | undefined> {
+  return readBounded(`${path}.sig`, MAX_SIGNATURE_TEXT_BYTES);
 }
 
 export function companionProblem(companions: Companions): string | undefined {
   const { signature, sourceMap } = companions;
   if (signature !== undefined) {
-    if (Buffer.byteLength(signature) > MAX_SIGNATURE_BYTES) return `the signature is over ${MAX_SIGNATURE_BYTES} bytes`;
-    const parsed = parseJson(signature);
-    if (!parsed.ok || !isJsonObject(parsed.value)) return 'the signature is not the JSON object of a .sig file';
+    const parsed = parseSignature(signature);
+    if (!parsed.ok) return `the signature ${parsed.problem}`;
   }
   if (sourceMap !== undefined && Buffer.byteLength(sourceMap) > MAX_SOURCE_MAP_BYTES) {
     return `the source map is over ${MAX_SOURCE_MAP_BYTES} bytes`;

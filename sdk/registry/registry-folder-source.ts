@@ -47,6 +47,12 @@ export class RegistryFolderSource implements PluginSource {
     return { ok: false, code: 'PLUGIN_NOT_FOUND', message: `${plugin.digest} cannot be read in ${this.#dir}` };
   }
 
+  /** Of the folder while it has these bytes, so that a new `.js.sig` counts at once; else as it was kept. */
+  async signature(plugin: { pluginId: string; version: string; digest: string }): Promise<string | undefined> {
+    const { pluginId, version, digest } = plugin;
+    return (await this.#folder.signatureOf(pluginId, version, digest)) ?? (await this.#kept.signatureOf(digest));
+  }
+
   async sourceMap(digest: string): Promise<string | undefined> {
     return (await this.#kept.read(digest))?.sourceMap;
   }

@@ -20,6 +20,7 @@ import {
   FILE_MODE,
   indexFile,
   readCompanions,
+  readSignature,
   syncFolder,
   writeCompanions,
 } from './registry-files.ts';
@@ -126,6 +127,13 @@ export class RegistryFolder {
       };
     }
     return { kind: 'read', files: { version, bytes, ...(await readCompanions(path)) } };
+  }
+
+  /** Text of a version's `.js.sig`; undefined when there is none, or its bytes are not those of the digest. */
+  async signatureOf(pluginId: string, version: string, digest: string): Promise<string | undefined> {
+    const found = await this.find(pluginId, version);
+    if (found.kind !== 'found' || found.version.digest !== digest) return undefined;
+    return await readSignature(this.#path(folderOf(pluginId), found.version.version));
   }
 
   /** Every version of a plugin that can be read, highest first; withdrawn ones included. */

@@ -91,6 +91,10 @@ export class SourceFolderSource implements PluginSource {
     };
   }
 
+  signature({ digest }: { digest: string }): Promise<string | undefined> {
+    return this.#kept.signatureOf(digest);
+  }
+
   async sourceMap(digest: string): Promise<string | undefined> {
     return (await this.#kept.read(digest))?.sourceMap;
   }
@@ -166,8 +170,13 @@ export class SourceFolderSource implements PluginSource {
       const built = await load(entry.file, { cacheDir, sandbox, signal: this.#closing.signal });
       if (!built.ok) return { entry, result: { ok: false, code: built.code, message: built.message } };
       for (const warning of built.warnings) log(formatProblem(warning));
-      const { digest, manifest, bundle: bytes, sourceMap } = built;
-      await this.#kept.keep({ digest, bytes, ...(sourceMap === '' ? {} : { sourceMap }) });
+      const { digest, manifest, bundle: bytes, sourceMap, signature } = built;
+      await this.#kept.keep({
+        digest,
+        bytes,
+        ...(sourceMap === '' ? {} : { sourceMap }),
+        ...(signature === undefined ? {} : { signature }),
+      });
       return { entry, result: { ok: true, plugin: { pluginId: manifest.name, digest, manifest } } };
     } catch (thrown) {
       // Not the plugin's fault (no permission, disk): a later try may work, and the other plugins go on.

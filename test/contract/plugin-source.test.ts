@@ -22,6 +22,11 @@ function overGrpc(address: string, cacheDir: string): PluginServiceSource {
   return new PluginServiceSource({ address, cacheDir, cache: new BundleCache({ dir: join(cacheDir, 'bundles') }) });
 }
 
+/** Without the member when there is none. */
+function given({ signature }: { signature: string | undefined }): { signature?: string } {
+  return signature === undefined ? {} : { signature };
+}
+
 function versionOf(bytes: Uint8Array): string {
   const read = readBundleManifest(bytes);
   if (!read.ok) throw new Error(read.problem);
@@ -37,8 +42,13 @@ describe('PluginServiceSource against our registry', () => {
       return {
         source,
         reopen: async () => overGrpc(registry.address, cacheDir),
-        publish: async (pluginId, bundle) => {
-          const published = await publishBundle({ registry: registry.address, bundle, pluginId });
+        publish: async (pluginId, bundle, signature) => {
+          const published = await publishBundle({
+            registry: registry.address,
+            bundle,
+            pluginId,
+            ...given({ signature }),
+          });
           if (!published.ok) throw new Error(published.message);
         },
         close: async () => {
@@ -47,7 +57,7 @@ describe('PluginServiceSource against our registry', () => {
         },
       };
     },
-    { keepsOldVersions: true, canList: true, hasOwnIds: true },
+    { keepsOldVersions: true, canList: true, hasOwnIds: true, keepsSignatures: true },
   );
 });
 
@@ -71,7 +81,7 @@ describe('PluginServiceSource against a service that knows only the two old call
       };
     },
     // After a newer version came, an id that was seen still names the older; one never seen cannot be asked for.
-    { keepsOldVersions: false, canList: false, hasOwnIds: true },
+    { keepsOldVersions: false, canList: false, hasOwnIds: true, keepsSignatures: false },
   );
 });
 
@@ -80,8 +90,8 @@ describe('a registry folder in this process', () => {
     async () => {
       const [dir, cacheDir] = [scratchFolder(), scratchFolder()];
       const registry = new RegistryFolder(dir);
-      const publish = async (pluginId: string, bytes: Uint8Array) => {
-        const published = await registry.publish({ pluginId, bytes });
+      const publish = async (pluginId: string, bytes: Uint8Array, signature?: string) => {
+        const published = await registry.publish({ pluginId, bytes, ...given({ signature }) });
         if (!('version' in published)) throw new Error(published.message);
       };
       // A folder is recognised by what is in it.
@@ -90,7 +100,7 @@ describe('a registry folder in this process', () => {
       const source = await open();
       return { source, reopen: open, publish, close: () => source.close() };
     },
-    { keepsOldVersions: true, canList: true, hasOwnIds: true },
+    { keepsOldVersions: true, canList: true, hasOwnIds: true, keepsSignatures: true },
   );
 });
 
@@ -103,10 +113,14 @@ describe('a folder of sources and bundles', () => {
       return {
         source,
         reopen: open,
-        publish: (_pluginId, bytes) => writeFile(join(dir, `${digestOf(bytes).slice(7, 15)}.js`), bytes),
+        publish: async (_pluginId, bytes, signature) => {
+          const file = join(dir, `${digestOf(bytes).slice(7, 15)}.js`);
+          if (signature !== undefined) await writeFile(`${file}.sig`, signature);
+          await writeFile(file, bytes);
+        },
         close: () => source.close(),
       };
     },
-    { keepsOldVersions: true, canList: true, hasOwnIds: false },
+    { keepsOldVersions: true, canList: true, hasOwnIds: false, keepsSignatures: true },
   );
 });

@@ -3,13 +3,14 @@ import { digestOf } from '@flowops/proto/ids.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { bundleBytes } from '../support/bundle-bytes.ts';
+import { newSigner } from '../support/signer.ts';
 
 export interface SourceUnderTest {
   readonly source: PluginSource;
   /** A source of another process: nothing in memory, the same disk. */
   reopen(): Promise<PluginSource>;
-  /** Adds a version while the source is open; resolves when the source may be expected to see it. */
-  publish(pluginId: string, bytes: Uint8Array): Promise<void>;
+  /** Adds a version while the source is open, or a signature to one; resolves when the source may be expected to see it. */
+  publish(pluginId: string, bytes: Uint8Array, signature?: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -19,6 +20,8 @@ export interface SourceTraits {
   readonly canList: boolean;
   /** A folder of sources has no ids but the manifests' names. */
   readonly hasOwnIds: boolean;
+  /** The two old calls know no signatures. */
+  readonly keepsSignatures: boolean;
 }
 
 const signal = new AbortController().signal;
@@ -57,6 +60,43 @@ export function pluginSourceContract(open: () => Promise<SourceUnderTest>, trait
     expect(given).toMatchObject({ ok: true, bundle: { digest: digestOf(FIRST) } });
     await later.close();
   });
+
+  const PINNED = { pluginId: 'core.hello', version: '1.9.0', digest: digestOf(FIRST) };
+  const unsignedOnly = { meta: { skipReason: 'the two old calls of a plugin service know no signatures' } };
+  test('what was published unsigned has no signature', async () => {
+    await under.source.resolve('core.hello', undefined, signal);
+    expect(await under.source.signature(PINNED)).toBeUndefined();
+  });
+
+  test.runIf(traits.keepsSignatures)(
+    'a digest that is signed after it was resolved gets its signature with the next resolve, a later one instead of it',
+    unsignedOnly,
+    async () => {
+      await under.source.resolve('core.hello', undefined, signal);
+      // A folder of sources gives a digest from what it kept: it may be that of a file that has changed.
+      const asked = traits.hasOwnIds ? [undefined, '1.9.0', digestOf(FIRST)] : [undefined, '1.9.0'];
+      for (const version of asked) {
+        const signature = newSigner().sign(FIRST);
+        await under.publish('core.hello', FIRST, signature);
+        const source = await under.reopen();
+        await source.resolve('core.hello', version, signal);
+        expect(await source.signature(PINNED)).toBe(signature);
+        await source.close();
+      }
+    },
+  );
+
+  test.runIf(traits.keepsSignatures)(
+    'a signature is known to a later process that resolves nothing, also after a newer version came',
+    unsignedOnly,
+    async () => {
+      const signature = newSigner().sign(FIRST);
+      await under.publish('core.hello', FIRST, signature);
+      await (await under.reopen()).resolve('core.hello', undefined, signal);
+      await under.publish('core.hello', SECOND);
+      expect(await (await under.reopen()).signature(PINNED)).toBe(signature);
+    },
+  );
 
   test('an exact version and a digest are resolved', async () => {
     for (const version of ['1.9.0', digestOf(FIRST)]) {

@@ -28,6 +28,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { scratchFolder } from '../services/scratch.ts';
 import { bundleBytes } from '../support/bundle-bytes.ts';
 import { oldService, startPluginService } from '../support/plugin-service.ts';
+import { newSigner } from '../support/signer.ts';
 
 const METHODS = grpcMethods(PluginService);
 const bounds = { deadlineMs: 10_000, signal: new AbortController().signal };
@@ -133,7 +134,7 @@ describe('the stream', () => {
   });
 
   test('signature and source map come with the first chunk', async () => {
-    const sent = { signature: '{"keyId":"a"}', sourceMap: '{"version":3}' };
+    const sent = { signature: newSigner().sign(HELLO), sourceMap: '{"version":3}' };
     await publishBundle({ registry: registry.address, bundle: HELLO, ...sent });
     expect((await stream('core.hello'))[0]).toMatchObject(sent);
   });

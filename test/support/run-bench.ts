@@ -38,6 +38,10 @@ export class FakePlugins implements PluginSource {
     return { ok: false as const, code: 'PLUGIN_NOT_FOUND' as const, message: 'the fake host asks for none' };
   }
 
+  async signature(): Promise<string | undefined> {
+    return undefined;
+  }
+
   async sourceMap() {
     return undefined;
   }

@@ -6,6 +6,7 @@ import { isRegistryFolder, RegistryFolder } from '@flowops/sdk/registry/registry
 import { beforeEach, describe, expect, test } from 'vitest';
 import { scratchFolder } from '../../services/scratch.ts';
 import { bundleBytes } from '../../support/bundle-bytes.ts';
+import { newSigner } from '../../support/signer.ts';
 
 let dir: string;
 let folder: RegistryFolder;
@@ -29,7 +30,7 @@ async function latest(pluginId = 'core.hello'): Promise<string> {
 
 describe('publishing', () => {
   test('puts the bundle, its signature and its map under <pluginId>/<version> and nothing else', async () => {
-    const signature = '{"keyId":"0123456789abcdef","signature":"AA=="}';
+    const signature = newSigner().sign(ONE);
     expect(await folder.publish({ bytes: ONE, signature, sourceMap: '{}' })).toMatchObject({ kind: 'stored' });
     expect((await readdir(join(dir, 'core.hello'))).sort()).toEqual(['1.0.0.js', '1.0.0.js.map', '1.0.0.js.sig']);
     expect(digestOf(await readFile(join(dir, 'core.hello/1.0.0.js')))).toBe(digestOf(ONE));
@@ -84,14 +85,32 @@ describe('publishing', () => {
     expect(await readdir(dir)).toEqual([]);
   });
 
-  test('a signature that is no JSON object is refused', async () => {
-    expect(await folder.publish({ bytes: ONE, signature: 'abc' })).toMatchObject({ kind: 'malformed' });
-  });
+  test.each(['abc', '{}', '{"keyId":"0123456789abcdef","signature":"AA=="}', 'x'.repeat(5000)])(
+    'a signature that is no content of a .sig file is refused: %s',
+    async (signature) => {
+      expect(await folder.publish({ bytes: ONE, signature })).toMatchObject({ kind: 'malformed' });
+      expect(await readdir(dir)).toEqual([]);
+    },
+  );
 
   test('a version published unsigned can be signed later with the same bytes', async () => {
+    const [old, next] = [newSigner().sign(ONE), newSigner().sign(ONE)];
+    for (const signature of [old, next]) {
+      await folder.publish({ bytes: ONE });
+      await folder.publish({ bytes: ONE, signature });
+      await folder.publish({ bytes: ONE });
+      expect(await folder.read('core.hello', '1.0.0')).toMatchObject({ files: { signature } });
+      expect(await folder.signatureOf('core.hello', '1.0.0', digestOf(ONE))).toBe(signature);
+    }
+  });
+
+  test('other bytes under a version bring no signature in', async () => {
     await folder.publish({ bytes: ONE });
-    await folder.publish({ bytes: ONE, signature: '{"keyId":"a"}' });
-    expect(await folder.read('core.hello', '1.0.0')).toMatchObject({ files: { signature: '{"keyId":"a"}' } });
+    const other = bundleBytes({ code: 'export default 2' });
+    expect(await folder.publish({ bytes: other, signature: newSigner().sign(other) })).toMatchObject({
+      kind: 'exists',
+    });
+    expect(await folder.signatureOf('core.hello', '1.0.0', digestOf(ONE))).toBeUndefined();
   });
 });
 

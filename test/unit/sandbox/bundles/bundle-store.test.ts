@@ -4,7 +4,6 @@ import { BundleStore } from '../../../../sandbox/bundles/bundle-store.ts';
 const bundle = (digest: string, filler: number) => ({
   digest,
   bytes: Buffer.from(`//! flowops-plugin {"name":"x","version":"1.0.0"}\n${' '.repeat(filler)}`),
-  signature: '',
 });
 
 describe('the store of bundles', () => {
@@ -28,7 +27,7 @@ describe('the store of bundles', () => {
 
   it('keeps nothing that has no manifest of ours', () => {
     const store = new BundleStore();
-    expect(store.add({ digest: 'a', bytes: Buffer.from('export {}'), signature: '' })).toMatchObject({ ok: false });
+    expect(store.add({ digest: 'a', bytes: Buffer.from('export {}') })).toMatchObject({ ok: false });
     expect(store.get('a')).toBeUndefined();
   });
 });

@@ -20,7 +20,6 @@ const REQUEST: TierRequest = {
   bundle: {
     digest: 'd',
     bytes: new Uint8Array(0),
-    signature: '',
     manifest: {
       name: 'acme.mail',
       version: '1.0.0',

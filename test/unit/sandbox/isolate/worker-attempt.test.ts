@@ -21,7 +21,6 @@ const JOB: AttemptJob = {
   bundle: {
     digest: 'd',
     bytes: new Uint8Array(0),
-    signature: '',
     manifest: {
       name: 'p',
       version: '1.0.0',
