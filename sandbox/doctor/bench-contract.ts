@@ -1,0 +1,29 @@
+/** Where host cases are run, as they see it. Types only; opened by bench.ts. */
+import type { HostProcess } from '@flowops/proto/host-process.ts';
+import type { HostileBundle } from './bundle-text.ts';
+import type { Canaries } from './canaries.ts';
+
+export interface BenchHost {
+  readonly process: HostProcess;
+  /** All it has logged so far. */
+  log(): string;
+  /** @returns what it left behind; empty when nothing. Idempotent. */
+  close(): Promise<readonly string[]>;
+}
+
+export interface OpenHostOptions {
+  /** A whole policy, JSON or YAML. */
+  readonly policy: string;
+  /** Another main file than the product's. */
+  readonly entry?: URL;
+}
+
+export interface Bench {
+  readonly canaries: Canaries;
+  /** For files of a case; removed with the bench. */
+  readonly folder: string;
+  readonly neighbour: HostileBundle;
+  openHost(options: OpenHostOptions): Promise<BenchHost>;
+  /** @returns what its hosts left behind. Idempotent. */
+  close(): Promise<readonly string[]>;
+}

@@ -1,0 +1,90 @@
+/** What the doctor asks Docker: versions, runtimes, images, and which containers a host of ours has. Reads only. */
+import { messageOf } from '@flowops/proto/errors.ts';
+import Docker from 'dockerode';
+import { z } from 'zod';
+
+/** A daemon that does not answer by then is as good as none. */
+const TIMEOUT_MS = 5_000;
+
+const versionSchema = z.object({
+  Version: z.string(),
+  Components: z.array(z.object({ Name: z.string(), Version: z.string() })).optional(),
+});
+const infoSchema = z.object({
+  Runtimes: z.record(z.string(), z.unknown()).optional(),
+  SecurityOptions: z.array(z.string()).nullish(),
+  CgroupVersion: z.string().optional(),
+  CgroupDriver: z.string().optional(),
+  KernelVersion: z.string().optional(),
+  OperatingSystem: z.string().optional(),
+});
+
+export interface DockerFacts {
+  readonly version: string;
+  /** "runc" → "1.1.5", "containerd" → …; as the daemon names its parts. */
+  readonly components: Readonly<Record<string, string>>;
+  readonly runtimes: readonly string[];
+  readonly securityOptions: readonly string[];
+  readonly cgroupVersion: string;
+  readonly kernel: string;
+  readonly system: string;
+}
+
+export interface DockerView {
+  facts(): Promise<DockerFacts>;
+  /** Its id; undefined when it is not there. */
+  imageId(name: string): Promise<string | undefined>;
+  /** Ids of all containers, also ended ones, that carry this name in one of their labels. */
+  containersOf(hostInstance: string): Promise<readonly string[]>;
+}
+
+export type DockerResult =
+  | { readonly ok: true; readonly docker: DockerView; readonly facts: DockerFacts }
+  | { readonly ok: false; readonly problem: string };
+
+/** Reads DOCKER_HOST as Docker's own tools do. Never throws. */
+export async function openDockerView(): Promise<DockerResult> {
+  try {
+    const docker = viewOf(new Docker({ timeout: TIMEOUT_MS }));
+    return { ok: true, docker, facts: await docker.facts() };
+  } catch (thrown) {
+    return { ok: false, problem: messageOf(thrown).split('\n')[0] ?? '' };
+  }
+}
+
+function viewOf(docker: Docker): DockerView {
+  return {
+    facts: async () => {
+      const version = versionSchema.parse(await docker.version());
+      const info = infoSchema.parse(await docker.info());
+      const components = (version.Components ?? []).map(({ Name, Version }) => [Name.toLowerCase(), Version]);
+      return {
+        version: version.Version,
+        components: Object.fromEntries(components),
+        runtimes: Object.keys(info.Runtimes ?? {}).sort(),
+        securityOptions: info.SecurityOptions ?? [],
+        cgroupVersion: info.CgroupVersion ?? '1',
+        kernel: info.KernelVersion ?? '',
+        system: info.OperatingSystem ?? '',
+      };
+    },
+    imageId: async (name) => {
+      try {
+        return z.object({ Id: z.string() }).parse(await docker.getImage(name).inspect()).Id;
+      } catch (thrown) {
+        if (isNotFound(thrown)) return undefined;
+        throw thrown;
+      }
+    },
+    containersOf: async (hostInstance) => {
+      const all = await docker.listContainers({ all: true });
+      return all
+        .filter(({ Labels }) => Object.values(Labels ?? {}).some((value) => value.includes(hostInstance)))
+        .map(({ Id }) => Id);
+    },
+  };
+}
+
+function isNotFound(thrown: unknown): boolean {
+  return thrown instanceof Error && 'statusCode' in thrown && thrown.statusCode === 404;
+}

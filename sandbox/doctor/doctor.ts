@@ -1,0 +1,90 @@
+/**
+ * Runs the hostile cases against this machine: one lane for each place (isolate, each runtime of the container tier,
+ * the host itself), as many lanes at a time as there are cores for. Results come as they are known.
+ */
+import { availableParallelism } from 'node:os';
+import { messageOf } from '@flowops/proto/errors.ts';
+import { openBench } from './bench.ts';
+import type { HostCase, HostileCase, Place, PluginCase, Runtime } from './case.ts';
+import type { DockerView } from './docker-view.ts';
+import { openOriginServers } from './origin-server.ts';
+import { type CaseResult, runLane } from './plugin-lane.ts';
+
+/** Two lanes on two cores: more would only slow each other, and slow steps are what cases are judged by. */
+const MAX_LANES = 4;
+
+export interface DoctorOptions {
+  readonly cases: readonly HostileCase[];
+  readonly places: readonly Place[];
+  readonly docker: DockerView | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal;
+  readonly onResult: (result: CaseResult) => void;
+}
+
+/** @returns in the order of cases and places. Rejects only when no host could be started at all. */
+export async function runDoctor(options: DoctorOptions): Promise<readonly CaseResult[]> {
+  const results: CaseResult[] = [];
+  const onResult = (result: CaseResult): void => {
+    results.push(result);
+    options.onResult(result);
+  };
+  const lanes = options.places.flatMap((place) => {
+    const cases = casesAt(options.cases, place);
+    return cases.length === 0 ? [] : [() => runPlace(place, cases, { ...options, onResult })];
+  });
+  await runAll(lanes, Math.max(1, Math.min(MAX_LANES, availableParallelism())));
+  return results.sort(byIdAndPlace);
+}
+
+export function casesAt(cases: readonly HostileCase[], { tier, runtime }: Place): readonly HostileCase[] {
+  return cases.filter((hostile) =>
+    hostile.kind === 'host' ? tier === 'host' : hostile.runtimes.some((one) => one === runtime),
+  );
+}
+
+async function runPlace(place: Place, cases: readonly HostileCase[], options: DoctorOptions): Promise<void> {
+  const bench = await openBench({
+    env: options.env,
+    ...(options.docker === undefined ? {} : { docker: options.docker }),
+  });
+  const origins = await openOriginServers();
+  try {
+    const plugins = cases.filter((hostile): hostile is PluginCase => hostile.kind === 'plugin');
+    if (plugins.length > 0) await runLane({ ...options, bench, place, cases: plugins, origins });
+    for (const hostile of cases) {
+      if (hostile.kind !== 'host' || options.signal.aborted) continue;
+      const problems = await problemsOfHostCase(hostile, bench);
+      options.onResult({ id: hostile.id, title: hostile.title, place, problems });
+    }
+  } finally {
+    await bench.close();
+    await origins.close();
+  }
+}
+
+async function problemsOfHostCase(
+  hostile: HostCase,
+  bench: Parameters<HostCase['run']>[0],
+): Promise<readonly string[]> {
+  try {
+    return await hostile.run(bench);
+  } catch (thrown) {
+    return [`it could not be tried: ${messageOf(thrown)}`];
+  }
+}
+
+async function runAll(lanes: readonly (() => Promise<void>)[], atOnce: number): Promise<void> {
+  const waiting = [...lanes];
+  const work = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await next();
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+}
+
+const ORDER: readonly Runtime[] = ['isolated-vm', 'runc', 'runsc'];
+
+function byIdAndPlace(a: CaseResult, b: CaseResult): number {
+  const rank = ({ place }: CaseResult): number => ORDER.findIndex((runtime) => runtime === place.runtime);
+  return Number(a.id) - Number(b.id) || rank(a) - rank(b);
+}

@@ -1,0 +1,64 @@
+/** Whether one attempt of a case went as it must. Pure: what was seen comes in, what was wrong comes out. */
+import { isDeepStrictEqual } from 'node:util';
+import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
+import { type Canaries, canariesIn } from './canaries.ts';
+import type { Expectation } from './case.ts';
+import type { StepRun } from './step.ts';
+
+/** A loaded machine is slow, and a step that got no core is run once more; one that never ends takes far longer. */
+export const GRACE_MS = 8_000;
+const MAX_SHOWN = 200;
+
+export interface Seen {
+  readonly run: StepRun;
+  readonly neighbour: StepRun;
+  readonly limits: EffectiveLimits;
+  readonly stopAfterMs: number | undefined;
+}
+
+/** Questions 1 to 3; what is left afterwards is asked once for the whole case. */
+export function problemsOf(seen: Seen, expect: Expectation, canaries: Canaries): string[] {
+  const { run, neighbour, limits } = seen;
+  const problems: string[] = [];
+  if (!expect.endings.some((ending) => ending === run.ending)) {
+    problems.push(
+      `ended ${run.ending}${run.message === '' ? '' : ` (${cut(run.message)})`}, not ${expect.endings.join(' or ')}`,
+    );
+  } else if (
+    run.ending === 'COMPLETED' &&
+    expect.outputs !== undefined &&
+    !isDeepStrictEqual(run.outputs, expect.outputs)
+  ) {
+    problems.push(`gave ${cut(JSON.stringify(run.outputs))}, not ${cut(JSON.stringify(expect.outputs))}`);
+  }
+  if (expect.lines !== undefined) {
+    const lines = run.lines.map(({ message }) => message);
+    if (!isDeepStrictEqual(lines, expect.lines)) problems.push(`logged ${cut(JSON.stringify(lines))}`);
+  }
+  const deadlineMs = deadlineOf(seen) + GRACE_MS;
+  if (run.elapsedMs > deadlineMs)
+    problems.push(`took ${Math.round(run.elapsedMs)} ms; its end was due after ${deadlineMs} ms`);
+  const logged = run.lines.reduce((sum, { message }) => sum + Buffer.byteLength(message), 0);
+  if (logged > limits.logBytes + MAX_LINE_SLACK)
+    problems.push(`${logged} bytes of log came out; the cap is ${limits.logBytes}`);
+  if (neighbour.ending !== 'COMPLETED') {
+    problems.push(`a neighbour's step ended ${neighbour.ending} (${cut(neighbour.message)})`);
+  }
+  const all = JSON.stringify([run.outputs, run.message, run.stack, run.lines, run.receipt]);
+  if (expect.keepsBack !== undefined && all.includes(expect.keepsBack)) problems.push('a granted secret came out');
+  const leaks = canariesIn(all, canaries);
+  if (leaks.length > 0) problems.push(`a secret that was not granted came out: ${leaks.join(', ')}`);
+  return problems;
+}
+
+/** Of progress texts and cut marks, which are no log. */
+const MAX_LINE_SLACK = 4 * 1024;
+
+/** Twice: a step that others kept from a core is run again once. */
+function deadlineOf({ limits, stopAfterMs }: Seen): number {
+  return stopAfterMs === undefined ? 2 * limits.wallMs : Math.min(stopAfterMs, 2 * limits.wallMs);
+}
+
+function cut(text: string): string {
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
