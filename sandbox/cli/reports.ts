@@ -58,6 +58,8 @@ export const policyExplainReportSchema = z.strictObject({
       freshness: z.enum(['isolate', 'context']),
       rule: z.string(),
       policyHash: z.string(),
+      onViolation: z.strictObject({ demoteAfter: z.int(), countsWall: z.boolean() }).optional(),
+      pinsName: z.boolean().optional(),
     }),
     z.strictObject({ kind: z.literal('refuse'), code: codeSchema, message: z.string() }),
   ]),

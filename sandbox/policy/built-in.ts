@@ -19,6 +19,13 @@ export function developerPolicy(folders: readonly string[] = []): CompiledPolicy
   return {
     ...strict,
     policyHash: hashOf({ developer: 1, folders: [...folders] }),
-    defaults: { ...strict.defaults, place: 'developer policy', tier: 'isolate', jail: 'none', permissions: 'manifest' },
+    defaults: {
+      ...strict.defaults,
+      place: 'developer policy',
+      tier: 'isolate',
+      jail: 'none',
+      permissions: { kind: 'manifest' },
+    },
+    usesHistory: false, // a folder of one's own: names change while one writes
   };
 }

@@ -2,10 +2,12 @@
 import { createHash } from 'node:crypto';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type CompiledPolicy, decide, type Terms } from './decide.ts';
-import type { Policy } from './decision.ts';
-import { DEFAULT_CONCURRENT, DEFAULT_CONTAINER, DEFAULT_LIMITS } from './default-limits.ts';
+import type { ContainerTerms, Policy } from './decision.ts';
+import { DEFAULT_CONCURRENT, DEFAULT_CONTAINER, DEFAULT_LIMITS, DEFAULT_PIDS } from './default-limits.ts';
 import type { KeyPath } from './document.ts';
-import type { PolicyDocument, PolicyLimits, PolicyRule } from './schema.ts';
+import { compilePublishers, identifier } from './identify.ts';
+import type { GivenPermissions } from './permissions.ts';
+import type { PolicyContainer, PolicyDocument, PolicyLimits, PolicyRule } from './schema.ts';
 
 export interface CompileOptions {
   /** For messages: the file's name without its folder, or undefined where there is no file. */
@@ -38,6 +40,7 @@ export function compilePolicy(document: PolicyDocument, { file, lineOf }: Compil
         { version, place: at('minVersion', ['minVersion', name]) },
       ]),
     ),
+    publishers: compilePublishers(document, at),
     denials: rules.flatMap(({ match, deny }, index) =>
       deny === undefined ? [] : [{ match, reason: deny, place: at(`rule ${index + 1}`, ['rules', index]) }],
     ),
@@ -47,6 +50,9 @@ export function compilePolicy(document: PolicyDocument, { file, lineOf }: Compil
         : [],
     ),
     defaults: termsOf(document, undefined, 'defaults'),
+    stopRunning: document.stopRunning ?? false,
+    strictRuntimes: document.strictRuntimes ?? false,
+    usesHistory: true,
   };
 }
 
@@ -57,9 +63,26 @@ function termsOf(document: PolicyDocument, rule: PolicyRule | undefined, place: 
     limits: limitsOf(document, rule?.limits),
     jail: rule?.jail ?? 'required',
     wasm: rule?.grants?.wasm ?? false,
-    container: DEFAULT_CONTAINER,
+    container: containerOf(rule?.container),
     concurrent: rule?.concurrent ?? document.defaults?.concurrent ?? DEFAULT_CONCURRENT,
-    permissions: 'nothing',
+    freshness: rule?.freshness ?? 'isolate',
+    permissions: permissionsOf(rule),
+    demoteAfter: rule?.onViolation?.demote,
+  };
+}
+
+function permissionsOf(rule: PolicyRule | undefined): GivenPermissions {
+  const { net = [], secrets = [] } = rule?.grants ?? {};
+  return { kind: 'listed', net, secrets };
+}
+
+export function containerOf(own: PolicyContainer = {}): ContainerTerms {
+  const runtime = own.runtime ?? DEFAULT_CONTAINER.runtime;
+  return {
+    runtime,
+    pids: own.pids ?? DEFAULT_PIDS[runtime],
+    cpus: own.cpus ?? DEFAULT_CONTAINER.cpus,
+    tmpfsMb: own.tmpfsMb ?? DEFAULT_CONTAINER.tmpfsMb,
   };
 }
 
@@ -83,8 +106,10 @@ function limitsOf(document: PolicyDocument, own: PolicyLimits | undefined): Effe
 export function toPolicy(compiled: CompiledPolicy): Policy {
   return {
     policyHash: compiled.policyHash,
-    identify: () => ({ publisher: undefined, problem: undefined }),
+    identify: identifier(compiled.publishers),
     decide: (request) => decide(compiled, request),
+    stopRunning: compiled.stopRunning,
+    strictRuntimes: compiled.strictRuntimes,
   };
 }
 

@@ -1,21 +1,21 @@
 /**
- * The decision of a policy about one attempt. Deterministic: no clock, no I/O, no state.
+ * The decision of a policy about one attempt. Deterministic: no clock, no I/O, no state; what the host remembers of the
+ * plugin comes in with the request.
  *
  * Order (design 5.5): what the request claims to be, the pluginId's agreed name, revocations, denials, minVersion, then
- * the rules, first match wins, else the defaults. A request only narrows what comes out of that; it never widens.
+ * the rules, first match wins, else the defaults; then demotion, the request and the manifest's permissions, each of
+ * which only narrows or refuses.
  */
 import { isDigest } from '@flowops/proto/ids.ts';
 import { pluginNameSchema, versionSchema } from '@flowops/proto/manifest.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import semver from 'semver';
-import type { ContainerTerms, Decision, Grants, PolicyRequest, RefuseDecision, Tier } from './decision.ts';
+import type { ContainerTerms, Decision, PolicyRequest, RefuseDecision, RunDecision, Tier } from './decision.ts';
+import type { Publishers } from './identify.ts';
 import { matches } from './match.ts';
+import { type GivenPermissions, grantPermissions } from './permissions.ts';
+import { denied, invalid, shown, yamlText } from './refusal.ts';
 import type { PolicyMatch } from './schema.ts';
-
-/** How many asked-for permissions a message lists before it only counts them. */
-const MAX_LISTED = 3;
-/** A permission is a stranger's text: no more of it than a host name can have. */
-const MAX_SHOWN_CHARS = 300;
 
 /** What a rule (or the defaults) gives, every value filled in. */
 export interface Terms {
@@ -27,8 +27,10 @@ export interface Terms {
   readonly wasm: boolean;
   readonly container: ContainerTerms;
   readonly concurrent: number;
-  /** `manifest`: what the manifest asks for. `nothing`: neither network nor secrets. */
-  readonly permissions: 'manifest' | 'nothing';
+  readonly freshness: 'isolate' | 'context';
+  readonly permissions: GivenPermissions;
+  /** onViolation.demote; undefined = violations are not counted. */
+  readonly demoteAfter: number | undefined;
 }
 
 export interface GivingRule {
@@ -53,34 +55,44 @@ export interface CompiledPolicy {
   readonly plugins: ReadonlyMap<string, { readonly name: string; readonly place: string }>;
   /** Name → lowest version that may run, and the place in the file. */
   readonly minVersions: ReadonlyMap<string, { readonly version: string; readonly place: string }>;
+  readonly publishers: Publishers;
   readonly denials: readonly DenyingRule[];
   readonly rules: readonly GivingRule[];
   readonly defaults: Terms;
+  readonly stopRunning: boolean;
+  readonly strictRuntimes: boolean;
+  /** False: names of first use and demotions don't hold under it. */
+  readonly usesHistory: boolean;
 }
 
 export function decide(policy: CompiledPolicy, request: PolicyRequest): Decision {
   const refusal = refuseBeforeRules(policy, request);
   if (refusal !== undefined) return refusal;
   const terms = termsFor(policy, request);
-  if (request.requestedTier === 'isolate' && terms.tier === 'container') {
-    return denied(
-      `${request.name} was asked to run in the isolate tier; ${terms.place} gives it container, and a request can only ` +
-        `narrow. To allow: a rule with match: { plugin: "${request.name}", digest: "${request.digest}" } and tier: isolate`,
-    );
-  }
-  const missing = missingPermissions(terms, request);
-  if (missing !== undefined) return missing;
+  const demotion = policy.usesHistory && terms.tier === 'isolate' ? request.history?.demotion : undefined;
+  const tier = demotion === undefined ? terms.tier : 'container';
+  const place =
+    demotion === undefined ? terms.place : `${terms.place}, demoted after ${demotion.violations} violations`;
+  if (request.requestedTier === 'isolate' && tier === 'container') return refuseWidening(request, terms);
+  const granted = grantPermissions(request, terms.permissions, {
+    place: terms.place,
+    isRule: terms !== policy.defaults,
+  });
+  if (!granted.ok) return granted.refusal;
+  const limits = narrowLimits(terms.limits, request.requestedWallMs);
   return {
     kind: 'run',
-    tier: request.requestedTier ?? terms.tier,
-    limits: narrowLimits(terms.limits, request.requestedWallMs),
+    tier: request.requestedTier ?? tier,
+    limits,
     jail: terms.jail,
-    grants: grantsOf(terms, request),
+    grants: { net: granted.net, secrets: granted.secrets, wasm: terms.wasm },
     container: terms.container,
     concurrent: terms.concurrent,
-    freshness: 'isolate',
-    rule: terms.place,
+    freshness: terms.freshness,
+    rule: place,
     policyHash: policy.policyHash,
+    ...violationTerms(terms, limits),
+    ...(policy.usesHistory && agreedNameOf(policy, request) === undefined ? { pinsName: true } : {}),
   };
 }
 
@@ -90,21 +102,14 @@ export function termsFor(policy: CompiledPolicy, request: PolicyRequest): Terms 
 }
 
 function refuseBeforeRules(policy: CompiledPolicy, request: PolicyRequest): RefuseDecision | undefined {
-  const { name, version, digest, pluginId } = request;
+  const { name, version, digest } = request;
   if (!pluginNameSchema.safeParse(name).success || !versionSchema.safeParse(version).success || !isDigest(digest)) {
-    return {
-      kind: 'refuse',
-      code: 'PLUGIN_INVALID',
-      message: `${shown(name)} ${shown(version)} is no plugin name and version; a name is a-z 0-9 . _ -, a version like 1.0.0`,
-    };
-  }
-  const agreed = policy.plugins.get(pluginId.toLowerCase());
-  if (agreed !== undefined && agreed.name !== name) {
-    return denied(
-      `the plugin published as ${shown(pluginId)} calls itself ${name}, but ${agreed.place} says that it is ` +
-        `${agreed.name}. To allow: plugins: { ${pluginId}: ${name} }`,
+    return invalid(
+      `${shown(name)} ${shown(version)} is no plugin name and version; a name is a-z 0-9 . _ -, a version like 1.0.0`,
     );
   }
+  const misnamed = refuseOtherName(policy, request);
+  if (misnamed !== undefined) return misnamed;
   const revoked = policy.revokedDigests.get(digest);
   if (revoked !== undefined) return denied(`${name} ${version} (${digest}) is revoked by ${revoked}`);
   const denial = policy.denials.find(({ match }) => matches(match, request, 'denial'));
@@ -116,29 +121,48 @@ function refuseBeforeRules(policy: CompiledPolicy, request: PolicyRequest): Refu
   return undefined;
 }
 
-function missingPermissions(terms: Terms, request: PolicyRequest): RefuseDecision | undefined {
-  if (terms.permissions === 'manifest') return undefined;
-  const { net, secrets } = request.permissions;
-  if (net.length > 0) {
-    return denied(
-      `${request.name} asked for ${listed(net)}; ${terms.place} grants no network. Network access for plugins is not ` +
-        'available in this release; to run it, build it without permissions.net',
-    );
-  }
-  if (secrets.length > 0) {
-    return denied(
-      `${request.name} asked for the secret ${listed(secrets)}; ${terms.place} grants no secrets. Secrets are not ` +
-        'available in this release; to run it, build it without permissions.secrets',
-    );
-  }
-  return undefined;
+/** The name that this pluginId is to have, and who said so; undefined before its first use. */
+function agreedNameOf(policy: CompiledPolicy, { pluginId, history }: PolicyRequest) {
+  const written = policy.plugins.get(pluginId.toLowerCase());
+  if (written !== undefined) return written;
+  const name = policy.usesHistory ? history?.agreedName : undefined;
+  return name === undefined ? undefined : { name, place: undefined };
 }
 
-function grantsOf(terms: Terms, { permissions }: PolicyRequest): Grants {
-  if (terms.permissions === 'nothing') return { net: [], secrets: [], wasm: terms.wasm };
-  // What the developer's own plugin asks for, it gets: a secret may go wherever the plugin may.
-  const { net } = permissions;
-  return { net, secrets: permissions.secrets.map((name) => ({ name, hosts: net })), wasm: terms.wasm };
+function refuseOtherName(policy: CompiledPolicy, request: PolicyRequest): RefuseDecision | undefined {
+  const { pluginId, name, history } = request;
+  const line = `plugins: { ${yamlText(pluginId)}: ${yamlText(name)} }`;
+  const agreed = agreedNameOf(policy, request);
+  if (agreed === undefined) {
+    if (!policy.usesHistory || history?.isFull !== true) return undefined;
+    return denied(
+      `${name} would be used for the first time as ${shown(pluginId)}, and this host can keep no more names of plugins. ` +
+        `To allow: ${line}`,
+    );
+  }
+  if (agreed.name === name) return undefined;
+  const calls = `the plugin published as ${shown(pluginId)} calls itself ${name}`;
+  if (agreed.place !== undefined) {
+    return denied(`${calls}, but ${agreed.place} says that it is ${agreed.name}. To allow: ${line}`);
+  }
+  return denied(
+    `${calls}, but it was ${agreed.name} when it was first used here. To allow: ${line}, or ` +
+      `\`flowops policy pins --agree ${shown(pluginId)}=${name}\``,
+  );
+}
+
+function refuseWidening({ name, digest, history }: PolicyRequest, terms: Terms): RefuseDecision {
+  const asked = `${name} was asked to run in the isolate tier`;
+  if (terms.tier === 'isolate') {
+    return denied(
+      `${asked}; ${terms.place} gives it that, but it was demoted to the container tier after ` +
+        `${history?.demotion?.violations} violations. To allow: \`flowops policy demotions --lift ${name}\``,
+    );
+  }
+  return denied(
+    `${asked}; ${terms.place} gives it container, and a request can only narrow. To allow: a rule with match: ` +
+      `{ plugin: "${name}", digest: "${digest}" } and tier: isolate`,
+  );
 }
 
 function narrowLimits(limits: EffectiveLimits, requestedWallMs: number | undefined): EffectiveLimits {
@@ -146,18 +170,7 @@ function narrowLimits(limits: EffectiveLimits, requestedWallMs: number | undefin
   return { ...limits, wallMs: Math.max(1, Math.floor(requestedWallMs)) };
 }
 
-function denied(message: string): RefuseDecision {
-  return { kind: 'refuse', code: 'POLICY_DENIED', message };
-}
-
-function listed(texts: readonly string[]): string {
-  const first = texts.slice(0, MAX_LISTED).map(shown).join(', ');
-  return texts.length > MAX_LISTED ? `${first} and ${texts.length - MAX_LISTED} more` : first;
-}
-
-/** A stranger's text inside a sentence: as it is when it is harmless, else quoted with everything odd escaped. */
-function shown(text: string): string {
-  if (/^[\x21-\x7e]{1,300}$/.test(text)) return text;
-  const quoted = JSON.stringify(text.slice(0, MAX_SHOWN_CHARS));
-  return quoted.replace(/[^\x20-\x7e]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+function violationTerms(terms: Terms, limits: EffectiveLimits): Pick<RunDecision, 'onViolation'> {
+  if (terms.demoteAfter === undefined) return {};
+  return { onViolation: { demoteAfter: terms.demoteAfter, countsWall: limits.wallMs === terms.limits.wallMs } };
 }

@@ -24,6 +24,26 @@ export interface PolicyRequest {
   readonly requestedWallMs?: number;
   /** What the manifest asks for. */
   readonly permissions: { readonly net: readonly string[]; readonly secrets: readonly string[] };
+  /** What this host remembers of the plugin (sandbox/ledger); absent = nothing. */
+  readonly history?: PluginHistory;
+}
+
+/** What a host remembers of one plugin between attempts. */
+export interface PluginHistory {
+  /** The name this pluginId was first used under, or that an operator agreed to. */
+  readonly agreedName?: string;
+  /** No more names can be remembered: a first use cannot be told from a change. */
+  readonly isFull?: boolean;
+  /** It broke its limits so often that it runs in the container tier until an operator lifts that. */
+  readonly demotion?: Demotion;
+}
+
+export interface Demotion {
+  readonly violations: number;
+  /** The last one. */
+  readonly code: ErrorCode;
+  /** ISO-8601, UTC. */
+  readonly since: string;
 }
 
 /** A secret, and where it may be sent (design 5.3). */
@@ -49,7 +69,7 @@ export interface ContainerTerms {
   readonly tmpfsMb: number;
 }
 
-/** What a bundle claims to be, and the text of its .sig file; empty = unsigned. */
+/** What a bundle claims to be, and the text of the .sig file that came with the attempt; empty = unsigned. */
 export interface SignedClaim {
   readonly name: string;
   readonly version: string;
@@ -78,10 +98,24 @@ export interface RunDecision {
   /** Steps of one trust domain at a time. */
   readonly concurrent: number;
   readonly freshness: 'isolate' | 'context';
-  /** For the receipt: "rule 2 (sandbox-policy.yaml:14)", "defaults", "developer policy". */
+  /**
+   * For the receipt: "rule 2 (sandbox-policy.yaml:14)", "defaults", "developer policy"; behind it, where it applies,
+   * that the plugin was demoted.
+   */
   readonly rule: string;
   /** `sha256:<64 hex>` of the policy in force; prepared isolates are keyed by it. */
   readonly policyHash: string;
+  /** Absent: violations are not counted. */
+  readonly onViolation?: ViolationTerms;
+  /** The policy does not say which name this pluginId has: the host keeps the one of its first use. */
+  readonly pinsName?: boolean;
+}
+
+export interface ViolationTerms {
+  /** After so many the plugin goes to the container tier. */
+  readonly demoteAfter: number;
+  /** False where the request shortened the wall limit: running into that one says nothing about the plugin. */
+  readonly countsWall: boolean;
 }
 
 /** POLICY_DENIED, or PLUGIN_INVALID where the request names no plugin. The message says what to change. */
@@ -99,6 +133,10 @@ export interface Policy {
   /** Verified anew at each call: a key that was revoked or has expired counts from the next attempt on. */
   identify(claim: SignedClaim, nowMs: number): Identity;
   decide(request: PolicyRequest): Decision;
+  /** A denial by this policy also ends attempts that already run. */
+  readonly stopRunning?: boolean;
+  /** A runtime with a known hole runs no container. */
+  readonly strictRuntimes?: boolean;
 }
 
 export interface PolicySource {
@@ -113,5 +151,6 @@ export interface PolicySource {
 /** A pino logger is one. */
 export interface PolicyLog {
   info(message: string): void;
+  warn(message: string): void;
   error(message: string): void;
 }

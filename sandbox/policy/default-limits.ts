@@ -14,5 +14,7 @@ export const DEFAULT_CONCURRENT = 4;
 
 /** How many processes and threads a container may have: gVisor's own count in it (an idle Node takes 58 to 68). */
 export const DEFAULT_PIDS = { runc: 64, runsc: 256 } as const;
+/** With fewer gVisor ends by itself before the plugin begins. */
+export const LEAST_RUNSC_PIDS = DEFAULT_PIDS.runsc;
 
 export const DEFAULT_CONTAINER = { runtime: 'runc', pids: DEFAULT_PIDS.runc, cpus: 1, tmpfsMb: 16 } as const;

@@ -1,7 +1,8 @@
 /**
  * From a policy file to a policy in force, or to every problem in it at once, each with file, line and key.
- * Stages: bytes, YAML, schema, keys of later releases, meaning of the rules, this machine, the file's own tests. A
- * stage runs only on what the one before accepted, so that one mistake is told once.
+ * Stages: bytes, YAML, schema, meaning of the rules together with this machine, the file's own tests. A stage runs
+ * only on what the one before accepted, so that one mistake is told once. What loads and is most likely not what was
+ * meant is a warning.
  */
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
@@ -9,17 +10,10 @@ import { messageOf } from '@flowops/proto/errors.ts';
 import { compilePolicy, toPolicy } from './compile.ts';
 import type { CompiledPolicy } from './decide.ts';
 import type { Policy } from './decision.ts';
-import {
-  type KeyPath,
-  MAX_POLICY_BYTES,
-  type PolicyProblem,
-  type PolicyText,
-  problemsOf,
-  readPolicyText,
-} from './document.ts';
-import { laterKeys } from './later.ts';
-import { checkMachine, type Machine, thisMachine } from './machine.ts';
-import { checkRules } from './rules-check.ts';
+import { MAX_POLICY_BYTES, type PolicyProblem, type PolicyText, problemsOf, readPolicyText } from './document.ts';
+import { checkMachine, type Machine, machineWarnings, thisMachine } from './machine.ts';
+import { checkPublishers, publisherWarnings } from './publishers-check.ts';
+import { checkRules, type RuleProblem, ruleWarnings } from './rules-check.ts';
 import { type PolicyDocument, policySchema } from './schema.ts';
 import { checkTests } from './tests-check.ts';
 
@@ -29,6 +23,7 @@ export interface LoadedPolicy {
   readonly policy: Policy;
   readonly compiled: CompiledPolicy;
   readonly document: PolicyDocument;
+  readonly warnings: readonly PolicyProblem[];
 }
 
 export type LoadResult = LoadedPolicy | { readonly ok: false; readonly problems: readonly PolicyProblem[] };
@@ -63,16 +58,17 @@ export function parsePolicy(file: string, source: string, machine: Machine = thi
   const parsed = policySchema.safeParse(text.value);
   if (!parsed.success) return { ok: false, problems: inOrder(problemsOf(text, policySchema, parsed.error)) };
   const document = parsed.data;
-  const meaning = [
-    ...laterKeys(document).map(({ path, what }) => ({ path, message: `${what} not available in this release` })),
-    ...checkRules(document),
-    ...checkMachine(document, machine),
-  ];
+  const meaning = [...checkPublishers(document), ...checkRules(document), ...checkMachine(document, machine)];
   if (meaning.length > 0) return failed(text, meaning);
   const compiled = compilePolicy(document, { file: basename(file), lineOf: text.lineOf });
   const unmet = checkTests(compiled, document.tests ?? []);
   if (unmet.length > 0) return failed(text, unmet);
-  return { ok: true, file, policy: toPolicy(compiled), compiled, document };
+  const warnings = placed(text, [
+    ...publisherWarnings(document, Date.now()),
+    ...ruleWarnings(document),
+    ...machineWarnings(document, machine),
+  ]);
+  return { ok: true, file, policy: toPolicy(compiled), compiled, document, warnings };
 }
 
 function unreadable(thrown: unknown): string {
@@ -83,8 +79,12 @@ function unreadable(thrown: unknown): string {
   return `cannot be read: ${messageOf(thrown)}`;
 }
 
-function failed(text: PolicyText, found: readonly { path: KeyPath; message: string }[]): LoadResult {
-  return { ok: false, problems: inOrder(found.map(({ path, message }) => text.problem(path, message))) };
+function failed(text: PolicyText, found: readonly RuleProblem[]): LoadResult {
+  return { ok: false, problems: placed(text, found) };
+}
+
+function placed(text: PolicyText, found: readonly RuleProblem[]): PolicyProblem[] {
+  return inOrder(found.map(({ path, message }) => text.problem(path, message)));
 }
 
 function inOrder(problems: PolicyProblem[]): PolicyProblem[] {

@@ -52,6 +52,12 @@ export function covers(outer: PolicyMatch, inner: PolicyMatch, reading: Reading)
   );
 }
 
+/** What two patterns have in common is the narrower of them, or nothing. */
+export function commonPattern(a: string, b: string): string | undefined {
+  if (coversPattern(a, b)) return b;
+  return coversPattern(b, a) ? a : undefined;
+}
+
 function coversPattern(outer: string, inner: string): boolean {
   if (!outer.endsWith('*')) return outer === inner;
   return (inner.endsWith('*') ? inner.slice(0, -1) : inner).startsWith(outer.slice(0, -1));

@@ -1,10 +1,11 @@
 /**
  * What the rules mean together, beyond their shapes: a name is only a claim, a denial gives nothing, a rule must be
- * able to match. Pure; the places of problems are key paths.
+ * able to match, what it gives must fit together. Pure; the places of problems are key paths.
  */
-import { tierOf } from './compile.ts';
+import { containerOf, tierOf } from './compile.ts';
+import { LEAST_RUNSC_PIDS } from './default-limits.ts';
 import type { KeyPath } from './document.ts';
-import { covers, isSameId, matches } from './match.ts';
+import { whyUnreachable } from './reachable.ts';
 import type { PolicyDocument, PolicyRule } from './schema.ts';
 
 export interface RuleProblem {
@@ -28,8 +29,18 @@ export function checkRules(policy: PolicyDocument): RuleProblem[] {
   return rules.flatMap((rule, index) => [
     ...checkDenial(rule, index),
     ...checkClaim(policy, rule, index),
-    ...checkReachable(policy, rules, rule, index),
+    ...checkTerms(rule).map(({ path, message }) => ({ path: ['rules', index, ...path], message })),
+    ...checkReachable(policy, index),
   ]);
+}
+
+/** What loads and is most likely not what was meant. */
+export function ruleWarnings(policy: PolicyDocument): RuleProblem[] {
+  return (policy.rules ?? []).flatMap((rule, index) =>
+    rule.deny === undefined
+      ? termWarnings(policy, rule).map(({ path, message }) => ({ path: ['rules', index, ...path], message }))
+      : [],
+  );
 }
 
 function checkDenial(rule: PolicyRule, index: number): RuleProblem[] {
@@ -68,44 +79,64 @@ function whatNeedsProof(policy: PolicyDocument, rule: PolicyRule): { path: KeyPa
     : { path: ['tier'], what: 'the isolate tier' };
 }
 
-/** Denials are looked at first, in their order; then the other rules in theirs. */
-function checkReachable(
-  policy: PolicyDocument,
-  rules: readonly PolicyRule[],
-  rule: PolicyRule,
-  index: number,
-): RuleProblem[] {
-  const unreachable = (message: string, key: KeyPath = ['match']): RuleProblem[] => [
-    { path: ['rules', index, ...key], message: `this rule can never match: ${message}` },
-  ];
-  const { match } = rule;
-  if (match.publisher !== undefined && match.unsigned === true) {
-    return unreachable('a plugin with a publisher is not unsigned', ['match', 'unsigned']);
+function checkTerms(rule: PolicyRule): RuleProblem[] {
+  const found: RuleProblem[] = [];
+  if (rule.freshness === 'context' && rule.match.publisher === undefined) {
+    found.push({
+      path: ['freshness'],
+      message: 'a kept isolate is no boundary between steps: context needs a publisher in match',
+    });
   }
-  if (match.digest !== undefined && policy.revoked?.digests?.includes(match.digest)) {
-    return unreachable('its digest is revoked', ['match', 'digest']);
+  if (rule.container?.runtime === 'runsc' && containerOf(rule.container).pids < LEAST_RUNSC_PIDS) {
+    found.push({
+      path: ['container', 'pids'],
+      message: `must be at least ${LEAST_RUNSC_PIDS} with runsc: the threads of gVisor itself count`,
+    });
   }
-  const agreed = Object.entries(policy.plugins ?? {}).find(
-    ([id]) => match.id !== undefined && isSameId(id, match.id, 'denial'),
-  );
-  if (agreed !== undefined && match.plugin !== undefined) {
-    const claim = { pluginId: agreed[0], name: agreed[1], version: '0.0.0', digest: '', publisher: undefined };
-    if (!matches({ plugin: match.plugin }, claim, 'grant')) {
-      return unreachable(`plugins says that this id is ${agreed[1]}`, ['match', 'plugin']);
+  const names = (rule.grants?.secrets ?? []).map(({ name }) => name);
+  for (const [index, name] of names.entries()) {
+    if (names.indexOf(name) === index) continue;
+    found.push({
+      path: ['grants', 'secrets', index, 'name'],
+      message: `${name} is listed twice; put its hosts together`,
+    });
+  }
+  return found;
+}
+
+function checkReachable(policy: PolicyDocument, index: number): RuleProblem[] {
+  const found = whyUnreachable(policy, index);
+  return found === undefined ? [] : [{ path: ['rules', index, ...found.key], message: found.message }];
+}
+
+function termWarnings(policy: PolicyDocument, rule: PolicyRule): RuleProblem[] {
+  const found: RuleProblem[] = [];
+  const { net = [], secrets = [] } = rule.grants ?? {};
+  for (const [index, { name, hosts }] of secrets.entries()) {
+    const beyond = hosts.filter((host) => !net.includes(host));
+    if (beyond.length === 0) continue;
+    found.push({
+      path: ['grants', 'secrets', index, 'hosts'],
+      message: `${name} may go to ${beyond.join(', ')}, which grants.net of this rule does not hold: it will never get there`,
+    });
+  }
+  const { memoryMb } = { ...policy.defaults?.limits, ...rule.limits };
+  const { tmpfsMb } = rule.container ?? {};
+  if (tmpfsMb !== undefined && memoryMb !== undefined && tmpfsMb >= memoryMb) {
+    found.push({
+      path: ['container', 'tmpfsMb'],
+      message: `what is written to /tmp counts towards limits.memoryMb (${memoryMb}): ${tmpfsMb} MB cannot be filled`,
+    });
+  }
+  if (tierOf(policy, rule) === 'container') {
+    const onlyIsolate = [
+      ['freshness', rule.freshness === 'context'],
+      ['jail', rule.jail === 'none'],
+      ['onViolation', rule.onViolation !== undefined],
+    ] as const;
+    for (const [key, isSet] of onlyIsolate) {
+      if (isSet) found.push({ path: [key], message: 'does nothing in the container tier' });
     }
   }
-  const before = rules.findIndex((other, position) => {
-    if (position === index) return false;
-    const isEarlier =
-      other.deny === undefined
-        ? position < index && rule.deny === undefined
-        : rule.deny === undefined || position < index;
-    return isEarlier && covers(other.match, match, other.deny === undefined ? 'grant' : 'denial');
-  });
-  if (before < 0) return [];
-  return unreachable(
-    rules[before]?.deny === undefined
-      ? `rule ${before + 1} comes first and matches all that it matches`
-      : `rule ${before + 1} denies all that it matches, and denials are looked at before the other rules`,
-  );
+  return found;
 }

@@ -1,8 +1,9 @@
 /**
- * The schema of a sandbox policy (design 5.5), whole and closed: what a later release puts to work parses here already
- * and is refused by name in later.ts. Shapes only: what keys mean together is checked in rules-check.ts, lines come
- * from document.ts. Patterns of names follow proto/ids.ts: lower case, ASCII, so that no look-alike letter can match.
+ * The schema of a sandbox policy (design 5.5), whole and closed. Shapes only: what keys mean together is checked in
+ * rules-check.ts and publishers-check.ts, what this machine can enforce in machine.ts; lines come from document.ts.
+ * Patterns of names follow proto/ids.ts: lower case, ASCII, so that no look-alike letter can match.
  */
+import { parsePublicKey } from '@flowops/proto/bundle-signature.ts';
 import { digestSchema, isPluginId } from '@flowops/proto/ids.ts';
 import { versionSchema } from '@flowops/proto/manifest.ts';
 import semver from 'semver';
@@ -11,6 +12,9 @@ import { z } from 'zod';
 /** More than a deployment writes by hand, few enough that every decision may walk through all of them. */
 const MAX_RULES = 1000;
 const MAX_ENTRIES = 10_000;
+/** A host name has at most 253 characters. */
+const MAX_NET_CHARS = 300;
+const MAX_PORT = 65_535;
 /** Unsigned 31-bit milliseconds: the longest wait of a Node timer, about 24 days. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -72,6 +76,9 @@ function whole({ min, max, minReason, maxReason }: Bound): z.ZodInt {
     .max(max, `must be at most ${max}: ${maxReason}`);
 }
 
+/** The port is the group. */
+const NET = /^(?:private:)?(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]):([1-9][0-9]{0,4})$/;
+const SECRET_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
 /** `core.*`, `*` or one exact name. */
 const PATTERN = /^(?:\*|[a-z0-9][a-z0-9._-]{0,127}\*?)$/;
 const NAME = /^[a-z0-9][a-z0-9._-]{0,127}$/;
@@ -85,6 +92,19 @@ function explainPattern(text: string): string {
   if (/[A-Z]/.test(text)) return 'names are lower case and matching is case-sensitive (this can never match)';
   if (/\*./.test(text)) return '* stands for any characters and only at the end';
   return 'must be a plugin name (1 to 128 characters of a-z 0-9 . _ - that begin with a letter or digit), a beginning of one and *, or *';
+}
+
+/** `host:port` or `private:host:port` as a grant and a manifest write it; compared as text, so there is one way to write it. */
+export function isNetGrant(text: string): boolean {
+  return text.length <= MAX_NET_CHARS && NET.test(text) && hasRealPort(text);
+}
+
+function hasRealPort(text: string): boolean {
+  return Number(NET.exec(text)?.[1] ?? 0) <= MAX_PORT;
+}
+
+export function isSecretName(text: string): boolean {
+  return SECRET_NAME.test(text);
 }
 
 const patternSchema = z.string().superRefine((text, context) => {
@@ -110,20 +130,21 @@ const rangeSchema = z
     }
   });
 const publisherNameSchema = z.string().regex(NAME, 'must be 1 to 128 characters of a-z 0-9 . _ -');
+const PUBLIC_KEY = /^ed25519:[A-Za-z0-9+/]{43}=$/;
 const publicKeySchema = z
   .string()
-  .regex(/^ed25519:[A-Za-z0-9+/]{43}=$/, 'must be ed25519: and the base64 of the 32 bytes of the key');
+  .regex(PUBLIC_KEY, 'must be ed25519: and the base64 of the 32 bytes of the key')
+  .superRefine((text, context) => {
+    const parsed = PUBLIC_KEY.test(text) ? parsePublicKey(text) : undefined;
+    if (parsed?.ok === false) context.addIssue(parsed.problem);
+  });
 const dateSchema = z.iso.date('must be a date like 2027-12-31');
 const netSchema = z
   .string()
-  .max(300)
-  .regex(
-    /^(?:private:)?(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}$/,
-    'must be host:port or private:host:port, the host in lower case',
-  );
-const secretNameSchema = z
-  .string()
-  .regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/, 'must be a letter or _, then letters, digits, . _ -');
+  .max(MAX_NET_CHARS)
+  .regex(NET, 'must be host:port or private:host:port, the host in lower case')
+  .refine(hasRealPort, `must have a port of 1 to ${MAX_PORT}`);
+const secretNameSchema = z.string().regex(SECRET_NAME, 'must be a letter or _, then letters, digits, . _ -');
 const tierSchema = z.enum(['isolate', 'container'], 'must be isolate or container');
 
 const limitsSchema = z.strictObject({
@@ -212,6 +233,8 @@ const testSchema = z.strictObject({
     net: z.array(netSchema).max(MAX_ENTRIES).optional(),
     secrets: z.array(secretNameSchema).max(MAX_ENTRIES).optional(),
     wasm: z.boolean('must be true or false').optional(),
+    container: containerSchema.optional(),
+    freshness: z.enum(['isolate', 'context'], 'must be isolate or context').optional(),
     jail: z.enum(['required', 'none'], 'must be required or none').optional(),
     concurrent: concurrentSchema.optional(),
   }),
@@ -259,4 +282,5 @@ export type PolicyDocument = z.output<typeof policySchema>;
 export type PolicyRule = z.output<typeof ruleSchema>;
 export type PolicyMatch = z.output<typeof matchSchema>;
 export type PolicyLimits = z.output<typeof limitsSchema>;
+export type PolicyContainer = z.output<typeof containerSchema>;
 export type PolicyTest = z.output<typeof testSchema>;

@@ -6,6 +6,7 @@ import { FlowopsError } from '@flowops/proto/errors.ts';
 import { developerPolicy, strictPolicy } from './built-in.ts';
 import { toPolicy } from './compile.ts';
 import type { Policy, PolicyLog, PolicySource } from './decision.ts';
+import type { Machine } from './machine.ts';
 
 export interface OpenPolicyOptions {
   /** SANDBOX_POLICY. Absent: strict defaults, or the developer policy. */
@@ -14,14 +15,22 @@ export interface OpenPolicyOptions {
   readonly developer?: boolean;
   readonly log: PolicyLog;
   readonly pollMs?: number;
+  /** What this machine can enforce; asked at each load. Absent: memory and cores. */
+  readonly machine?: () => Machine | Promise<Machine>;
 }
 
 /** @throws FlowopsError CONFIG_INVALID with every problem of the file. */
-export async function openPolicy({ file, developer = false, log, pollMs }: OpenPolicyOptions): Promise<PolicySource> {
+export async function openPolicy(options: OpenPolicyOptions): Promise<PolicySource> {
+  const { file, developer = false, log, pollMs, machine } = options;
   if (file === undefined) return fixedSource(toPolicy(developer ? developerPolicy() : strictPolicy()));
   if (developer) throw new FlowopsError('CONFIG_INVALID', 'a policy file and the developer policy exclude each other');
   const { watchPolicyFile } = await import('./watched-file.ts');
-  return await watchPolicyFile({ file, log, ...(pollMs === undefined ? {} : { pollMs }) });
+  return await watchPolicyFile({
+    file,
+    log,
+    ...(pollMs === undefined ? {} : { pollMs }),
+    ...(machine === undefined ? {} : { machine }),
+  });
 }
 
 function fixedSource(policy: Policy): PolicySource {

@@ -1,7 +1,10 @@
-/** The `tests` of a policy: each entry is put to the policy itself, and what it expects must come out. */
-import type { CompiledPolicy } from './decide.ts';
-import { decide } from './decide.ts';
-import type { Decision, RunDecision } from './decision.ts';
+/**
+ * The `tests` of a policy: each entry is put to the policy itself, and what it expects must come out. `net` and
+ * `secrets` are all that the rule gives, no more and no less, whatever a manifest would ask for.
+ */
+import type { CompiledPolicy, Terms } from './decide.ts';
+import { decide, termsFor } from './decide.ts';
+import type { Decision, PolicyRequest, RunDecision } from './decision.ts';
 import type { KeyPath } from './document.ts';
 import { LIMIT_NAMES, type PolicyTest } from './schema.ts';
 
@@ -11,15 +14,16 @@ const ANY_DIGEST = `sha256:${'0'.repeat(64)}`;
 
 export function checkTests(policy: CompiledPolicy, tests: readonly PolicyTest[]): { path: KeyPath; message: string }[] {
   return tests.flatMap((test, index) => {
-    const decision = decide(policy, {
+    const request: PolicyRequest = {
       pluginId: test.id ?? test.plugin,
       name: test.plugin,
       version: test.version ?? ANY_VERSION,
       digest: test.digest ?? ANY_DIGEST,
       publisher: test.publisher,
-      permissions: { net: test.expect.net ?? [], secrets: test.expect.secrets ?? [] },
-    });
-    return unmet(test, decision).map(({ key, message }) => ({ path: ['tests', index, 'expect', ...key], message }));
+      permissions: { net: [], secrets: [] },
+    };
+    const found = unmet(test, decide(policy, request), termsFor(policy, request));
+    return found.map(({ key, message }) => ({ path: ['tests', index, 'expect', ...key], message }));
   });
 }
 
@@ -28,24 +32,40 @@ interface Unmet {
   readonly message: string;
 }
 
-function unmet({ plugin, expect }: PolicyTest, decision: Decision): Unmet[] {
+function unmet({ plugin, expect }: PolicyTest, decision: Decision, terms: Terms): Unmet[] {
   if (decision.kind === 'refuse') {
     return expect.deny === true ? [] : [{ key: [], message: `${plugin} should run, but: ${decision.message}` }];
   }
   if (expect.deny === true)
     return [{ key: ['deny'], message: `${plugin} should be denied, but ${decision.rule} lets it run` }];
-  const { net, secrets, limits, deny, ...plain } = expect;
   const found: Unmet[] = [];
   const compare = (key: KeyPath, wanted: unknown, given: unknown) => {
     if (wanted === undefined || wanted === given) return;
     found.push({ key, message: `${plugin} should get ${String(wanted)}, but ${decision.rule} gives ${String(given)}` });
   };
-  compare(['tier'], plain.tier, decision.tier);
-  compare(['jail'], plain.jail, decision.jail);
-  compare(['wasm'], plain.wasm, decision.grants.wasm);
-  compare(['concurrent'], plain.concurrent, decision.concurrent);
+  const { limits, net, secrets, container } = expect;
+  compare(['tier'], expect.tier, decision.tier);
+  compare(['jail'], expect.jail, decision.jail);
+  compare(['freshness'], expect.freshness, decision.freshness);
+  compare(['concurrent'], expect.concurrent, decision.concurrent);
+  compare(['wasm'], expect.wasm, decision.grants.wasm);
+  if (net !== undefined) compare(['net'], setText(net), setText(given(terms).net));
+  if (secrets !== undefined) compare(['secrets'], setText(secrets), setText(given(terms).secrets));
   for (const name of LIMIT_NAMES) compare(['limits', name], limits?.[name], limitOf(decision, name));
+  for (const key of ['runtime', 'pids', 'cpus', 'tmpfsMb'] as const) {
+    compare(['container', key], container?.[key], decision.container[key]);
+  }
   return found;
+}
+
+function given({ permissions }: Terms): { net: readonly string[]; secrets: readonly string[] } {
+  if (permissions.kind === 'manifest') return { net: [], secrets: [] }; // the developer policy has no tests
+  return { net: permissions.net, secrets: permissions.secrets.map(({ name }) => name) };
+}
+
+/** In one order, each once. */
+function setText(texts: readonly string[]): string {
+  return `[${[...new Set(texts)].sort().join(', ')}]`;
 }
 
 function limitOf(decision: RunDecision, name: (typeof LIMIT_NAMES)[number]): number {

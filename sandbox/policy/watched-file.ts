@@ -9,10 +9,11 @@
  * file systems alike.
  */
 import { stat } from 'node:fs/promises';
-import { FlowopsError } from '@flowops/proto/errors.ts';
+import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import type { Policy, PolicyLog, PolicySource } from './decision.ts';
 import { formatProblem, type PolicyProblem } from './document.ts';
 import { type LoadedPolicy, loadPolicy } from './load.ts';
+import { type Machine, thisMachine } from './machine.ts';
 
 /** Soon enough for a person who waits for it; one stat a second costs nothing. */
 const POLL_MS = 1000;
@@ -23,20 +24,27 @@ export interface WatchOptions {
   readonly file: string;
   readonly log: PolicyLog;
   readonly pollMs?: number;
+  /** What this machine can enforce; asked at each load. */
+  readonly machine?: () => Machine | Promise<Machine>;
 }
 
 /** @throws FlowopsError CONFIG_INVALID with every problem of the file. */
-export async function watchPolicyFile({ file, log, pollMs = POLL_MS }: WatchOptions): Promise<PolicySource> {
+export async function watchPolicyFile(options: WatchOptions): Promise<PolicySource> {
+  const { file, log, pollMs = POLL_MS, machine = thisMachine } = options;
   const stamp = await stampOf(file);
-  const loaded = await loadPolicy(file);
+  const loaded = await loadPolicy(file, await machine());
   if (!loaded.ok)
     throw new FlowopsError('CONFIG_INVALID', `the sandbox policy is not valid:\n${list(loaded.problems)}`);
-  return new WatchedFile({ file, stamp, loaded, log, pollMs });
+  warn(log, loaded.warnings);
+  return new WatchedFile({ file, stamp, loaded, log, pollMs, machine });
 }
+
+type Machines = NonNullable<WatchOptions['machine']>;
 
 class WatchedFile implements PolicySource {
   readonly #file: string;
   readonly #log: PolicyLog;
+  readonly #machine: Machines;
   readonly #listeners = new Set<(policy: Policy) => void>();
   readonly #timer: NodeJS.Timeout;
   #policy: Policy;
@@ -47,16 +55,26 @@ class WatchedFile implements PolicySource {
   #polling: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor(options: { file: string; stamp: string; loaded: LoadedPolicy; log: PolicyLog; pollMs: number }) {
+  constructor(options: {
+    file: string;
+    stamp: string;
+    loaded: LoadedPolicy;
+    log: PolicyLog;
+    pollMs: number;
+    machine: Machines;
+  }) {
     this.#file = options.file;
     this.#log = options.log;
+    this.#machine = options.machine;
     this.#policy = options.loaded.policy;
     this.#readStamp = options.stamp;
     this.#seenStamp = options.stamp;
     this.#timer = setInterval(() => {
-      this.#polling ??= this.#poll().finally(() => {
-        this.#polling = undefined;
-      });
+      this.#polling ??= this.#poll()
+        .catch((thrown: unknown) => this.#log.error(`the sandbox policy was not reloaded: ${messageOf(thrown)}`))
+        .finally(() => {
+          this.#polling = undefined;
+        });
     }, options.pollMs);
     this.#timer.unref();
   }
@@ -83,12 +101,13 @@ class WatchedFile implements PolicySource {
     this.#seenStamp = stamp;
     if (!isSettled || stamp === this.#readStamp) return;
     this.#readStamp = stamp;
-    const result = await loadPolicy(this.#file);
+    const result = await loadPolicy(this.#file, await this.#machine());
     if (this.#isClosed) return;
     if (!result.ok) {
       this.#log.error(`the sandbox policy was not reloaded; the former one stays in force:\n${list(result.problems)}`);
       return;
     }
+    warn(this.#log, result.warnings);
     const isSame = result.policy.policyHash === this.#policy.policyHash;
     this.#policy = result.policy; // also when the meaning is the same: its lines may have moved
     if (isSame) return;
@@ -105,6 +124,10 @@ async function stampOf(file: string): Promise<string> {
   } catch {
     return 'absent';
   }
+}
+
+function warn(log: PolicyLog, warnings: readonly PolicyProblem[]): void {
+  if (warnings.length > 0) log.warn(`the sandbox policy loads, but:\n${list(warnings)}`);
 }
 
 function list(problems: readonly PolicyProblem[]): string {

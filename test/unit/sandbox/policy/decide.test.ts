@@ -38,6 +38,7 @@ rules:
       freshness: 'isolate',
       rule: 'rule 1 (sandbox-policy.yaml:6)',
       policyHash: policy.policyHash,
+      pinsName: true,
     });
     expect(policy.decide(request({ name: 'core.other' }))).toMatchObject({
       limits: { memoryMb: 128 },
@@ -175,21 +176,6 @@ rules:
     expect(decision.kind === 'refuse' && decision.message).toContain(
       `To allow: a rule with match: { plugin: "acme.slack", digest: "${DIGEST_A}" } and tier: isolate`,
     );
-  });
-});
-
-test('a plugin that asks for more than the policy grants does not start, and the refusal names what and where', () => {
-  const policy = policyOf('version: 1\nrules:\n  - match: { unsigned: true }\n    tier: isolate');
-  const asking = (permissions: { net: string[]; secrets: string[] }) => policy.decide(request({ permissions }));
-  expect(asking({ net: ['slack.com:443'], secrets: [] })).toMatchObject({
-    code: 'POLICY_DENIED',
-    message: expect.stringMatching(
-      /^core.hello asked for slack.com:443; rule 1 \(sandbox-policy.yaml:3\) grants no network\. /,
-    ),
-  });
-  expect(asking({ net: [], secrets: ['API\u001b_TOKEN', 'B', 'C', 'D'] })).toMatchObject({
-    code: 'POLICY_DENIED',
-    message: expect.stringContaining('asked for the secret "API\\u001b_TOKEN", B, C and 1 more;'),
   });
 });
 

@@ -3,10 +3,8 @@ import { readFileSync } from 'node:fs';
 import { policyCheckReportSchema, policyExplainReportSchema, runReportSchema } from '@flowops/sandbox/cli/reports.ts';
 import { DEFAULT_CONCURRENT, DEFAULT_LIMITS } from '@flowops/sandbox/policy/default-limits.ts';
 import { policyJsonSchema } from '@flowops/sandbox/policy/json-schema.ts';
-import { laterKeys } from '@flowops/sandbox/policy/later.ts';
 import { LIMIT_BOUNDS, LIMIT_NAMES, policySchema } from '@flowops/sandbox/policy/schema.ts';
 import { describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
 import { z } from 'zod';
 import { problemsOfText } from './policy-text.ts';
 
@@ -53,13 +51,5 @@ describe('the manual', () => {
     collect(z.toJSONSchema(policySchema, { io: 'input' }));
     expect(keys.size).toBeGreaterThan(30);
     expect([...keys].filter((key) => !new RegExp(`\\b${key}\\b`).test(manual))).toEqual([]);
-  });
-
-  test('lists what is not available yet, and nothing else', () => {
-    const later = policySchema.parse(parse(examples.at(-1) ?? ''));
-    const refused = laterKeys(later).map(({ path }) => path.filter((part) => typeof part === 'string').join('.'));
-    const list = /## Not available in this release\n(.*?)\n## /s.exec(manual)?.[1] ?? '';
-    const listed = [...list.matchAll(/^\| `([^`]+)` \|/gm)].map(([, key]) => key);
-    expect([...new Set(refused)].sort()).toEqual(listed.sort());
   });
 });

@@ -12,14 +12,15 @@ const CONTAINER = 'version: 1\n';
 
 let folder: string;
 let sources: PolicySource[];
-let lines: { level: 'info' | 'error'; message: string }[];
+let lines: { level: 'info' | 'warn' | 'error'; message: string }[];
 let awaited: { matches: (line: string) => boolean; found: (line: string) => void } | undefined;
 const log = {
   info: (message: string) => note('info', message),
+  warn: (message: string) => note('warn', message),
   error: (message: string) => note('error', message),
 };
 
-function note(level: 'info' | 'error', message: string): void {
+function note(level: 'info' | 'warn' | 'error', message: string): void {
   lines.push({ level, message });
   if (awaited?.matches(message)) awaited.found(message);
 }
