@@ -11,9 +11,10 @@ import { mkdir, readFile, readlink, rename, stat, symlink, writeFile } from 'nod
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { z } from 'zod';
+import { type BuiltText, buildPrelude, buildProgram } from '../bundling/build-program.ts';
 
 /** Changes when this file builds differently from the same sources. */
-const RECIPE = 'flowops-worker-2';
+const RECIPE = 'flowops-worker-3';
 const WORKER_FILE = 'worker.mjs';
 
 export interface IsolateAssets {
@@ -45,74 +46,13 @@ export async function prepareIsolateAssets(cacheDir: string): Promise<IsolateAss
   return { workerPath, workerHash: hash, isolatedVmDir };
 }
 
-/** Bundles the worker. esbuild is loaded only here: a start from the cache does without. */
-export async function buildWorker(): Promise<{ text: string; inputs: string[] }> {
-  const { build } = await import('esbuild');
-  const entry = path.join(import.meta.dirname, 'worker', 'main.ts');
-  const prelude = await buildPrelude();
-  const result = await build({
-    entryPoints: [entry],
-    bundle: true,
-    write: false,
-    metafile: true,
-    absWorkingDir: import.meta.dirname,
+export async function buildWorker(): Promise<BuiltText> {
+  return buildProgram({
+    entry: path.join(import.meta.dirname, 'worker', 'main.ts'),
     format: 'esm',
-    platform: 'node',
-    target: 'node24',
     external: ['isolated-vm'],
-    // The text is read at every start of a worker; names stay, for what we log of ourselves.
-    minifySyntax: true,
-    minifyWhitespace: true,
-    logLevel: 'silent',
-    // zod and protobuf are ES modules; what is CommonJS inside still asks for require.
-    banner: {
-      js: "import { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);",
-    },
-    plugins: [
-      {
-        name: 'prelude',
-        setup: ({ onResolve, onLoad }) => {
-          onResolve({ filter: /^flowops:prelude$/ }, () => ({ path: 'prelude', namespace: 'flowops' }));
-          onLoad({ filter: /^prelude$/, namespace: 'flowops' }, () => ({
-            contents: `export const PRELUDE = ${JSON.stringify(prelude.text)};`,
-          }));
-        },
-      },
-    ],
+    texts: { 'flowops:prelude': { constant: 'PRELUDE', text: await buildPrelude() } },
   });
-  const inputs = [...prelude.inputs, ...inputsOf(result.metafile)];
-  return { text: result.outputFiles[0]?.text ?? '', inputs: [...new Set(inputs)].sort() };
-}
-
-/** The prelude as one strict expression that gives `boot`. Only ASCII, so that V8 keeps it at one byte a character. */
-export async function buildPrelude(): Promise<{ text: string; inputs: string[] }> {
-  const { build } = await import('esbuild');
-  const result = await build({
-    entryPoints: [path.join(import.meta.dirname, '..', 'guest', 'inject', 'prelude.ts')],
-    bundle: true,
-    write: false,
-    metafile: true,
-    absWorkingDir: import.meta.dirname,
-    format: 'cjs',
-    // Not "browser": the polyfills would then expect a browser's own encoders.
-    platform: 'neutral',
-    mainFields: ['module', 'main'],
-    target: 'es2024',
-    charset: 'ascii',
-    minify: true,
-    inject: [path.join(import.meta.dirname, '..', 'guest', 'inject', 'no-shared-memory.ts')],
-    define: { SharedArrayBuffer: 'NoSharedArrayBuffer' },
-    legalComments: 'none',
-    logLevel: 'silent',
-  });
-  const code = result.outputFiles[0]?.text ?? '';
-  const text = `(function(){"use strict";var module={exports:{}},exports=module.exports;\n${code}\nreturn module.exports.boot;})()`;
-  return { text, inputs: inputsOf(result.metafile) };
-}
-
-function inputsOf(metafile: { inputs: Record<string, unknown> }): string[] {
-  const files = Object.keys(metafile.inputs).filter((input) => !input.startsWith('flowops:'));
-  return files.map((input) => path.resolve(import.meta.dirname, input));
 }
 
 /** Undefined where an input is gone. */

@@ -2,7 +2,8 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { buildPrelude, prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
+import { buildPrelude } from '../../sandbox/bundling/build-program.ts';
+import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
 import { WorkerHost } from '../support/worker-host.ts';
 
 let folder: string;
@@ -42,7 +43,7 @@ test('sources that are not those the worker was built from make it build again',
 test('several processes that start at once all get a worker that runs', async () => {
   const all = await Promise.all([1, 2, 3].map(() => prepareIsolateAssets(folder)));
   expect(new Set(all.map(({ workerHash }) => workerHash)).size).toBe(1);
-  const host = new WorkerHost(all[0]?.workerPath ?? '');
+  const host = new WorkerHost({ role: 'isolate-worker', args: ['--no-node-snapshot', all[0]?.workerPath ?? ''] });
   await host.opened;
   await host.close();
 });

@@ -1,11 +1,12 @@
 /**
- * The host's side of one isolate worker, as small as it can be: starts the real worker as a child, speaks the real
- * protocol to it, and has no timer of its own that would end a step. So what a test sees is the worker's doing.
+ * The host's side of one isolate worker, or of one runner of a step container, as small as it can be: starts the real
+ * program as a child, speaks the real protocol to it, and has no timer of its own that would end a step. So what a
+ * test sees is the program's doing.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Duplex } from 'node:stream';
@@ -14,6 +15,7 @@ import { formatManifestLine, type Manifest, manifestSchema } from '@flowops/prot
 import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type HostCall, type Log, type Progress, Purpose, type Result, Status } from '@flowops/proto/sandbox_pb.js';
+import { buildRunner } from '../../sandbox/container/runner-assets.ts';
 import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
 
 export const LIMITS: EffectiveLimits = {
@@ -74,9 +76,10 @@ export class WorkerHost {
   readonly #bundles = new Map<string, Uint8Array>();
   answerCall: AnswerCall = denied;
 
-  constructor(workerPath: string, flags: readonly string[] = ['--no-node-snapshot', '--disable-sigusr1']) {
-    this.child = spawn(process.execPath, [...flags, workerPath], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  constructor({ role, args }: { role: 'isolate-worker' | 'step-runner'; args: readonly string[] }) {
+    const isRunner = role === 'step-runner';
+    this.child = spawn(process.execPath, args, {
+      stdio: isRunner ? ['pipe', 'pipe', 'pipe'] : ['ignore', 'ignore', 'pipe', 'pipe'],
       env: {},
       cwd: '/',
     });
@@ -84,8 +87,12 @@ export class WorkerHost {
       this.stderr += chunk.toString('utf8');
     });
     this.ended = new Promise((resolve) => this.child.once('close', (code, signal) => resolve({ code, signal })));
-    const stream = this.child.stdio[3];
-    if (!(stream instanceof Duplex)) throw new Error('no socket to the worker');
+    const { stdin, stdout } = this.child;
+    const stream =
+      isRunner && stdin !== null && stdout !== null
+        ? Duplex.from({ readable: stdout, writable: stdin })
+        : this.child.stdio[3];
+    if (!(stream instanceof Duplex)) throw new Error('no stream to the worker');
     const opened = Promise.withResolvers<void>();
     this.opened = opened.promise;
     this.peer = new Peer({
@@ -93,7 +100,7 @@ export class WorkerHost {
       side: 'caller',
       role: 'host',
       instance: 'test-host',
-      accepts: ['isolate-worker'],
+      accepts: [role],
       onOpen: () => opened.resolve(),
       onMessage: (message) => this.#take(message),
       onClosed: () => {
@@ -126,7 +133,10 @@ export class WorkerHost {
       else if (message.case === 'log') {
         logs.push(message.value);
         for (const waiter of waiters) if (message.value.message === waiter.message) waiter.resolve();
-      } else if (message.case === 'result') settle(message.value);
+      } else if (message.case === 'result') {
+        this.peer.send({ case: 'resultAck', value: { token } });
+        settle(message.value);
+      }
     });
     const sent = this.peer.send({
       case: 'invoke',
@@ -220,8 +230,31 @@ export function workerPath(): Promise<string> {
   return assets;
 }
 
-export async function startWorker(flags?: readonly string[]): Promise<WorkerHost> {
-  const host = new WorkerHost(await workerPath(), flags);
+export async function startWorker(
+  flags: readonly string[] = ['--no-node-snapshot', '--disable-sigusr1'],
+): Promise<WorkerHost> {
+  const host = new WorkerHost({ role: 'isolate-worker', args: [...flags, await workerPath()] });
+  await Promise.race([host.opened, host.ended]);
+  return host;
+}
+
+let runner: Promise<string> | undefined;
+
+/** Builds the runner once per test process. */
+export function runnerPath(): Promise<string> {
+  runner ??= (async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'flowops-runner-'));
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+    const file = path.join(folder, 'runner.mjs');
+    await writeFile(file, (await buildRunner()).text);
+    return file;
+  })();
+  return runner;
+}
+
+/** As a container starts it, without the container. */
+export async function startRunner(): Promise<WorkerHost> {
+  const host = new WorkerHost({ role: 'step-runner', args: ['--disable-sigusr1', await runnerPath()] });
   await Promise.race([host.opened, host.ended]);
   return host;
 }

@@ -1,0 +1,94 @@
+/**
+ * Bundles the programs that a sandbox starts, and the texts in them, with esbuild: loaded only here, so that a start
+ * from what was built before does without.
+ */
+import path from 'node:path';
+
+/** What is built, and the absolute paths of the files it was built from. */
+export interface BuiltText {
+  readonly text: string;
+  readonly inputs: readonly string[];
+}
+
+export interface ProgramRequest {
+  /** Absolute. */
+  readonly entry: string;
+  readonly format: 'esm' | 'cjs';
+  readonly external?: readonly string[];
+  /** Modules named `flowops:…` that export one constant text each. */
+  readonly texts?: Readonly<Record<string, { readonly constant: string; readonly text: BuiltText }>>;
+}
+
+/** zod and protobuf are ES modules; what is CommonJS inside still asks for require. */
+const REQUIRE_BANNER =
+  "import { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);";
+
+/** One file for this Node, with everything in it that is not external. */
+export async function buildProgram({ entry, format, external = [], texts = {} }: ProgramRequest): Promise<BuiltText> {
+  const { build } = await import('esbuild');
+  const result = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    metafile: true,
+    absWorkingDir: import.meta.dirname,
+    format,
+    platform: 'node',
+    target: 'node24',
+    external: [...external],
+    // The text is read at every start; names stay, for what we log of ourselves.
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    logLevel: 'silent',
+    ...(format === 'esm' ? { banner: { js: REQUIRE_BANNER } } : {}),
+    plugins: [
+      {
+        name: 'texts',
+        setup: ({ onResolve, onLoad }) => {
+          onResolve({ filter: /^flowops:/ }, ({ path: name }) => ({ path: name, namespace: 'texts' }));
+          onLoad({ filter: /.*/, namespace: 'texts' }, ({ path: name }) => {
+            const found = texts[name];
+            if (found === undefined) return { errors: [{ text: `${name} is not given` }] };
+            return { contents: `export const ${found.constant} = ${JSON.stringify(found.text.text)};` };
+          });
+        },
+      },
+    ],
+  });
+  const own = inputsOf(result.metafile);
+  const inputs = [...own, ...Object.values(texts).flatMap(({ text }) => text.inputs)];
+  return { text: result.outputFiles[0]?.text ?? '', inputs: [...new Set(inputs)].sort() };
+}
+
+/** The prelude as one strict expression that gives `boot`. Only ASCII, so that V8 keeps it at one byte a character. */
+export async function buildPrelude(): Promise<BuiltText> {
+  const { build } = await import('esbuild');
+  const folder = path.join(import.meta.dirname, '..', 'guest', 'inject');
+  const result = await build({
+    entryPoints: [path.join(folder, 'prelude.ts')],
+    bundle: true,
+    write: false,
+    metafile: true,
+    absWorkingDir: import.meta.dirname,
+    format: 'cjs',
+    // Not "browser": the polyfills would then expect a browser's own encoders.
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    target: 'es2024',
+    charset: 'ascii',
+    minify: true,
+    inject: [path.join(folder, 'no-shared-memory.ts')],
+    define: { SharedArrayBuffer: 'NoSharedArrayBuffer' },
+    legalComments: 'none',
+    logLevel: 'silent',
+  });
+  const code = result.outputFiles[0]?.text ?? '';
+  const text = `(function(){"use strict";var module={exports:{}},exports=module.exports;\n${code}\nreturn module.exports.boot;})()`;
+  return { text, inputs: inputsOf(result.metafile) };
+}
+
+function inputsOf(metafile: { inputs: Record<string, unknown> }): string[] {
+  const files = Object.keys(metafile.inputs).filter((input) => !input.startsWith('texts:'));
+  return files.map((input) => path.resolve(import.meta.dirname, input));
+}

@@ -1,0 +1,37 @@
+/**
+ * Entry of the program in a step container: `node runner.mjs [INPUT_FD OUTPUT_FD]`. Without arguments it speaks to
+ * its host on stdin and stdout; the container's first process gives it two other descriptors, so that a plugin's own
+ * prints cannot land between frames. Runs one step and ends.
+ */
+import { GUEST_THREAD } from 'flowops:guest-thread';
+import { PRELUDE } from 'flowops:prelude';
+import { randomUUID } from 'node:crypto';
+import { messageOf } from '@flowops/proto/errors.ts';
+import { RunnerApp } from './app.ts';
+import { GuestThread } from './guest-thread.ts';
+import { EXIT_UNUSABLE } from './limits.ts';
+import { StdioStream } from './stdio-stream.ts';
+
+function main(): void {
+  const [inputFd = 0, outputFd = 1] = process.argv.slice(2).map(Number);
+  const thread = new GuestThread({ code: GUEST_THREAD, prelude: PRELUDE });
+  new RunnerApp({
+    stream: new StdioStream({ inputFd, outputFd }),
+    instance: `runner-${randomUUID()}`,
+    runtime: `node ${process.version}`,
+    thread,
+    onDone: ({ isProven }) => (isProven ? process.exit(0) : die()),
+  });
+}
+
+/** Not exit(): that would wait for a thread that may still be inside a plugin. */
+function die(): void {
+  process.kill(process.pid, 'SIGKILL');
+}
+
+try {
+  main();
+} catch (thrown) {
+  process.stderr.write(`step runner: it cannot start: ${messageOf(thrown)}\n`);
+  process.exit(EXIT_UNUSABLE);
+}

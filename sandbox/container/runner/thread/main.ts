@@ -1,0 +1,68 @@
+/**
+ * Entry of the guest thread: waits for one plugin, runs it with the guest's prelude, tells what nobody caught. Every
+ * limit is the main thread's.
+ */
+import { receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { describeThrown } from '@flowops/sdk/thrown.ts';
+import { ENTER_OP, type EnterFunction, type HostFunction } from '../../../guest/guest-protocol.ts';
+import { SHARED, type ThreadCommand, type ThreadData, type ThreadMessage } from '../thread-protocol.ts';
+import { CompileProblem, type LoadedPlugin, prepareRealm } from './realm.ts';
+
+const { commands, answers, shared, prelude } = workerData as ThreadData;
+const realm = prepareRealm(prelude);
+let plugin: LoadedPlugin | undefined;
+let enter: EnterFunction | undefined;
+
+function tell(message: ThreadMessage): void {
+  commands.postMessage(message);
+}
+
+/** Returns when the main thread has answered. It never throws, because the error would not be the guest's own. */
+const host: HostFunction = (op, a, b, c) => {
+  try {
+    const turn = Atomics.load(shared, SHARED.turn);
+    tell({ kind: 'call', op, a, b, c });
+    Atomics.wait(shared, SHARED.turn, turn);
+    if (Atomics.load(shared, SHARED.isText) === 0) return Atomics.load(shared, SHARED.value);
+    const answer: unknown = receiveMessageOnPort(answers)?.message;
+    return typeof answer === 'string' ? answer : '';
+  } catch {
+    return 1;
+  }
+};
+
+async function carryOut(command: ThreadCommand) {
+  switch (command.kind) {
+    case 'load': {
+      const loaded = await realm.load(command, host);
+      plugin = loaded.plugin;
+      enter = loaded.enter;
+      tell({ kind: 'loaded' });
+      return;
+    }
+    case 'run': {
+      const evaluated = plugin?.evaluate();
+      tell({ kind: 'entered' });
+      await evaluated;
+      enter?.(ENTER_OP.run, { loaded: true, plugin: plugin?.namespace }, command.settingsJson, command.inputsJson);
+      return;
+    }
+    case 'enter':
+      enter?.(command.op, ...command.values);
+      tell({ kind: 'entered' });
+      return;
+  }
+}
+
+function tellThrown(thrown: unknown): void {
+  tell({ kind: 'thrown', thrown: describeThrown(thrown) });
+}
+
+process.on('uncaughtException', tellThrown);
+process.on('unhandledRejection', tellThrown);
+commands.on('message', (command: ThreadCommand) => {
+  carryOut(command).catch((thrown: unknown) => {
+    if (thrown instanceof CompileProblem) tell({ kind: 'invalid', problem: thrown.message });
+    else tellThrown(thrown);
+  });
+});

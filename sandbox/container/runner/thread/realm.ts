@@ -1,0 +1,97 @@
+/**
+ * Where a plugin's module is evaluated: in a fresh context that has the guest's API and nothing of Node, or, for a
+ * manifest with `runtime: "node"`, among Node's own modules. A context is no boundary; the container is.
+ */
+import { isBuiltin } from 'node:module';
+import vm from 'node:vm';
+import type { EnterFunction, HostFunction } from '../../../guest/guest-protocol.ts';
+import type { GuestMode } from '../thread-protocol.ts';
+import { syntaxProblem } from './syntax-problem.ts';
+
+/** Shown in stacks of ours, which own-frames.ts cuts out. */
+const PRELUDE_FILE = 'flowops:prelude';
+/** Names in a message about imports. */
+const MAX_SHOWN_IMPORTS = 5;
+const MAX_SHOWN_LENGTH = 100;
+
+/** The bundle is not one that can be run; the message is for its author. */
+export class CompileProblem extends Error {}
+
+export interface LoadedPlugin {
+  readonly namespace: object;
+  /** Resolves when the module, top-level await included, has been evaluated. */
+  evaluate(): Promise<void>;
+}
+
+export interface LoadRequest {
+  readonly source: string;
+  readonly file: string;
+  readonly mode: GuestMode;
+  readonly isWasmAllowed: boolean;
+}
+
+type Boot = (host: HostFunction, isWasmAllowed: boolean) => EnterFunction;
+
+export interface Realm {
+  load(request: LoadRequest, host: HostFunction): Promise<{ plugin: LoadedPlugin; enter: EnterFunction }>;
+}
+
+/** Does ahead what needs no plugin: the context, and the prelude in it. */
+export function prepareRealm(prelude: string): Realm {
+  const context = vm.createContext(vm.constants.DONT_CONTEXTIFY);
+  const script = new vm.Script(prelude, { filename: PRELUDE_FILE });
+  const boot = script.runInContext(context) as Boot;
+  const refuse = vm.runInContext('(message) => { throw new TypeError(message); }', context) as (text: string) => never;
+  return {
+    load: async ({ source, file, mode, isWasmAllowed }, host) => {
+      const isNode = mode === 'node';
+      const module = compile(source, {
+        identifier: file,
+        ...(isNode ? { initializeImportMeta: fillMeta(file) } : { context }),
+        importModuleDynamically: (specifier: string) =>
+          isNode ? importBuiltin(specifier) : refuse(`import() is not available here: ${JSON.stringify(specifier)}`),
+      });
+      await module.link((specifier) => (isNode ? importBuiltin(specifier) : refuse('')));
+      const enter = isNode ? (script.runInThisContext() as Boot)(host, true) : boot(host, isWasmAllowed);
+      return { plugin: { namespace: module.namespace, evaluate: () => module.evaluate() as Promise<void> }, enter };
+    },
+  };
+}
+
+function compile(source: string, options: vm.SourceTextModuleOptions & { identifier: string }): vm.SourceTextModule {
+  let module: vm.SourceTextModule;
+  try {
+    module = new vm.SourceTextModule(source, options);
+  } catch (thrown) {
+    throw new CompileProblem(`the bundle is not a JavaScript module: ${syntaxProblem(thrown, options.identifier)}`);
+  }
+  const specifiers = module.dependencySpecifiers;
+  const foreign = options.context === undefined ? specifiers.filter((name) => !isBuiltin(name)) : specifiers;
+  if (foreign.length === 0) return module;
+  const names = foreign.slice(0, MAX_SHOWN_IMPORTS).map((name) => JSON.stringify(name.slice(0, MAX_SHOWN_LENGTH)));
+  throw new CompileProblem(
+    `the bundle imports ${names.join(', ')}; a bundle is one file without imports: build it with \`flowops plugin build\``,
+  );
+}
+
+/** One of Node's own modules, as `import` gives it. */
+async function importBuiltin(specifier: string): Promise<vm.Module> {
+  if (!isBuiltin(specifier)) throw new TypeError(`a plugin can import Node's own modules only, not ${specifier}`);
+  const exports = process.getBuiltinModule(specifier) as Record<string, unknown> | undefined;
+  if (exports === undefined) throw new TypeError(`there is no module ${specifier} here`);
+  const names = new Set([...Object.keys(exports), 'default']);
+  const module = new vm.SyntheticModule([...names], function (this: vm.SyntheticModule) {
+    for (const name of names) this.setExport(name, name === 'default' ? exports : exports[name]);
+  });
+  await module.link(() => module);
+  await module.evaluate();
+  return module;
+}
+
+function fillMeta(file: string): (meta: ImportMeta) => void {
+  return (meta) => {
+    meta.url = `file:///plugin/${file}`;
+    meta.filename = `/plugin/${file}`;
+    meta.dirname = '/plugin';
+  };
+}
