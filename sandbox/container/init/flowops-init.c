@@ -7,6 +7,9 @@
  *   2. LIFE_SECONDS are over (EXIT_LIFE_OVER), whatever the host does or does not do by then;
  *   3. the host has gone: nobody holds the other end of our stdin or stdout any more (EXIT_HOST_GONE).
  *
+ * PROGRAM reads what the host sends from descriptor 3 and answers on descriptor 4. Its stdin is empty, and what it prints
+ * goes to stderr: a print of the guest does not land between two frames.
+ *
  * Ending is nothing but leaving: when PID 1 exits, the kernel kills every process of its pid namespace, daemons of
  * daemons included, and waits until they are gone.
  *
@@ -26,6 +29,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -49,6 +53,9 @@ enum {
   EXIT_NOT_FOUND = 127,
   EXIT_BY_SIGNAL = 128
 };
+
+/* Where the runner finds the host. */
+enum { RUNNER_IN = 3, RUNNER_OUT = 4 };
 
 /* A day: no step lives so long, and a mistyped number must not make a container immortal. */
 #define LIFE_SECONDS_MAX 86400L
@@ -98,7 +105,14 @@ static int open_life(long seconds) {
   return fd;
 }
 
-/* Starts the runner in a session of its own, with its end of the socket as stdin and every signal as it was. */
+/* False with errno. The new descriptors outlive exec; every other of ours does not. */
+static bool arrange_descriptors(int guest_end) {
+  int empty = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  return empty >= 0 && dup2(guest_end, RUNNER_IN) >= 0 && dup2(STDOUT_FILENO, RUNNER_OUT) >= 0 &&
+         dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 && dup2(empty, STDIN_FILENO) >= 0;
+}
+
+/* Starts the runner in a session of its own, with every signal as it was. */
 static pid_t start(char **program, int guest_end) {
   pid_t pid = fork();
   if (pid != 0) return pid;
@@ -106,7 +120,7 @@ static pid_t start(char **program, int guest_end) {
   sigemptyset(&none);
   set_all_signals(SIG_DFL);
   setsid();
-  if (dup2(guest_end, STDIN_FILENO) >= 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0) execv(program[0], program);
+  if (sigprocmask(SIG_SETMASK, &none, NULL) == 0 && arrange_descriptors(guest_end)) execv(program[0], program);
   int code = errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
   dprintf(STDERR_FILENO, "flowops-init: cannot start %s: %s\n", program[0], strerror(errno));
   _exit(code);
