@@ -281,8 +281,7 @@ export const SETTINGS = {
     parse: filePath,
     kind: 'path',
     usedBy: ['sandbox'],
-    about: 'A folder with one file for each secret, read by the sandbox host only.',
-    unavailable: { feature: 'secrets for plugins' },
+    about: 'A folder with one file for each secret, read by the sandbox host only, each time a plugin asks.',
   },
   HTTP_HOST: {
     parse: text,
@@ -361,8 +360,7 @@ export const SETTINGS = {
     kind: 'PEM',
     secret: 'value',
     usedBy: ['sdk'],
-    about: 'The key that `flowops plugin sign` signs with.',
-    unavailable: { feature: 'signing plugins' },
+    about: 'The key that `flowops plugin sign` signs with when no `--key` is given: ed25519, PKCS#8.',
   },
 } as const satisfies Record<string, Setting>;
 

@@ -1,8 +1,9 @@
 /** `flowops plugin build SRC [--out FILE]`: a bundle and its source map; prints the bundle's path and digest. */
-import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { CliParts } from '@flowops/proto/cli.ts';
 import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
+import { digestOf } from '@flowops/proto/ids.ts';
 import type { Manifest } from '@flowops/proto/manifest.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import type { Command } from 'commander';
@@ -65,6 +66,9 @@ async function writeBundle(file: string, built: BuiltPlugin): Promise<void> {
   }
   try {
     await mkdir(path.dirname(file), { recursive: true });
+    // A signature of other bytes would only make the new ones look forged.
+    const before = await readFile(file).catch(() => undefined);
+    if (before === undefined || digestOf(before) !== built.digest) await rm(`${file}.sig`, { force: true });
     await writeWhole(`${file}.map`, built.sourceMap);
     await writeWhole(file, built.bundle);
   } catch (thrown) {

@@ -1,11 +1,12 @@
 /** `flowops plugin publish BUNDLE --registry HOST:PORT`: puts a built bundle, its signature and its map into a registry. */
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
+import { parseSignature } from '@flowops/proto/bundle-signature.ts';
 import { assertNever, type ErrorCode, FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import { digestOf } from '@flowops/proto/ids.ts';
-import { MAX_BUNDLE_BYTES } from '@flowops/proto/manifest.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import type { Command } from 'commander';
 import type { PublishOptions, RegistryFailureReason } from '../registry/publish-bundle.ts';
+import { readBundle } from './bundle-file.ts';
 import { jsonLine } from './reports.ts';
 
 const EXAMPLES = `
@@ -33,38 +34,34 @@ export function registerPublishCommand(plugin: Command): void {
     .addHelpText('after', EXAMPLES)
     .action(async (file: string, options: PublishCommandOptions) => {
       const bundle = await readBundle(file);
+      const { keyId, ...files } = await companions(file);
       const { publishBundle } = await import('../registry/publish-bundle.ts');
       const result = await publishBundle({
         registry: options.registry,
         bundle,
         ...(options.id === undefined ? {} : { pluginId: options.id }),
-        ...(await companions(file)),
+        ...files,
       });
       if (!result.ok) throw new FlowopsError(codeOf(result.reason), showControls(result.message));
       const { pluginId, version, id } = result.published;
       const digest = digestOf(bundle);
-      if (options.json === true) process.stdout.write(jsonLine({ pluginId, version, id, digest }));
-      else process.stdout.write(`${showControls(`${pluginId} ${version}`)}\n${digest}\n`);
+      if (options.json === true) process.stdout.write(jsonLine({ pluginId, version, id, digest, keyId }));
+      else process.stdout.write(`${showControls(`${pluginId} ${version}`)}\n${digest}\n${signedText(keyId)}`);
     });
 }
 
-async function readBundle(file: string): Promise<Uint8Array> {
-  const status = await stat(file).catch(() => undefined);
-  if (status?.isFile() !== true) {
-    throw new FlowopsError('USAGE_INVALID', `${file}: there is no such file; \`flowops plugin build\` makes one`);
-  }
-  if (status.size > MAX_BUNDLE_BYTES) {
-    throw new FlowopsError(
-      'PLUGIN_INVALID',
-      `${file} has ${status.size} bytes; a bundle has at most ${MAX_BUNDLE_BYTES}`,
-    );
-  }
-  return await readFile(file);
+interface FoundCompanions extends Pick<PublishOptions, 'signature' | 'sourceMap'> {
+  readonly keyId: string | null;
 }
 
-async function companions(file: string): Promise<Pick<PublishOptions, 'signature' | 'sourceMap'>> {
+async function companions(file: string): Promise<FoundCompanions> {
   const [signature, sourceMap] = await Promise.all([textOf(`${file}.sig`), textOf(`${file}.map`)]);
-  return { ...(signature === undefined ? {} : { signature }), ...(sourceMap === undefined ? {} : { sourceMap }) };
+  const map = sourceMap === undefined ? {} : { sourceMap };
+  if (signature === undefined) return { ...map, keyId: null };
+  const parsed = parseSignature(signature);
+  if (parsed.ok) return { ...map, signature, keyId: parsed.value.keyId };
+  const advice = 'sign the bundle again with `flowops plugin sign`, or remove the file';
+  throw new FlowopsError('PLUGIN_INVALID', showControls(`${file}.sig ${parsed.problem}; ${advice}`));
 }
 
 async function textOf(file: string): Promise<string | undefined> {
@@ -74,6 +71,10 @@ async function textOf(file: string): Promise<string | undefined> {
     if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return undefined;
     throw new FlowopsError('USAGE_INVALID', `${file} cannot be read: ${messageOf(thrown)}`, { cause: thrown });
   }
+}
+
+function signedText(keyId: string | null): string {
+  return keyId === null ? '' : `keyId ${keyId}\n`;
 }
 
 function codeOf(reason: RegistryFailureReason): ErrorCode {

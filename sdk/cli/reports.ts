@@ -1,7 +1,9 @@
 /** What the author's commands print with `--json`; docs/schemas is made from it. Fields are only added. */
 import { digestSchema, pluginIdSchema } from '@flowops/proto/ids.ts';
-import { manifestSchema, versionSchema } from '@flowops/proto/manifest.ts';
+import { manifestSchema, pluginNameSchema, versionSchema } from '@flowops/proto/manifest.ts';
 import { z } from 'zod';
+
+const keyIdSchema = z.string().regex(/^[0-9a-f]{16}$/, 'must be 16 hex digits');
 
 /** `plugin build`. */
 export const buildReportSchema = z.strictObject({
@@ -26,12 +28,37 @@ export const publishReportSchema = z.strictObject({
   /** `PluginMetadata.id`: names this version in the plugin service. */
   id: z.uuid(),
   digest: digestSchema,
+  /** Of the signature that went with it; null = unsigned. */
+  keyId: keyIdSchema.nullable(),
+});
+
+/** `keys new`. */
+export const newKeyReportSchema = z.strictObject({
+  /** As given with --out. */
+  file: z.string(),
+  /** The public key, as a policy names it. */
+  key: z.string(),
+  keyId: keyIdSchema,
+});
+
+/** `plugin sign`. */
+export const signReportSchema = z.strictObject({
+  /** As given. */
+  bundle: z.string(),
+  /** Path of the .sig file. */
+  signature: z.string(),
+  digest: digestSchema,
+  name: pluginNameSchema,
+  version: versionSchema,
+  keyId: keyIdSchema,
 });
 
 export type BuildReport = z.output<typeof buildReportSchema>;
 export type InspectReport = z.output<typeof inspectReportSchema>;
 export type PublishReport = z.output<typeof publishReportSchema>;
+export type NewKeyReport = z.output<typeof newKeyReportSchema>;
+export type SignReport = z.output<typeof signReportSchema>;
 
-export function jsonLine(report: BuildReport | InspectReport | PublishReport): string {
+export function jsonLine(report: BuildReport | InspectReport | PublishReport | NewKeyReport | SignReport): string {
   return `${JSON.stringify(report)}\n`;
 }

@@ -326,7 +326,6 @@ describe('a setting of something that this release lacks', () => {
     ['SECRETS_DIR', '/run/secrets'],
     ['KAFKA_TLS_CA', 'PEM'],
     ['KAFKA_SASL_MECHANISM', 'plain'],
-    ['FLOWOPS_SIGNING_KEY', 'PEM'],
   ])('%s is refused by name', async (name, value) => {
     const problems = await problemsOfEnv({ [name]: value });
     expect(problems).toEqual([expect.stringMatching(new RegExp(`^${name} .*not available in this release.*unset it`))]);

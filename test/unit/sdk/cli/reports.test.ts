@@ -1,5 +1,11 @@
 /** The JSON Schemas in the docs say what the commands print. Written anew with `npx vitest run FILE --update`. */
-import { buildReportSchema, inspectReportSchema, publishReportSchema } from '@flowops/sdk/cli/reports.ts';
+import {
+  buildReportSchema,
+  inspectReportSchema,
+  newKeyReportSchema,
+  publishReportSchema,
+  signReportSchema,
+} from '@flowops/sdk/cli/reports.ts';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 
@@ -9,6 +15,8 @@ test.each([
   ['plugin build', 'plugin-build', buildReportSchema],
   ['plugin inspect', 'plugin-inspect', inspectReportSchema],
   ['plugin publish', 'plugin-publish', publishReportSchema],
+  ['plugin sign', 'plugin-sign', signReportSchema],
+  ['keys new', 'keys-new', newKeyReportSchema],
 ])('the schema of `%s --json` in the docs is the one in force', async (command, file, report) => {
   // A refinement in code (an id's form) has no word in JSON Schema; the base type is told.
   const schema = { title: `flowops ${command} --json`, ...z.toJSONSchema(report) };
