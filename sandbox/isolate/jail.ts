@@ -1,19 +1,24 @@
 /**
  * The jail of a worker: how its command line is built, and whether this machine lets us build one (design 5.2). The
  * worker is confined before its first line runs: own user, net, pid, mount, ipc and uts namespace, a read-only root,
- * no capability, no-new-privileges, no core, no file writes, few descriptors, lower priority, empty environment.
+ * no capability, no-new-privileges, a system call filter, no core, no file writes, few descriptors, lower priority,
+ * empty environment.
  *
  * The order of the steps matters: the uid is taken before the user namespace (afterwards it could not be), the
- * bounding set is dropped inside the root (before chroot, chroot would be refused), and the death signal is set after
- * the uid (a change of uid clears it).
+ * bounding set is dropped inside the root (before chroot, chroot would be refused), the death signal is set after the
+ * uid (a change of uid clears it), and processes are counted inside the user namespace (outside, all of the user's are).
  */
 import { execFile } from 'node:child_process';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { rename, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { messageOf } from '@flowops/proto/errors.ts';
+import { filterLoader, isFilterArch } from './filter-loader.ts';
 import { type JailFile, prepareJailRoot } from './jail-root.ts';
+import { openPrivateFolder } from './private-folder.ts';
 
 const run = promisify(execFile);
 /**
@@ -28,17 +33,25 @@ const MAX_DESCRIPTORS = 64;
 /** Threads of node and of isolated-vm are about 20; a fork bomb ends here. */
 const MAX_PROCESSES = 256;
 const NICE = 10;
+const FILTER_IN_ROOT = '/filter';
 /** Building namespaces takes 25 ms; a machine that needs longer than this is not usable anyway. */
 const PROBE_TIMEOUT_MS = 10_000;
 const TOOLS = ['sh', 'prlimit', 'nice', 'setpriv', 'unshare', 'chroot', 'mount'] as const;
 const TOOL_FOLDERS = ['/usr/bin', '/bin', '/usr/sbin', '/sbin'];
 
-/** Joins the memory cgroup as the host's own user, then becomes the rest of the line. */
-const ENTER_CGROUP = 'if [ -n "$1" ]; then echo $$ > "$1" || exit 97; fi; shift; exec "$@"';
+/**
+ * Joins the cgroups ($1, one a line) as the host's own user, then becomes the rest of the line. Each worker is a session
+ * of its own, so that no signal to its process group reaches the host; where the kernel schedules by session, the
+ * session has to be nice too. Of what has too little memory, a worker is to go first.
+ */
+const ENTER_CGROUP =
+  `for procs in $1; do echo $$ > "$procs" || exit 97; done; shift; { echo ${NICE} > /proc/self/autogroup; ` +
+  'echo 900 > /proc/self/oom_score_adj; } 2>/dev/null; exec "$@"';
 /** Inside the new mount namespace: the root becomes a read-only mount and then everything there is. */
 const ENTER_ROOT =
-  'chroot=$1 mount=$2 root=$3; shift 3; "$mount" --bind "$root" "$root" && ' +
-  '"$mount" -o remount,bind,ro,nosuid,nodev "$root" && exec "$chroot" "$root" "$@"';
+  'prlimit=$1 chroot=$2 mount=$3 root=$4; shift 4; "$mount" --bind "$root" "$root" && ' +
+  '"$mount" -o remount,bind,ro,nosuid,nodev "$root" && ' +
+  `exec "$prlimit" --nproc=${MAX_PROCESSES} "$chroot" "$root" "$@"`;
 
 /** What node is told in every worker: no inspector by signal, isolated-vm's need, no writes, no child processes. */
 const NODE_FLAGS = ['--disable-sigusr1', '--no-node-snapshot'];
@@ -59,11 +72,15 @@ export interface WorkerCommand {
 
 export interface Jail {
   /** @param slot tells workers apart; no two that live at one time share it. */
-  command(slot: number, cgroupProcsFile: string | undefined): WorkerCommand;
+  command(slot: number, cgroupProcsFiles: readonly string[]): WorkerCommand;
   /** Undefined when an empty command can be jailed here, else what the system answered. */
   probe(): Promise<string | undefined>;
   /** The host's uid where workers have another one. */
   readonly foreignUid: number | undefined;
+  /** Why its workers run without a system call filter; undefined when they have one. */
+  readonly filterProblem: string | undefined;
+  /** The folder of the host that is the root of every worker. */
+  readonly root: string;
   close(): Promise<void>;
 }
 
@@ -72,6 +89,8 @@ export type JailResult = { readonly ok: true; readonly jail: Jail } | { readonly
 export interface WorkerFiles {
   /** The worker, bundled into one file; only isolated-vm is found beside it. */
   readonly entry: string;
+  /** What else a jailed worker finds; tests put native code there. */
+  readonly beside?: readonly JailFile[];
 }
 
 /** Prepares the root. That namespaces are refused shows at `probe` or when the first worker starts. */
@@ -81,23 +100,26 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
   if (!tools.ok) return tools;
   const { sh, prlimit, nice, setpriv, unshare, chroot, mount } = tools.paths;
   const addon = isolatedVmFiles();
+  const filter = await prepareFilter(setpriv);
   const prepared = await prepareJailRoot({
     files: [
       { source: process.execPath, target: '/node' },
       { source: setpriv, target: '/setpriv' },
       ...addon.files,
       { source: files.entry, target: `/app/${path.basename(files.entry)}` },
+      ...(filter.ok ? [{ source: filter.file, target: FILTER_IN_ROOT }] : []),
+      ...(files.beside ?? []),
     ],
     binaries: [process.execPath, setpriv, ...addon.binaries],
   });
   if (!prepared.ok) return { ok: false, problem: `the worker's root folder could not be made: ${prepared.problem}` };
   const isRoot = process.getuid?.() === 0 && hasUid(workerUid(0));
 
-  const wrap = (slot: number, procsFile: string | undefined, inner: readonly string[]): string[] => {
+  const wrap = (slot: number, procsFiles: readonly string[], inner: readonly string[]): string[] => {
     const uid = String(workerUid(slot));
     return [
-      ...['-c', ENTER_CGROUP, 'sh', procsFile ?? ''],
-      ...[prlimit, '--core=0', '--fsize=0', `--nofile=${MAX_DESCRIPTORS}`, `--nproc=${MAX_PROCESSES}`],
+      ...['-c', ENTER_CGROUP, 'sh', procsFiles.join('\n')],
+      ...[prlimit, '--core=0', '--fsize=0', `--nofile=${MAX_DESCRIPTORS}`],
       ...[nice, '-n', String(NICE)],
       ...[setpriv, ...(isRoot ? [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'] : []), '--pdeathsig=KILL'],
       ...[
@@ -112,22 +134,26 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
         '--fork',
         '--kill-child',
       ],
-      ...[sh, '-c', ENTER_ROOT, 'sh', chroot, mount, prepared.root],
-      ...['/setpriv', '--bounding-set=-all', '--inh-caps=-all', '--no-new-privs', ...inner],
+      ...[sh, '-c', ENTER_ROOT, 'sh', prlimit, chroot, mount, prepared.root],
+      ...['/setpriv', '--bounding-set=-all', '--inh-caps=-all', '--no-new-privs'],
+      ...(filter.ok ? [FILTER_IN_ROOT] : []),
+      ...inner,
     ];
   };
   return {
     ok: true,
     jail: {
       foreignUid: isRoot ? 0 : undefined,
-      command: (slot, procsFile) => ({
+      filterProblem: filter.ok ? undefined : filter.problem,
+      root: prepared.root,
+      command: (slot, procsFiles) => ({
         file: sh,
-        args: wrap(slot, procsFile, ['/node', ...JAILED_NODE_FLAGS, `/app/${path.basename(files.entry)}`]),
+        args: wrap(slot, procsFiles, ['/node', ...JAILED_NODE_FLAGS, `/app/${path.basename(files.entry)}`]),
         isJailed: true,
       }),
       probe: async () => {
         try {
-          await run(sh, wrap(0, undefined, ['/setpriv', '--version']), {
+          await run(sh, wrap(0, [], ['/setpriv', '--version']), {
             env: {},
             cwd: '/',
             timeout: PROBE_TIMEOUT_MS,
@@ -140,6 +166,27 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
       close: prepared.dispose,
     },
   };
+}
+
+type Filter = { readonly ok: true; readonly file: string } | { readonly ok: false; readonly problem: string };
+
+/** Writes the loader of the system call filter, and tries it: a kernel may have no seccomp. Never throws. */
+async function prepareFilter(setpriv: string): Promise<Filter> {
+  if (!isFilterArch(process.arch)) return { ok: false, problem: `no system call filter for ${process.arch}` };
+  try {
+    const { folder } = await openPrivateFolder();
+    const bytes = filterLoader(process.arch);
+    const file = path.join(folder, `filter-${createHash('sha256').update(bytes).digest('hex').slice(0, 16)}`);
+    if (!existsSync(file)) {
+      const temporary = `${file}.${randomUUID()}.tmp`;
+      await writeFile(temporary, bytes, { mode: 0o755 });
+      await rename(temporary, file);
+    }
+    await run(setpriv, ['--no-new-privs', file, setpriv, '--version'], { env: {}, timeout: PROBE_TIMEOUT_MS });
+    return { ok: true, file };
+  } catch (thrown) {
+    return { ok: false, problem: problemOf(thrown) };
+  }
 }
 
 /** @param slot below UIDS_OF_A_HOST, as SANDBOX_WORKERS is. */

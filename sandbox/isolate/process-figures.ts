@@ -1,23 +1,24 @@
 /** What the kernel tells about a process: CPU, memory, children, how it is confined. Linux; elsewhere undefined. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 
 /** USER_HZ: 100 on every Linux that Node runs on; it is part of the kernel's interface. */
 const TICK_MS = 10;
+/** stdin, stdout, stderr, and the socket to whoever started it. */
+const LAST_GIVEN_DESCRIPTOR = 3;
+/** As /proc shows it, the same on x64 and arm64. */
+const O_CLOEXEC = 0o2000000;
 
-/** User and system time of all its threads, ms. */
+/** User and system time of all its threads, and of the processes it made and waited for, ms. */
 export function processCpuMs(pid: number): number | undefined {
   const fields = statFields(pid);
-  return fields === undefined ? undefined : (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  if (fields === undefined) return undefined;
+  return [11, 12, 13, 14].reduce((sum, index) => sum + Number(fields[index]), 0) * TICK_MS;
 }
 
 /** How long its threads were ready to run and did not get a core, ms, all threads together. */
 export function processDelayMs(pid: number): number | undefined {
-  let threads: string[];
-  try {
-    threads = readdirSync(`/proc/${pid}/task`);
-  } catch {
-    return undefined;
-  }
+  const threads = listOf(`/proc/${pid}/task`);
+  if (threads.length === 0) return undefined;
   let nanoseconds = 0;
   for (const thread of threads)
     nanoseconds += Number(read(`/proc/${pid}/task/${thread}/schedstat`)?.split(' ')[1] ?? 0);
@@ -30,15 +31,32 @@ export function residentBytes(pid: number): number | undefined {
   return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
 }
 
+/** The most it had resident since it began or since the last reset, bytes. */
+export function peakResidentBytes(pid: number): number | undefined {
+  const kilobytes = /^VmHWM:\s+(\d+) kB/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1];
+  return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
+}
+
+/** False where the kernel does not let us. */
+export function resetPeakResident(pid: number): boolean {
+  try {
+    writeFileSync(`/proc/${pid}/clear_refs`, '5');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Tells a process from a later one of the same pid. */
 export function startTicks(pid: number): string | undefined {
   return statFields(pid)?.[19];
 }
 
-/** False for a process that is gone or only waits to be reaped. */
+/** False for a process that is gone or only waits to be reaped. A zombie whose other threads go on is running. */
 export function isRunning(pid: number, ticks: string | undefined): boolean {
   const fields = statFields(pid);
-  return fields !== undefined && fields[0] !== 'Z' && fields[0] !== 'X' && fields[19] === ticks;
+  if (fields === undefined || fields[19] !== ticks || fields[0] === 'X') return false;
+  return fields[0] !== 'Z' || Number(fields[17]) > 1;
 }
 
 export function childrenOf(pid: number): number[] {
@@ -49,16 +67,42 @@ export function childrenOf(pid: number): number[] {
     .filter((child) => Number.isInteger(child) && child > 0);
 }
 
+/** Whichever of its threads made it. */
+export function hasChildren(pid: number): boolean {
+  return listOf(`/proc/${pid}/task`).some((thread) => (read(`/proc/${pid}/task/${thread}/children`) ?? '') !== '');
+}
+
+/**
+ * Open descriptors that survive exec: what a process opens by itself does not, so above 3 they come from a parent.
+ * @param pid a number, or `self`.
+ */
+export function inheritedDescriptors(pid: number | 'self'): number[] {
+  return listOf(`/proc/${pid}/fdinfo`)
+    .map(Number)
+    .filter((fd) => {
+      if (fd <= LAST_GIVEN_DESCRIPTOR) return false;
+      const flags = /^flags:\s+([0-7]+)$/m.exec(read(`/proc/${pid}/fdinfo/${fd}`) ?? '')?.[1];
+      return flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0;
+    });
+}
+
+export interface Confinement {
+  /** The uid that must not be the worker's; undefined where an ordinary user has only one. */
+  readonly hostUid: number | undefined;
+  /** A system call filter must be in force. */
+  readonly hasFilter: boolean;
+}
+
 /**
  * What is missing from a jailed process, seen from outside; empty when it is confined as it must be. A worker that
  * passes gets steps, so that no mistake in a mount or a flag goes unnoticed.
- * @param hostUid the uid that must not be the worker's; undefined where an ordinary user has only one.
  */
-export function confinementGaps(pid: number, hostUid: number | undefined): string[] {
+export function confinementGaps(pid: number, { hostUid, hasFilter }: Confinement): string[] {
   const status = read(`/proc/${pid}/status`);
   if (status === undefined) return ['the process is gone'];
   const gaps: string[] = [];
   if (!/^NoNewPrivs:\t1$/m.test(status)) gaps.push('no-new-privileges is not set');
+  if (hasFilter && !/^Seccomp:\t2$/m.test(status)) gaps.push('no system call filter is in force');
   for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) {
     if (!new RegExp(`^${set}:\\t0+$`, 'm').test(status)) gaps.push(`${set} is not empty`);
   }
@@ -70,6 +114,8 @@ export function confinementGaps(pid: number, hostUid: number | undefined): strin
       gaps.push(`no ${space} namespace of its own`);
   }
   if (readLink(`/proc/${pid}/root`) === '/') gaps.push('it sees the root folder of the host');
+  const inherited = inheritedDescriptors(pid);
+  if (inherited.length > 0) gaps.push(`descriptors ${inherited.join(', ')} of the host are open in it`);
   return gaps;
 }
 
@@ -77,6 +123,14 @@ export function confinementGaps(pid: number, hostUid: number | undefined): strin
 function statFields(pid: number): string[] | undefined {
   const text = read(`/proc/${pid}/stat`);
   return text?.slice(text.lastIndexOf(')') + 2).split(' ');
+}
+
+function listOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }
 
 function read(file: string): string | undefined {

@@ -10,11 +10,15 @@ import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkerCommand } from './jail.ts';
 import {
+  type Confinement,
   childrenOf,
   confinementGaps,
+  hasChildren,
   isRunning,
+  peakResidentBytes,
   processCpuMs,
   processDelayMs,
+  resetPeakResident,
   residentBytes,
   startTicks,
 } from './process-figures.ts';
@@ -48,13 +52,18 @@ export class WorkerChild {
       env: process.platform === 'win32' ? { SystemRoot: process.env.SystemRoot ?? '' } : {},
       cwd: command.isJailed ? '/' : undefined,
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      // A session of its own: process groups do not end at a pid namespace, and an ordinary user's worker has our uid.
+      detached: process.platform !== 'win32',
       windowsHide: true,
     });
     const stream = this.#child.stdio[3];
     if (!(stream instanceof Duplex)) throw new Error('the third descriptor of a child is a duplex stream');
     this.stream = stream;
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      if (this.#stderr.length < MAX_STDERR_BYTES) this.#stderr += text.slice(0, MAX_STDERR_BYTES);
+    const { stderr } = this.#child;
+    stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr += text.slice(0, MAX_STDERR_BYTES);
+      // Reading on would let it keep us busy; what it writes now is lost.
+      if (this.#stderr.length >= MAX_STDERR_BYTES) stderr.destroy();
     });
     this.gone = this.#watchEnd();
   }
@@ -65,7 +74,7 @@ export class WorkerChild {
   }
 
   /** Why the process behind the wrapper must not get steps; undefined when it is as it should be. */
-  confirm(foreignUid: number | undefined): string | undefined {
+  confirm(confinement: Confinement): string | undefined {
     const wrapper = this.#child.pid;
     if (wrapper === undefined) return 'it did not start';
     if (!this.#command.isJailed) {
@@ -75,7 +84,7 @@ export class WorkerChild {
     const [pid, ...more] = childrenOf(wrapper);
     if (pid === undefined || more.length > 0) return 'its process cannot be found under its wrapper';
     this.#inner = { pid, ticks: startTicks(pid) };
-    const gaps = confinementGaps(pid, foreignUid);
+    const gaps = confinementGaps(pid, confinement);
     return gaps.length === 0 ? undefined : `it is not confined: ${gaps.join(', ')}`;
   }
 
@@ -91,6 +100,19 @@ export class WorkerChild {
     return this.#inner === undefined ? undefined : residentBytes(this.#inner.pid);
   }
 
+  resetPeakResident(): boolean {
+    return this.#inner !== undefined && resetPeakResident(this.#inner.pid);
+  }
+
+  peakResidentBytes(): number | undefined {
+    return this.#inner === undefined ? undefined : peakResidentBytes(this.#inner.pid);
+  }
+
+  /** A worker is one process; one that made another has been taken over. */
+  hasChildren(): boolean {
+    return this.#inner !== undefined && this.#command.isJailed && hasChildren(this.#inner.pid);
+  }
+
   /** Idempotent. */
   kill(): void {
     if (this.#isKilled) return;
@@ -101,7 +123,7 @@ export class WorkerChild {
       return;
     }
     // The first process of the namespace takes all others with it; the wrapper then exits by itself.
-    if (isRunning(inner.pid, inner.ticks)) process.kill(inner.pid, 'SIGKILL');
+    this.#killInner(inner);
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), WRAPPER_GRACE_MS);
     this.#child.once('exit', () => clearTimeout(timer));
   }
@@ -116,6 +138,18 @@ export class WorkerChild {
     });
     const inner = this.#inner;
     if (inner === undefined || !this.#command.isJailed) return;
-    while (isRunning(inner.pid, inner.ticks)) await sleep(GONE_POLL_MS);
+    // Its wrapper may have gone alone: the death signal that should have followed can be switched off from inside.
+    while (this.#killInner(inner)) await sleep(GONE_POLL_MS);
+  }
+
+  /** False when it is gone. */
+  #killInner({ pid, ticks }: Inner): boolean {
+    if (!isRunning(pid, ticks)) return false;
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      return false; // gone between the look and the signal
+    }
+    return true;
   }
 }

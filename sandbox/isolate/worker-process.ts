@@ -17,9 +17,10 @@ import type { Logger } from 'pino';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
 import type { AttemptJob, HostCallAnswer } from '../tier.ts';
 import type { WorkerCommand } from './jail.ts';
-import type { MemoryCgroup } from './memory-cgroup.ts';
+import type { Confinement } from './process-figures.ts';
 import { limitsMessage, WorkerAttempt, type WorkerFigures } from './worker-attempt.ts';
 import { type EndCause, endOfJob } from './worker-blame.ts';
+import type { WorkerCgroup } from './worker-cgroup.ts';
 import { WorkerChild } from './worker-child.ts';
 import type { IsolateWorker, JobEnd, JobHandle, WorkerEvents, WorkerJobEvents } from './worker-job.ts';
 import { WorkerWatch } from './worker-watch.ts';
@@ -55,8 +56,8 @@ type WorkerState =
 export interface WorkerProcessOptions {
   readonly id: number;
   readonly command: WorkerCommand;
-  readonly foreignUid: number | undefined;
-  readonly cgroup: MemoryCgroup | undefined;
+  readonly confinement: Confinement;
+  readonly cgroup: WorkerCgroup | undefined;
   readonly instance: string;
   readonly events: WorkerEvents;
   readonly log: Logger;
@@ -171,7 +172,7 @@ export class WorkerProcess implements IsolateWorker {
 
   #open() {
     if (this.#state.phase !== 'starting') return;
-    const problem = this.#child.confirm(this.#options.foreignUid);
+    const problem = this.#child.confirm(this.#options.confinement);
     if (problem !== undefined) return this.#end({ kind: 'died', detail: problem });
     this.#state = { phase: 'ready' };
     this.#options.events.onAvailable();

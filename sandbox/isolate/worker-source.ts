@@ -5,8 +5,10 @@
 import { createRequire } from 'node:module';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { closeInheritedDescriptors } from './inherited.ts';
 import { bareCommand, type Jail, openJail, type WorkerFiles } from './jail.ts';
-import { type MemoryCgroups, openMemoryCgroups } from './memory-cgroup.ts';
+import { killLeftWorkers } from './left-workers.ts';
+import { openWorkerCgroups, type WorkerCgroups } from './worker-cgroup.ts';
 import type { IsolateWorker, WorkerEvents } from './worker-job.ts';
 import { WORKER_BASE_BYTES, WorkerProcess } from './worker-process.ts';
 
@@ -38,9 +40,11 @@ export interface WorkerSourceOptions {
 export async function openWorkerSource(options: WorkerSourceOptions): Promise<WorkerSource> {
   const { log } = options;
   const runtime = `isolated-vm ${isolatedVmVersion()}`;
+  closeInheritedDescriptors();
   let confinement = await confine(options);
-  const cgroups: MemoryCgroups | undefined = confinement.kind === 'jail' ? openMemoryCgroups() : undefined;
+  const cgroups: WorkerCgroups | undefined = confinement.kind === 'jail' ? openWorkerCgroups() : undefined;
   if (confinement.kind === 'none') tellRefused(log, confinement.problem);
+  else tellJail(log, confinement.jail);
   const slots = new Set<number>();
   let nextId = 1;
 
@@ -55,8 +59,12 @@ export async function openWorkerSource(options: WorkerSourceOptions): Promise<Wo
       const { kind } = confinement;
       return new WorkerProcess({
         id,
-        command: kind === 'jail' ? confinement.jail.command(slot, cgroup?.procsFile) : bareCommand(options.files),
-        foreignUid: kind === 'jail' ? confinement.jail.foreignUid : undefined,
+        command:
+          kind === 'jail' ? confinement.jail.command(slot, cgroup?.procsFiles ?? []) : bareCommand(options.files),
+        confinement:
+          kind === 'jail'
+            ? { hostUid: confinement.jail.foreignUid, hasFilter: confinement.jail.filterProblem === undefined }
+            : { hostUid: undefined, hasFilter: false },
         cgroup,
         instance: options.instance,
         log,
@@ -90,6 +98,13 @@ async function confine(options: WorkerSourceOptions): Promise<Confinement> {
   if (options.withoutJail) return { kind: 'none', problem: 'jails are switched off' };
   const opened = await openJail(options.files);
   return opened.ok ? { kind: 'jail', jail: opened.jail } : { kind: 'none', problem: opened.problem };
+}
+
+function tellJail(log: Logger, jail: Jail): void {
+  const killed = killLeftWorkers(jail.root);
+  if (killed > 0) log.warn({ killed }, 'workers of a host that was killed were still there, and are ended');
+  const problem = jail.filterProblem;
+  if (problem !== undefined) log.warn({ problem }, 'isolate workers are jailed without a system call filter');
 }
 
 function tellRefused(log: Logger, problem: string): void {
