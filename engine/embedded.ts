@@ -32,6 +32,8 @@ export interface EmbeddedOptions {
   readonly plugins: PluginSource | ((sandbox: () => Promise<OpenedHost>) => Promise<PluginSource>);
   /** Of the sandbox host: `developer`, or a policy file; absent: strict. */
   readonly policy?: { readonly kind: 'developer' } | { readonly kind: 'file'; readonly file: string };
+  /** Stand in for the folder SECRETS_DIR. */
+  readonly secrets?: ReadonlyMap<string, string>;
   readonly log: Log;
   /** Settings for the sandbox host (SANDBOX_WORKERS, SECRETS_DIR, …). */
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -94,6 +96,7 @@ export async function createEngine(options: EmbeddedOptions): Promise<EmbeddedEn
     env: { ...process.env, ...options.env, FLOWOPS_HOME: home },
     log: options.log,
     ...(options.policy === undefined ? {} : { policy: options.policy }),
+    ...(options.secrets === undefined ? {} : { secrets: options.secrets }),
     ...(options.onHostLog === undefined ? {} : { onLog: options.onHostLog }),
   });
   sandboxes.catch(() => undefined); // awaited below; a store that fails first must not leave it unhandled

@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { type ErrorCode, isErrorCode } from './errors.ts';
 import { type ConnectedHost, connectSandboxHost } from './sandbox-client.ts';
+import { formatSecrets } from './secret-values.ts';
 
 /** Loading the host on a busy machine; it says Hello before its first worker is ready. */
 const START_TIMEOUT_MS = 30_000;
@@ -26,6 +27,8 @@ const MAX_TAIL_LENGTH = 16 * 1024;
 const PASSED_VARIABLES = [
   ...['SANDBOX_POLICY', 'SANDBOX_WORKERS', 'SANDBOX_LEASE_MS', 'SECRETS_DIR', 'FLOWOPS_HOME', 'LOG_LEVEL'],
   ...['SANDBOX_IMAGE', 'SANDBOX_CONTAINERS', 'SANDBOX_CONTAINERS_AHEAD', 'DOCKER_HOST'],
+  // Authorities that a plugin's HTTPS may trust beside the usual ones.
+  'NODE_EXTRA_CA_CERTS',
   ...['PATH', 'HOME', 'TMPDIR', 'TEMP', 'TMP', 'TZ', 'LANG', 'LC_ALL', 'SystemRoot'],
 ] as const;
 
@@ -37,6 +40,8 @@ export interface HostProcessOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** `developer`: the visible policy for one's own folder. Absent: SANDBOX_POLICY, or strict. */
   readonly policy?: { readonly kind: 'developer' } | { readonly kind: 'file'; readonly file: string };
+  /** They stand in for SECRETS_DIR; written to the host's standard input and to nothing else. */
+  readonly secrets?: ReadonlyMap<string, string>;
   /** The host's log, JSON lines. Absent: this process's stderr. */
   readonly onLog?: (text: string) => void;
   readonly signal?: AbortSignal;
@@ -61,12 +66,13 @@ export async function startHostProcess(options: HostProcessOptions): Promise<Sta
   if (options.signal?.aborted) return failure('SANDBOX_UNAVAILABLE', 'the start was given up');
   const child = spawn(process.execPath, argumentsOf(options), {
     env: environmentOf(options),
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    stdio: [options.secrets === undefined ? 'ignore' : 'pipe', 'ignore', 'pipe', 'pipe'],
     detached: process.platform !== 'win32',
     windowsHide: true,
   });
   const log = followLog(child, options.onLog ?? ((text) => process.stderr.write(text)));
   const exited = watchExit(child);
+  if (options.secrets !== undefined) giveSecrets(child, options.secrets);
   const stream = child.stdio[3];
   if (!(stream instanceof Duplex)) throw new Error('descriptor 3 of a child is a duplex stream');
   const connected = await connectSandboxHost({
@@ -93,6 +99,7 @@ function failure(code: ErrorCode, message: string): StartHostResult {
 
 function argumentsOf(options: HostProcessOptions): string[] {
   const flags = options.policy?.kind === 'developer' ? ['--developer-policy'] : [];
+  if (options.secrets !== undefined) flags.push('--secrets-from-stdin');
   return ['--disable-sigusr1', fileURLToPath(options.entry ?? defaultEntry()), ...flags];
 }
 
@@ -114,6 +121,12 @@ function environmentOf({ env, policy }: HostProcessOptions): Record<string, stri
   const cache = getCompileCacheDir();
   if (cache !== undefined) passed.NODE_COMPILE_CACHE = dirname(cache);
   return passed;
+}
+
+function giveSecrets(child: ChildProcess, secrets: ReadonlyMap<string, string>): void {
+  // A host that died before it read them is told about as such.
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(formatSecrets(secrets));
 }
 
 function watchExit(child: ChildProcess): Promise<{ reason: string }> {

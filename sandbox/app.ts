@@ -6,6 +6,7 @@
  *   host.ts        connections of engines and CLIs, bundles on their way in
  *   attempts/      every attempt from Invoke to ResultAck: epochs, admission, log caps, results with receipts
  *   bundles/       the bytes that were hashed here
+ *   host-calls/    what plugins ask of the host: fetch and secrets
  *   policy/        what may run where, with what limits
  *   tier.ts        what a tier is to the host
  *   isolate/       the isolate tier: tier → worker-pool → worker-source → worker-process (host side);
@@ -24,6 +25,7 @@ import { BundleStore } from './bundles/bundle-store.ts';
 import type { SandboxConfig } from './config.ts';
 import { unavailableTier } from './container/unavailable-tier.ts';
 import { Host } from './host.ts';
+import type { SecretSource } from './host-calls/secret-source.ts';
 import type { WorkerFiles } from './isolate/jail.ts';
 import { openIsolateTier } from './isolate/open-tier.ts';
 import { openPolicy } from './policy/source.ts';
@@ -40,11 +42,12 @@ export interface AppOptions {
   readonly config: SandboxConfig;
   readonly log: Logger;
   readonly workerFiles: () => Promise<WorkerFiles>;
+  readonly secrets: SecretSource;
   /** For tests: as if this machine had no namespaces. */
   readonly withoutJail?: boolean;
 }
 
-export async function openApp({ config, log, workerFiles, withoutJail = false }: AppOptions): Promise<App> {
+export async function openApp({ config, log, workerFiles, secrets, withoutJail = false }: AppOptions): Promise<App> {
   const instance = `host-${randomBytes(8).toString('hex')}`;
   const policy = await openPolicy({
     ...(config.policyFile === undefined ? {} : { file: config.policyFile }),
@@ -61,7 +64,9 @@ export async function openApp({ config, log, workerFiles, withoutJail = false }:
   });
   const container = unavailableTier('it has no Docker');
   const bundles = new BundleStore();
-  const attempts = new AttemptTable({ tiers: { isolate, container }, bundles, policy, leaseMs: config.leaseMs, log });
+  const hostCalls = { secrets };
+  const tiers = { isolate, container };
+  const attempts = new AttemptTable({ tiers, bundles, policy, hostCalls, leaseMs: config.leaseMs, log });
   const host = new Host({ instance, attempts, bundles, log });
   let closing: Promise<void> | undefined;
   return {

@@ -16,6 +16,10 @@ export interface SandboxConfig {
   readonly containersAhead: number;
   /** As Docker's own tools read it; undefined = the usual socket. */
   readonly dockerHost: string | undefined;
+  /** The folder of secrets. */
+  readonly secretsDir: string | undefined;
+  /** Secrets come over standard input instead (proto/secret-values.ts). */
+  readonly secretsFromStdin: boolean;
   readonly leaseMs: number;
   readonly logLevel: string;
 }
@@ -32,6 +36,8 @@ export async function readConfig(env: Environment, args: readonly string[]): Pro
     maxContainers: values.SANDBOX_CONTAINERS ?? 4 * cores,
     containersAhead: values.SANDBOX_CONTAINERS_AHEAD,
     dockerHost: env.DOCKER_HOST,
+    secretsDir: values.SECRETS_DIR,
+    secretsFromStdin: args.includes('--secrets-from-stdin'),
     leaseMs: values.SANDBOX_LEASE_MS,
     logLevel: values.LOG_LEVEL,
   });

@@ -9,6 +9,7 @@ import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import { pino } from 'pino';
 import { openApp } from './app.ts';
 import { readConfig } from './config.ts';
+import { openSecrets } from './host-calls/open-secrets.ts';
 import { workerFiles } from './isolate/worker-files.ts';
 
 const PARENT_FD = 3;
@@ -23,7 +24,8 @@ const log = pino({ name: 'sandbox', level: 'info' }, output);
 try {
   const config = await readConfig(process.env, process.argv.slice(2));
   log.level = config.logLevel;
-  const app = await openApp({ config, log, workerFiles });
+  const secrets = await openSecrets(config, process.stdin);
+  const app = await openApp({ config, log, workerFiles, secrets });
   const stream = new Socket({ fd: PARENT_FD, readable: true, writable: true });
   // The first close counts; the connection then ends by itself.
   const stop = (): void => {

@@ -27,7 +27,7 @@ function registerRun(program: Command, parts: CliParts): void {
     .option('--input <name=value>', 'an input of the flow, read by its declared type; may be repeated', repeated)
     .option('--inputs <file>', 'a file with one JSON object of inputs, - for standard input')
     .option('--run-id <id>', 'the id of the run (default: a new UUID)')
-    .option('--env-file <file>', 'NAME=value lines that stand in for secrets (not available in this release)')
+    .option('--env-file <file>', 'NAME=value lines that stand in for the secrets of SECRETS_DIR')
     .option('--json', 'print the status events and the result, one JSON object a line')
     .addHelpText(
       'after',

@@ -7,6 +7,7 @@ import { fitInputs } from '@flowops/proto/fit-inputs.ts';
 import type { FlowFile } from '@flowops/proto/flow.ts';
 import { hostLog } from '@flowops/proto/host-log.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
+import { readEnvFile } from '@flowops/proto/secret-values.ts';
 import { createEngine, type EmbeddedRun, type RunResult } from '../embedded.ts';
 import { readFlowFile } from './flow-file.ts';
 import { openPlugins } from './plugin-choice.ts';
@@ -37,8 +38,11 @@ export async function runFlow(file: string | undefined, options: RunOptions, par
   const log = textLog(streams.err);
   const policy = values.SANDBOX_POLICY;
   if (policy === undefined && options.json !== true) {
-    streams.err('developer policy: your own plugins, isolate tier, nothing granted (--policy FILE for another)\n');
+    streams.err(
+      'developer policy: your own plugins, isolate tier, network and secrets as each manifest asks (--policy FILE for another)\n',
+    );
   }
+  const secrets = options.envFile === undefined ? undefined : await readEnvFile(options.envFile);
   const engine = await createEngine({
     home: values.FLOWOPS_HOME,
     plugins: (sandbox) =>
@@ -51,6 +55,7 @@ export async function runFlow(file: string | undefined, options: RunOptions, par
         log,
       }),
     policy: policy === undefined ? { kind: 'developer' } : { kind: 'file', file: resolve(policy) },
+    ...(secrets === undefined ? {} : { secrets }),
     log,
     env: {
       ...given,
@@ -102,12 +107,6 @@ async function prepareFlow(file: string, options: RunOptions): Promise<PreparedF
 }
 
 function checkCall(file: string | undefined, options: RunOptions): void {
-  if (options.envFile !== undefined) {
-    throw new FlowopsError(
-      'USAGE_INVALID',
-      '--env-file: secrets for plugins are not available in this release; leave it out, and give plain values with --input',
-    );
-  }
   if (file === undefined && options.resume === undefined) {
     throw new FlowopsError('USAGE_INVALID', 'name a flow file, or a run with --resume; see flowops run --help');
   }

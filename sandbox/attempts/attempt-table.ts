@@ -13,13 +13,15 @@ import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { Invoke } from '@flowops/proto/sandbox_pb.js';
 import type { Logger } from 'pino';
 import type { BundleStore, StoredBundle } from '../bundles/bundle-store.ts';
-import { openHostCalls } from '../host-calls/host-calls.ts';
+import { type AttemptHostCalls, type HostCallsParts, openHostCalls } from '../host-calls/host-calls.ts';
 import type { PolicySource } from '../policy/decision.ts';
-import type { Tiers } from '../tier.ts';
+import type { TierEnd, Tiers } from '../tier.ts';
 import { admitAttempt } from './admission.ts';
 import type { AttemptRecord, Caller, CancelRequest } from './attempt-record.ts';
 import { Epochs } from './epochs.ts';
 import { cancelledBefore, type HostResult, refusal, resultOf } from './host-result.ts';
+import { redactLine, redactOutcome } from './redaction.ts';
+import { failedOutcome } from './sandbox-result.ts';
 
 /** Longer than any hand-over of a run takes; who has not asked by then will not. */
 const KEEP_RESULT_MS = 3_600_000;
@@ -35,6 +37,7 @@ export interface AttemptTableOptions {
   readonly tiers: Tiers;
   readonly bundles: BundleStore;
   readonly policy: PolicySource;
+  readonly hostCalls: HostCallsParts;
   readonly leaseMs: number;
   readonly log: Logger;
 }
@@ -210,20 +213,33 @@ export class AttemptTable {
     }
     const { request, grants, publisher } = admitted;
     const { rule, policyHash, limits } = request;
-    const calls = openHostCalls({
-      pluginName: bundle.manifest.name,
-      rule,
-      grants,
-      maxCalls: limits.hostCalls,
-    });
+    let exhausted: string | undefined;
+    const calls = openHostCalls(
+      {
+        pluginName: bundle.manifest.name,
+        permissions: bundle.manifest.permissions,
+        rule,
+        grants,
+        maxCalls: limits.hostCalls,
+        onExhausted: (message) => {
+          exhausted = `step ${request.stepId} was ended: ${message}. Raise limits.hostCalls in ${rule}, or let it ask less`;
+          if (record.phase.name === 'in-tier') record.phase.run.cancel({ graceMs: 0, reason: exhausted });
+        },
+        onNotice: (message) => this.#tell(record, message),
+      },
+      this.#options.hostCalls,
+    );
     const run = this.#options.tiers[admitted.tier].run(request, {
       onStarted: () => {
         record.hasStarted = true;
         record.caller?.started(record.token);
       },
-      onLog: (line) => record.caller?.log({ ...line, token: record.token, timeMs: BigInt(Date.now()) }),
-      onProgress: ({ fraction, message }) =>
-        record.caller?.progress({ token: record.token, fraction, message: message.slice(0, MAX_PROGRESS_LENGTH) }),
+      onLog: (line) =>
+        record.caller?.log({ ...redactLine(line, calls), token: record.token, timeMs: BigInt(Date.now()) }),
+      onProgress: ({ fraction, message }) => {
+        const told = calls.redact(message.slice(0, MAX_PROGRESS_LENGTH));
+        record.caller?.progress({ token: record.token, fraction, message: told });
+      },
       onHostCall: (call) => calls.call(call),
     });
     record.phase = { name: 'in-tier', run };
@@ -232,8 +248,28 @@ export class AttemptTable {
       const bytesIn = request.inputsJson.length;
       const { digest } = bundle;
       const facts = { digest, publisher, rule, policyHash, limits, bytesIn, calls: calls.figures() };
-      this.#end(record, resultOf(record.token, end, facts));
+      // Whoever cancelled it for its host calls was we.
+      const isOurs = exhausted !== undefined && end.outcome.status === 'CANCELLED' && end.outcome.message === exhausted;
+      const told = isOurs ? { ...end, outcome: failedOutcome('LIMIT_HOST_CALLS', end.outcome.message) } : end;
+      this.#end(record, resultOf(record.token, this.#redactEnd(record, told, calls), facts));
     });
+  }
+
+  #redactEnd(record: AttemptRecord, end: TierEnd, calls: AttemptHostCalls): TierEnd {
+    const { outcome, changedOutputs } = redactOutcome(end.outcome, calls);
+    if (changedOutputs > 0) {
+      this.#tell(
+        record,
+        `a secret was taken out of the outputs, in ${changedOutputs} of their texts: it reads *** there`,
+      );
+    }
+    return { ...end, outcome };
+  }
+
+  /** A line of ours in the step's log. */
+  #tell(record: AttemptRecord, message: string): void {
+    const line = { level: 'warn', message, fieldsJson: new Uint8Array(0) };
+    record.caller?.log({ ...line, token: record.token, timeMs: BigInt(Date.now()) });
   }
 
   #end(record: AttemptRecord, result: HostResult): void {

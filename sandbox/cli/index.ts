@@ -5,6 +5,7 @@
 import type { CliParts } from '@flowops/proto/cli.ts';
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import type { DoctorOptions } from './doctor-command.ts';
 import type { PolicyCheckOptions } from './policy-check.ts';
 import type { PolicyExplainOptions } from './policy-explain.ts';
 import type { SandboxRunOptions } from './run-command.ts';
@@ -24,11 +25,22 @@ function registerSandboxGroup(program: Command, parts: CliParts): void {
     .option('--inputs <file>', 'a file with one JSON object of inputs, - for standard input')
     .addOption(new Option('--tier <tier>', 'the tier to ask for').choices(['isolate', 'container']))
     .option('--policy <file>', 'the sandbox policy; without it a developer policy is used, and shown')
-    .option('--env-file <file>', 'NAME=value lines that stand in for secrets (not available in this release)')
+    .option('--env-file <file>', 'NAME=value lines that stand in for the secrets of SECRETS_DIR')
     .option('--json', 'print one JSON object and nothing else on stdout')
     .action(async (plugin: string, options: SandboxRunOptions) => {
       const { sandboxRun } = await import('./run-command.ts');
       await sandboxRun(plugin, options, parts);
+    });
+  sandbox
+    .command('doctor')
+    .description('say what this machine can enforce, and run the hostile cases against it')
+    .addOption(new Option('--tier <tier>', 'only this tier').choices(['isolate', 'container']))
+    .addOption(new Option('--runtime <runtime>', 'only this container runtime').choices(['runc', 'runsc']))
+    .option('--case <id>', 'only this case; may be repeated', repeated)
+    .option('--json', 'print one JSON object and nothing else on stdout')
+    .action(async (options: DoctorOptions) => {
+      const { sandboxDoctor } = await import('./doctor-command.ts');
+      await sandboxDoctor(options, parts);
     });
 }
 

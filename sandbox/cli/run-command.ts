@@ -7,6 +7,7 @@ import { type CliParts, EXIT, exitCodeOf } from '@flowops/proto/cli.ts';
 import { collectInputs } from '@flowops/proto/collect-inputs.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import { jsonLine } from '@flowops/proto/json-line.ts';
+import { readEnvFile } from '@flowops/proto/secret-values.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import { describeDeveloperPolicy } from '../policy/developer-text.ts';
 import { CommandHost, type HostPolicy } from './open-host.ts';
@@ -24,17 +25,12 @@ export interface SandboxRunOptions {
 }
 
 export async function sandboxRun(plugin: string, options: SandboxRunOptions, parts: CliParts): Promise<void> {
-  if (options.envFile !== undefined) {
-    throw new FlowopsError(
-      'USAGE_INVALID',
-      '--env-file: secrets for plugins are not available in this release; leave it out, and give plain values with --input',
-    );
-  }
   const settings = await parts.settings({ SANDBOX_POLICY: options.policy });
   const { values } = settings;
   const policy = await policyOf(values.SANDBOX_POLICY);
   const inputs = await collectInputs({ pairs: options.input ?? [], file: options.inputs }, process.stdin);
-  const host = new CommandHost(() => startCommandHost(policy, settings));
+  const secrets = options.envFile === undefined ? undefined : await readEnvFile(options.envFile);
+  const host = new CommandHost(() => startCommandHost(policy, settings, secrets));
   host.prepare();
   const interrupts = watchInterrupts(host);
   const say = (line: string) => process.stderr.write(`${line}\n`);

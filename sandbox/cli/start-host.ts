@@ -5,16 +5,23 @@ import type { Settings } from '@flowops/proto/settings-reader.ts';
 import type { OpenedSandbox } from '@flowops/sdk/build/build-result.ts';
 import type { HostPolicy } from './open-host.ts';
 
-export async function startCommandHost(policy: HostPolicy, { values, sources }: Settings): Promise<OpenedSandbox> {
-  const { FLOWOPS_HOME, SANDBOX_WORKERS, LOG_LEVEL } = values;
+/** @param secrets stand in for SECRETS_DIR. */
+export async function startCommandHost(
+  policy: HostPolicy,
+  { values, sources }: Settings,
+  secrets?: ReadonlyMap<string, string>,
+): Promise<OpenedSandbox> {
+  const { FLOWOPS_HOME, SANDBOX_WORKERS, LOG_LEVEL, SECRETS_DIR } = values;
   return await startHostProcess({
     role: 'cli',
     instance: `cli-${process.pid}`,
     policy,
+    ...(secrets === undefined ? {} : { secrets }),
     env: {
       ...process.env,
       FLOWOPS_HOME,
       ...(SANDBOX_WORKERS === undefined ? {} : { SANDBOX_WORKERS: String(SANDBOX_WORKERS) }),
+      ...(SECRETS_DIR === undefined ? {} : { SECRETS_DIR }),
       // What a service logs on its way is no news to the person in front of it, unless asked for.
       LOG_LEVEL: sources.LOG_LEVEL.from === 'default' ? 'warn' : LOG_LEVEL,
     },

@@ -1,18 +1,57 @@
 /**
  * What plugins ask of their host: one `AttemptHostCalls` for each attempt, the same in every tier. Counts and answers;
  * never trusts a payload, never rejects.
+ *
+ *   fetch-call.ts     one fetch: grants (net-grants, addresses), connection (connect), HTTP (exchange, decode-body,
+ *                     redirects, request-headers), bounds (network-terms, byte-budget, call-gate), net-meter
+ *   secret-source.ts  where values come from; known-secrets.ts, secret-forms.ts  what was given, and redaction
+ *   denials.ts        the words of a refusal
  */
+import { assertNever } from '@flowops/proto/errors.ts';
+import {
+  abortRequestSchema,
+  fetchRequestSchema,
+  HOST_CALL_METHODS,
+  type HostCallMethod,
+  MAX_REQUEST_BODY_BYTES,
+  secretRequestSchema,
+} from '@flowops/proto/host-call-messages.ts';
+import { parseJson } from '@flowops/proto/json.ts';
 import type { Receipt } from '@flowops/proto/receipt.ts';
+import type { z } from 'zod';
 import type { Grants } from '../policy/decision.ts';
 import type { HostCallAnswer, TierHostCall } from '../tier.ts';
+import { ByteBudget } from './byte-budget.ts';
+import { type CallFailure, deniedCall, exhaustedCall, failedCall } from './call-failure.ts';
+import { CallGate } from './call-gate.ts';
+import { type Denier, denySecret, shown } from './denials.ts';
+import { type FetchContext, fetchForPlugin } from './fetch-call.ts';
+import { KnownSecrets, type RedactedJson } from './known-secrets.ts';
+import { NetGrants } from './net-grants.ts';
+import { NetMeter } from './net-meter.ts';
+import { NETWORK_TERMS, type NetworkTerms } from './network-terms.ts';
+import { formsOf, MIN_SECRET_LENGTH } from './secret-forms.ts';
+import type { SecretSource } from './secret-source.ts';
 
-export interface HostCallsRequest {
-  /** The manifest's name, for messages. */
-  readonly pluginName: string;
-  /** "rule 2 (sandbox-policy.yaml:14)". */
-  readonly rule: string;
+/** The largest body in base64, and all headers. */
+const MAX_PAYLOAD_BYTES = 2 * MAX_REQUEST_BODY_BYTES;
+const MAX_METHOD_LENGTH = 64;
+/** A call, its URL and headers, while it waits. */
+const WAITING_BASE_BYTES = 1024;
+
+export interface HostCallsRequest extends Denier {
   readonly grants: Grants;
   readonly maxCalls: number;
+  /** The attempt made more calls than it may: it is to be ended. Called once. */
+  onExhausted(message: string): void;
+  /** Something that the people who read the step's log should know. */
+  onNotice(message: string): void;
+}
+
+/** What all attempts of a host share. */
+export interface HostCallsParts {
+  readonly secrets: SecretSource;
+  readonly network?: Partial<NetworkTerms>;
 }
 
 /** The host calls' part of a receipt. */
@@ -23,26 +62,158 @@ export interface AttemptHostCalls {
   figures(): HostCallFigures;
   /** Text on its way to people, with the secrets that this attempt read taken out. */
   redact(text: string): string;
-  /** The attempt has ended: what is open is given up. Idempotent. */
+  /** The same for JSON text, of which only strings and keys are looked at. */
+  redactJson(text: string): RedactedJson;
+  /** The attempt has ended: what is open is given up. Redaction goes on. Idempotent. */
   close(): void;
 }
 
-const MAX_METHOD_LENGTH = 64;
+export function openHostCalls(request: HostCallsRequest, parts: HostCallsParts): AttemptHostCalls {
+  return new HostCalls(request, parts);
+}
 
-export function openHostCalls(request: HostCallsRequest): AttemptHostCalls {
-  let hostCalls = 0;
-  return {
-    call: async ({ method }) => {
-      hostCalls++;
-      if (hostCalls > request.maxCalls) {
-        return { ok: false, code: 'LIMIT_HOST_CALLS', message: `more than ${request.maxCalls} host calls` };
+type Payload<T> = { readonly ok: true; readonly value: T } | CallFailure;
+
+class HostCalls implements AttemptHostCalls {
+  readonly #request: HostCallsRequest;
+  readonly #source: SecretSource;
+  readonly #known = new KnownSecrets();
+  readonly #meter = new NetMeter();
+  readonly #gate: CallGate;
+  readonly #context: FetchContext;
+  /** Fetches by callId. */
+  readonly #open = new Map<number, AbortController>();
+  #calls = 0;
+  #isClosed = false;
+
+  constructor(request: HostCallsRequest, { secrets, network }: HostCallsParts) {
+    const terms = { ...NETWORK_TERMS, ...network };
+    this.#request = request;
+    this.#source = secrets;
+    this.#gate = new CallGate(terms);
+    this.#context = {
+      denier: request,
+      grants: new NetGrants(request.grants.net),
+      secretGrants: request.grants.secrets,
+      secrets: this.#known,
+      meter: this.#meter,
+      budget: new ByteBudget(terms),
+      terms,
+    };
+  }
+
+  async call(call: TierHostCall): Promise<HostCallAnswer> {
+    if (this.#isClosed) return failedCall('the step has ended');
+    const method = methodOf(call.method);
+    // A call that is given up was counted when it was made.
+    if (method === 'abort' && this.#abort(call.payloadJson)) return answer({});
+    const { maxCalls, pluginName } = this.#request;
+    this.#calls++;
+    if (this.#calls > maxCalls) {
+      const message = `${pluginName} made more than its limit of ${maxCalls} host calls`;
+      if (this.#calls === maxCalls + 1) this.#request.onExhausted(message);
+      return exhaustedCall(message);
+    }
+    switch (method) {
+      case 'fetch':
+        return await this.#fetch(call);
+      case 'secret':
+        return await this.#secret(call.payloadJson);
+      case 'abort':
+        return answer({});
+      case undefined:
+        return failedCall(`there is no host call ${shown(call.method.slice(0, MAX_METHOD_LENGTH))}`);
+      default:
+        return assertNever(method);
+    }
+  }
+
+  figures(): HostCallFigures {
+    return { hostCalls: this.#calls, net: this.#meter.figures(), secrets: this.#known.names };
+  }
+
+  redact(text: string): string {
+    return this.#known.redact(text);
+  }
+
+  redactJson(text: string): RedactedJson {
+    return this.#known.redactJson(text);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const controller of this.#open.values()) controller.abort(new Error('the step has ended'));
+    this.#open.clear();
+  }
+
+  async #fetch({ callId, payloadJson }: TierHostCall): Promise<HostCallAnswer> {
+    const read = readPayload(payloadJson, fetchRequestSchema);
+    if (!read.ok) return read;
+    if (this.#open.has(callId)) return failedCall('this call is open already');
+    const controller = new AbortController();
+    this.#open.set(callId, controller);
+    const { signal } = controller;
+    try {
+      const turn = await this.#gate.enter(payloadJson.length + WAITING_BASE_BYTES, signal);
+      if (turn === 'aborted') return failedCall('the call was given up');
+      if (turn === 'full') return failedCall('too many calls wait for their turn; wait for some before you make more');
+      try {
+        const fetched = await fetchForPlugin(read.value, this.#context, signal);
+        if (!fetched.ok) return signal.aborted ? failedCall('the call was given up') : fetched;
+        return answer(fetched.response);
+      } finally {
+        this.#gate.leave();
       }
-      const what = method.slice(0, MAX_METHOD_LENGTH);
-      const message = `${request.pluginName} asked for ${what}; ${request.rule} grants no host calls`;
-      return { ok: false, code: 'POLICY_DENIED', message };
-    },
-    figures: () => ({ hostCalls, net: [], secrets: [] }),
-    redact: (text) => text,
-    close: () => {},
-  };
+    } finally {
+      if (this.#open.get(callId) === controller) this.#open.delete(callId);
+    }
+  }
+
+  /** False when no such fetch is open. */
+  #abort(payloadJson: Uint8Array): boolean {
+    const read = readPayload(payloadJson, abortRequestSchema);
+    const controller = read.ok ? this.#open.get(read.value.callId) : undefined;
+    if (!read.ok || controller === undefined) return false;
+    this.#open.delete(read.value.callId);
+    controller.abort(new Error('the call was given up'));
+    return true;
+  }
+
+  async #secret(payloadJson: Uint8Array): Promise<HostCallAnswer> {
+    const read = readPayload(payloadJson, secretRequestSchema);
+    if (!read.ok) return read;
+    const { name } = read.value;
+    const { grants, pluginName } = this.#request;
+    if (!grants.secrets.some((grant) => grant.name === name)) {
+      return deniedCall(denySecret(this.#request, name, grants.secrets));
+    }
+    const secret = await this.#source.read(name);
+    if (!secret.ok) return deniedCall(`${pluginName} was granted the secret ${shown(name)}, but ${secret.problem}`);
+    const isNew = !this.#known.names.includes(name);
+    if (!this.#known.add(name, secret.value)) return failedCall('too many different secrets in one step');
+    if (isNew && formsOf(secret.value).length === 0) {
+      this.#request.onNotice(
+        `the secret ${name} is shorter than ${MIN_SECRET_LENGTH} characters: it is not taken out of logs and outputs`,
+      );
+    }
+    return answer({ value: secret.value });
+  }
+}
+
+function methodOf(text: string): HostCallMethod | undefined {
+  return HOST_CALL_METHODS.find((method) => method === text);
+}
+
+function answer(payload: unknown): HostCallAnswer {
+  return { ok: true, payloadJson: Buffer.from(JSON.stringify(payload)) };
+}
+
+function readPayload<Schema extends z.ZodType>(bytes: Uint8Array, schema: Schema): Payload<z.output<Schema>> {
+  if (bytes.length > MAX_PAYLOAD_BYTES) return failedCall(`the call is larger than ${MAX_PAYLOAD_BYTES} bytes`);
+  const parsed = parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'));
+  const checked = parsed.ok ? schema.safeParse(parsed.value) : undefined;
+  if (checked?.success === true) return { ok: true, value: checked.data };
+  const issue = checked?.error.issues[0];
+  const where = issue === undefined ? 'it is no JSON' : `${issue.path.join('.') || 'it'}: ${issue.message}`;
+  return failedCall(`the call cannot be read: ${shown(where)}`);
 }

@@ -12,6 +12,6 @@ export function describeDeveloperPolicy(
     `  isolate tier, ${memoryMb} MB, ${cpuMs / 1000} s of CPU, ${wallMs / 1000} s in all; jailed where this machine can`,
     asked.length === 0
       ? '  granted: nothing, and nothing is asked for'
-      : `  granted as the manifest asks, once available (network and secrets are not in this release): ${asked.join(', ')}`,
+      : `  granted as the manifest asks: ${asked.join(', ')}`,
   ];
 }

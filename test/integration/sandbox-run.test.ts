@@ -312,7 +312,7 @@ describe('a policy', () => {
 
 describe('a wrong call', () => {
   test.each([
-    [['--env-file', 'secrets.env'], 'USAGE_INVALID', /^--env-file: secrets for plugins are not available/],
+    [['--env-file', 'gone.env'], 'USAGE_INVALID', /^--env-file gone.env cannot be read/],
     [['--input', 'name'], 'USAGE_INVALID', /^--input name: write it as name=value/],
     [['--tier', 'vm'], 'USAGE_INVALID', /isolate, container/],
     [['--policy', 'gone.yaml'], 'CONFIG_INVALID', /gone.yaml: there is no such file/],
