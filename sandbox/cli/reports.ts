@@ -24,6 +24,27 @@ export const runReportSchema = z.strictObject({
   receipt: receiptSchema.nullable(),
 });
 
+/** `sandbox doctor`. */
+export const doctorReportSchema = z.strictObject({
+  ok: z.boolean(),
+  checks: z
+    .array(
+      z.strictObject({
+        /** Of the case, as the catalogue numbers it. */
+        id: z.string(),
+        tier: z.enum(['isolate', 'container', 'host']),
+        runtime: z.enum(['isolated-vm', 'runc', 'runsc', 'node']),
+        title: z.string(),
+        ok: z.boolean(),
+        /** What went wrong; empty when it passed. */
+        detail: z.string(),
+      }),
+    )
+    .readonly(),
+  /** What this machine can enforce. */
+  machine: z.array(z.strictObject({ name: z.string(), ok: z.boolean(), text: z.string() })).readonly(),
+});
+
 /** `policy check`. */
 export const policyCheckReportSchema = z.strictObject({
   ok: z.boolean(),
@@ -67,5 +88,6 @@ export const policyExplainReportSchema = z.strictObject({
 
 export type ReportedLine = z.output<typeof reportedLineSchema>;
 export type RunReport = z.output<typeof runReportSchema>;
+export type DoctorReport = z.output<typeof doctorReportSchema>;
 export type PolicyCheckReport = z.output<typeof policyCheckReportSchema>;
 export type PolicyExplainReport = z.output<typeof policyExplainReportSchema>;

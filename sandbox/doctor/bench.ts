@@ -51,7 +51,7 @@ export async function openBench({ docker, env }: BenchOptions): Promise<Bench> {
     ...passedOn(env),
     KAFKA_SASL_PASSWORD: canaries.ofEngine,
     LC_ALL: canaries.ofHost,
-    SECRETS_DIR: process.env.H_NOSECRETS ? undefined : secrets,
+    SECRETS_DIR: secrets,
     FLOWOPS_HOME: path.join(folder, 'home'),
     TMPDIR: temporary,
     LOG_LEVEL: 'debug',

@@ -17,6 +17,10 @@ const infoSchema = z.object({
   CgroupDriver: z.string().optional(),
   KernelVersion: z.string().optional(),
   OperatingSystem: z.string().optional(),
+  MemoryLimit: z.boolean().optional(),
+  SwapLimit: z.boolean().optional(),
+  CpuCfsQuota: z.boolean().optional(),
+  PidsLimit: z.boolean().optional(),
 });
 
 export interface DockerFacts {
@@ -28,6 +32,8 @@ export interface DockerFacts {
   readonly cgroupVersion: string;
   readonly kernel: string;
   readonly system: string;
+  /** Limits that its kernel lacks. */
+  readonly lacks: readonly ('memory' | 'cpus' | 'pids')[];
 }
 
 export interface DockerView {
@@ -66,6 +72,11 @@ function viewOf(docker: Docker): DockerView {
         cgroupVersion: info.CgroupVersion ?? '1',
         kernel: info.KernelVersion ?? '',
         system: info.OperatingSystem ?? '',
+        lacks: [
+          ...(info.MemoryLimit === false || info.SwapLimit === false ? (['memory'] as const) : []),
+          ...(info.CpuCfsQuota === false ? (['cpus'] as const) : []),
+          ...(info.PidsLimit === false ? (['pids'] as const) : []),
+        ],
       };
     },
     imageId: async (name) => {

@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { openBench } from './bench.ts';
-import type { HostCase, HostileCase, Place, PluginCase, Runtime } from './case.ts';
+import type { HostCase, HostileCase, Place, PluginCase } from './case.ts';
 import type { DockerView } from './docker-view.ts';
 import { openOriginServers } from './origin-server.ts';
 import { type CaseResult, runLane } from './plugin-lane.ts';
@@ -82,9 +82,9 @@ async function runAll(lanes: readonly (() => Promise<void>)[], atOnce: number): 
   await Promise.all(Array.from({ length: atOnce }, work));
 }
 
-const ORDER: readonly Runtime[] = ['isolated-vm', 'runc', 'runsc'];
+const ORDER: readonly Place['runtime'][] = ['isolated-vm', 'runc', 'runsc'];
 
 function byIdAndPlace(a: CaseResult, b: CaseResult): number {
-  const rank = ({ place }: CaseResult): number => ORDER.findIndex((runtime) => runtime === place.runtime);
+  const rank = ({ place }: CaseResult): number => ORDER.indexOf(place.runtime);
   return Number(a.id) - Number(b.id) || rank(a) - rank(b);
 }

@@ -1,6 +1,6 @@
 /** The manual and the JSON Schemas say what the code does. Written anew with `npx vitest run FILE --update`. */
 import { readFileSync } from 'node:fs';
-import { policyCheckReportSchema, policyExplainReportSchema, runReportSchema } from '@flowops/sandbox/cli/reports.ts';
+import { doctorReportSchema, policyCheckReportSchema, policyExplainReportSchema, runReportSchema } from '@flowops/sandbox/cli/reports.ts';
 import { DEFAULT_CONCURRENT, DEFAULT_LIMITS } from '@flowops/sandbox/policy/default-limits.ts';
 import { policyJsonSchema } from '@flowops/sandbox/policy/json-schema.ts';
 import { LIMIT_BOUNDS, LIMIT_NAMES, policySchema } from '@flowops/sandbox/policy/schema.ts';
@@ -18,6 +18,7 @@ test('the schema of policies in the docs is the one in force', async () => {
 
 test.each([
   ['sandbox run', 'sandbox-run', runReportSchema],
+  ['sandbox doctor', 'sandbox-doctor', doctorReportSchema],
   ['policy check', 'policy-check', policyCheckReportSchema],
   ['policy explain', 'policy-explain', policyExplainReportSchema],
 ])('the schema of `%s --json` in the docs is the one in force', async (command, file, report) => {
