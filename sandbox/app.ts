@@ -8,6 +8,7 @@
  *   bundles/       the bytes that were hashed here
  *   host-calls/    what plugins ask of the host: fetch and secrets
  *   policy/        what may run where, with what limits
+ *   ledger/        what this host remembers of plugins: names of first use, violations
  *   tier.ts        what a tier is to the host
  *   isolate/       the isolate tier: tier → worker-pool → worker-source → worker-process (host side);
  *                  worker/ runs inside the jail
@@ -28,6 +29,7 @@ import { Host } from './host.ts';
 import type { SecretSource } from './host-calls/secret-source.ts';
 import type { WorkerFiles } from './isolate/jail.ts';
 import { openIsolateTier } from './isolate/open-tier.ts';
+import { LEDGER_POLL_MS, NO_MEMORY, openPluginLedger } from './ledger/plugin-ledger.ts';
 import { openPolicy } from './policy/source.ts';
 
 export interface App {
@@ -66,7 +68,11 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
   const bundles = new BundleStore();
   const hostCalls = { secrets };
   const tiers = { isolate, container };
-  const attempts = new AttemptTable({ tiers, bundles, policy, hostCalls, leaseMs: config.leaseMs, log });
+  const ledger = config.developerPolicy
+    ? undefined
+    : await openPluginLedger({ home: config.home, log, pollMs: LEDGER_POLL_MS });
+  const memory = ledger ?? NO_MEMORY;
+  const attempts = new AttemptTable({ tiers, bundles, policy, memory, hostCalls, leaseMs: config.leaseMs, log });
   const host = new Host({ instance, attempts, bundles, log });
   let closing: Promise<void> | undefined;
   return {
@@ -78,6 +84,7 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
         attempts.close();
         await Promise.all([isolate.close(), container.close()]);
         await policy.close();
+        await ledger?.close();
       })();
       return closing;
     },

@@ -3,6 +3,8 @@ import { availableParallelism } from 'node:os';
 import { type Environment, requireSettings } from '@flowops/proto/settings-reader.ts';
 
 export interface SandboxConfig {
+  /** FLOWOPS_HOME: what the host remembers of plugins is in its folder `sandbox`. */
+  readonly home: string;
   /** Absolute, or relative to the working directory. */
   readonly policyFile: string | undefined;
   readonly developerPolicy: boolean;
@@ -28,6 +30,7 @@ export async function readConfig(env: Environment, args: readonly string[]): Pro
   const { values } = await requireSettings({ env });
   const cores = availableParallelism();
   return Object.freeze({
+    home: values.FLOWOPS_HOME,
     policyFile: values.SANDBOX_POLICY,
     developerPolicy: args.includes('--developer-policy'),
     maxWorkers: values.SANDBOX_WORKERS ?? 2 * cores + 2,

@@ -8,7 +8,8 @@ import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type Invoke, Purpose } from '@flowops/proto/sandbox_pb.js';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
-import type { Grants, Policy, Tier } from '../policy/decision.ts';
+import type { PluginMemory, PluginSubject } from '../ledger/plugin-ledger.ts';
+import type { Grants, Policy, Tier, ViolationTerms } from '../policy/decision.ts';
 import { DEFAULT_CONTAINER } from '../policy/default-limits.ts';
 import type { TierRequest } from '../tier.ts';
 
@@ -24,17 +25,32 @@ export const INSPECT_LIMITS: EffectiveLimits = {
 const INSPECT_CONCURRENT = 2;
 const NO_GRANTS: Grants = { net: [], secrets: [], wasm: false };
 
-export type Admission =
-  | {
-      readonly ok: true;
-      readonly tier: Tier;
-      readonly request: TierRequest;
-      readonly grants: Grants;
-      readonly publisher: string | undefined;
-    }
-  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+export interface AdmittedAttempt {
+  readonly ok: true;
+  readonly tier: Tier;
+  readonly request: TierRequest;
+  readonly grants: Grants;
+  readonly publisher: string | undefined;
+  readonly subject: PluginSubject;
+  /** Absent: violations are not counted. */
+  readonly onViolation: ViolationTerms | undefined;
+  /** Its name is to be remembered as the one of its pluginId. */
+  readonly pinsName: boolean;
+}
 
-export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Policy, nowMs: number): Admission {
+export type Admission = AdmittedAttempt | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+
+/** What an attempt is judged by. */
+export interface AdmissionParts {
+  readonly policy: Policy;
+  readonly memory: Pick<PluginMemory, 'recall'>;
+  /** Why containers of a runtime may not be started here under `strictRuntimes: true`. */
+  readonly runtimeProblem?: ((runtime: string) => string | undefined) | undefined;
+  readonly nowMs: number;
+}
+
+export function admitAttempt(invoke: Invoke, bundle: StoredBundle, parts: AdmissionParts): Admission {
+  const { policy, memory, nowMs } = parts;
   const { name, version, permissions } = bundle.manifest;
   if (invoke.pluginVersion !== '' && invoke.pluginVersion !== version) {
     const message = `${invoke.pluginId} ${invoke.pluginVersion} was asked for, but its bundle says ${name} ${version}`;
@@ -47,6 +63,7 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Polic
   }
   const { digest } = bundle;
   const { publisher, problem } = policy.identify({ name, version, digest, signature: invoke.signature }, nowMs);
+  const subject: PluginSubject = { pluginId: invoke.pluginId, name, publisher };
   const decision = policy.decide({
     pluginId: invoke.pluginId,
     name,
@@ -54,12 +71,21 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Polic
     digest,
     publisher,
     permissions,
+    history: memory.recall(subject),
     ...(tier === '' ? {} : { requestedTier: tier }),
     ...(invoke.requestedWallMs === 0 ? {} : { requestedWallMs: invoke.requestedWallMs }),
   });
   if (decision.kind === 'refuse') {
     const uncounted = problem === undefined ? '' : `. It counts as unsigned: ${problem}`;
     return { ok: false, code: decision.code, message: `${decision.message}${uncounted}` };
+  }
+  const unsafe =
+    decision.tier === 'container' && policy.strictRuntimes === true
+      ? parts.runtimeProblem?.(decision.container.runtime)
+      : undefined;
+  if (unsafe !== undefined) {
+    const message = `${decision.rule} sends ${name} to a container, and strictRuntimes allows none: ${unsafe}`;
+    return { ok: false, code: 'POLICY_DENIED', message };
   }
   const request: TierRequest = {
     ...jobOf(invoke, bundle),
@@ -74,7 +100,8 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, policy: Polic
     rule: decision.rule,
     policyHash: decision.policyHash,
   };
-  return { ok: true, tier: decision.tier, request, grants: decision.grants, publisher };
+  const { grants, onViolation, pinsName = false } = decision;
+  return { ok: true, tier: decision.tier, request, grants, publisher, subject, onViolation, pinsName };
 }
 
 function admitInspection(invoke: Invoke, bundle: StoredBundle, policy: Policy): Admission {
@@ -91,7 +118,9 @@ function admitInspection(invoke: Invoke, bundle: StoredBundle, policy: Policy): 
     rule: 'inspection',
     policyHash: policy.policyHash,
   };
-  return { ok: true, tier: 'isolate', request, grants: NO_GRANTS, publisher: undefined };
+  const subject: PluginSubject = { pluginId: invoke.pluginId, name: bundle.manifest.name, publisher: undefined };
+  const plain = { publisher: undefined, onViolation: undefined, pinsName: false };
+  return { ok: true, tier: 'isolate', request, grants: NO_GRANTS, subject, ...plain };
 }
 
 /** Who may share a process with it: the publisher's plugins; an unsigned one nobody. */

@@ -6,7 +6,9 @@
  */
 import type { Invoke } from '@flowops/proto/sandbox_pb.js';
 import type { TierRun } from '../tier.ts';
+import type { AdmittedAttempt } from './admission.ts';
 import type { HostResult } from './host-result.ts';
+import type { OwnEnd } from './own-end.ts';
 
 export interface CancelRequest {
   readonly graceMs: number;
@@ -15,7 +17,7 @@ export interface CancelRequest {
 
 export type AttemptPhase =
   | { readonly name: 'waiting-for-bundle'; readonly since: number }
-  | { readonly name: 'in-tier'; readonly run: TierRun }
+  | { readonly name: 'in-tier'; readonly run: TierRun; readonly admitted: AdmittedAttempt }
   | { readonly name: 'ended'; readonly result: HostResult };
 
 export interface AttemptRecord {
@@ -27,6 +29,10 @@ export interface AttemptRecord {
   caller: Caller | undefined;
   phase: AttemptPhase;
   hasStarted: boolean;
+  /** The caller, or the end of its lease, cancelled it. */
+  isCancelled: boolean;
+  /** Why this host cancelled it by itself, and what its end is to be called; the first reason counts. */
+  ownEnd: OwnEnd | undefined;
 }
 
 /** What a record may do to the connection it belongs to. */

@@ -8,20 +8,24 @@
  *   T3. A result is sent only after the tier said that no code of the attempt runs, and kept until ResultAck, but no
  *       longer than KEEP_RESULT_MS and no more than MAX_KEPT_RESULTS.
  *   T4. Attempts without a connection are ended when the lease is over.
+ *   T5. A reloaded policy is put to every attempt that a tier has (policy-change.ts).
  */
 import type { ErrorCode } from '@flowops/proto/errors.ts';
-import type { Invoke } from '@flowops/proto/sandbox_pb.js';
+import { type Invoke, Purpose } from '@flowops/proto/sandbox_pb.js';
 import type { Logger } from 'pino';
 import type { BundleStore, StoredBundle } from '../bundles/bundle-store.ts';
 import { type AttemptHostCalls, type HostCallsParts, openHostCalls } from '../host-calls/host-calls.ts';
-import type { PolicySource } from '../policy/decision.ts';
+import type { PluginMemory } from '../ledger/plugin-ledger.ts';
+import type { Policy, PolicySource } from '../policy/decision.ts';
 import type { TierEnd, Tiers } from '../tier.ts';
-import { admitAttempt } from './admission.ts';
+import { type Admission, type AdmittedAttempt, admitAttempt } from './admission.ts';
 import type { AttemptRecord, Caller, CancelRequest } from './attempt-record.ts';
 import { Epochs } from './epochs.ts';
 import { cancelledBefore, type HostResult, refusal, resultOf } from './host-result.ts';
+import { type OwnEnd, outcomeOf } from './own-end.ts';
+import { reconsider } from './policy-change.ts';
 import { redactLine, redactOutcome } from './redaction.ts';
-import { failedOutcome } from './sandbox-result.ts';
+import { violationOf } from './violations.ts';
 
 /** Longer than any hand-over of a run takes; who has not asked by then will not. */
 const KEEP_RESULT_MS = 3_600_000;
@@ -37,6 +41,9 @@ export interface AttemptTableOptions {
   readonly tiers: Tiers;
   readonly bundles: BundleStore;
   readonly policy: PolicySource;
+  readonly memory: PluginMemory;
+  /** Why containers of a runtime may not be started here under `strictRuntimes: true`; absent: nothing is known. */
+  readonly runtimeProblem?: (runtime: string) => string | undefined;
   readonly hostCalls: HostCallsParts;
   readonly leaseMs: number;
   readonly log: Logger;
@@ -57,8 +64,11 @@ export class AttemptTable {
   readonly #waiting = new Map<string, Set<AttemptRecord>>();
   readonly #bundleTimers = new Map<AttemptRecord, NodeJS.Timeout>();
 
+  readonly #unfollowPolicy: () => void;
+
   constructor(options: AttemptTableOptions) {
     this.#options = options;
+    this.#unfollowPolicy = options.policy.onChange((policy) => this.#reconsiderAll(policy));
   }
 
   get size(): number {
@@ -75,7 +85,10 @@ export class AttemptTable {
       return 'accepted';
     }
     const phase = { name: 'waiting-for-bundle', since: performance.now() } as const;
-    const record: AttemptRecord = { key, token, invoke, caller, phase, hasStarted: false };
+    const record: AttemptRecord = {
+      ...{ key, token, invoke, caller, phase },
+      ...{ hasStarted: false, isCancelled: false, ownEnd: undefined },
+    };
     this.#records.set(key, record);
     const bundle = this.#options.bundles.get(invoke.digest);
     if (bundle !== undefined) this.#start(record, bundle);
@@ -107,6 +120,7 @@ export class AttemptTable {
         this.#end(record, cancelledBefore(record.token, request.reason));
         return 'done';
       case 'in-tier':
+        record.isCancelled = true;
         record.phase.run.cancel(request);
         return 'done';
       case 'ended':
@@ -166,6 +180,7 @@ export class AttemptTable {
 
   /** Stops every timer; the tier ends what runs. Idempotent. */
   close(): void {
+    this.#unfollowPolicy();
     for (const timers of [this.#kept, this.#leases, this.#bundleTimers]) {
       for (const timer of timers.values()) clearTimeout(timer);
       timers.clear();
@@ -204,16 +219,21 @@ export class AttemptTable {
     this.#bundleTimers.delete(record);
   }
 
+  #admit(record: AttemptRecord, bundle: StoredBundle, policy: Policy): Admission {
+    const { memory, runtimeProblem } = this.#options;
+    return admitAttempt(record.invoke, bundle, { policy, memory, runtimeProblem, nowMs: Date.now() });
+  }
+
   #start(record: AttemptRecord, bundle: StoredBundle): void {
-    const admitted = admitAttempt(record.invoke, bundle, this.#options.policy.current(), Date.now());
+    const admitted = this.#admit(record, bundle, this.#options.policy.current());
     if (!admitted.ok) {
       // What a policy or a manifest says stays so until somebody changes it.
       this.#end(record, refusal(record.token, admitted.code, admitted.message, true));
       return;
     }
-    const { request, grants, publisher } = admitted;
-    const { rule, policyHash, limits } = request;
-    let exhausted: string | undefined;
+    if (admitted.pinsName) this.#options.memory.pin(admitted.subject);
+    const { request, grants } = admitted;
+    const { rule, limits } = request;
     const calls = openHostCalls(
       {
         pluginName: bundle.manifest.name,
@@ -221,9 +241,9 @@ export class AttemptTable {
         rule,
         grants,
         maxCalls: limits.hostCalls,
-        onExhausted: (message) => {
-          exhausted = `step ${request.stepId} was ended: ${message}. Raise limits.hostCalls in ${rule}, or let it ask less`;
-          if (record.phase.name === 'in-tier') record.phase.run.cancel({ graceMs: 0, reason: exhausted });
+        onExhausted: (problem) => {
+          const message = `step ${request.stepId} was ended: ${problem}. Raise limits.hostCalls in ${rule}, or let it ask less`;
+          this.#endOwn(record, { kind: 'fail', code: 'LIMIT_HOST_CALLS', message });
         },
         onNotice: (message) => this.#tell(record, message),
       },
@@ -242,17 +262,50 @@ export class AttemptTable {
       },
       onHostCall: (call) => calls.call(call),
     });
-    record.phase = { name: 'in-tier', run };
-    void run.ended.then((end) => {
-      calls.close();
-      const bytesIn = request.inputsJson.length;
-      const { digest } = bundle;
-      const facts = { digest, publisher, rule, policyHash, limits, bytesIn, calls: calls.figures() };
-      // Whoever cancelled it for its host calls was we.
-      const isOurs = exhausted !== undefined && end.outcome.status === 'CANCELLED' && end.outcome.message === exhausted;
-      const told = isOurs ? { ...end, outcome: failedOutcome('LIMIT_HOST_CALLS', end.outcome.message) } : end;
-      this.#end(record, resultOf(record.token, this.#redactEnd(record, told, calls), facts));
-    });
+    record.phase = { name: 'in-tier', run, admitted };
+    void run.ended.then((end) => this.#ended(record, admitted, end, calls));
+  }
+
+  #ended(record: AttemptRecord, admitted: AdmittedAttempt, end: TierEnd, calls: AttemptHostCalls): void {
+    calls.close();
+    const { request, publisher, subject, onViolation } = admitted;
+    const { rule, policyHash, limits, bundle } = request;
+    const { ownEnd, isCancelled } = record;
+    if (ownEnd?.kind === 'again' && !isCancelled && !record.hasStarted && end.outcome.status === 'CANCELLED') {
+      record.ownEnd = undefined;
+      this.#start(record, bundle);
+      return;
+    }
+    const outcome = isCancelled || ownEnd === undefined ? end.outcome : outcomeOf(ownEnd, end.outcome);
+    const code = violationOf(outcome, admitted);
+    if (code !== undefined && onViolation !== undefined) {
+      this.#options.memory.violated(subject, { code, demoteAfter: onViolation.demoteAfter, rule });
+    }
+    const bytesIn = request.inputsJson.length;
+    const facts = { digest: bundle.digest, publisher, rule, policyHash, limits, bytesIn, calls: calls.figures() };
+    this.#end(record, resultOf(record.token, this.#redactEnd(record, { ...end, outcome }, calls), facts));
+  }
+
+  /** Ends it for a reason of this host's own; what the caller asked for before goes first. */
+  #endOwn(record: AttemptRecord, end: OwnEnd): void {
+    if (record.phase.name !== 'in-tier' || record.ownEnd?.kind === 'fail') return;
+    record.ownEnd = end;
+    const reason = end.kind === 'fail' ? end.message : 'the sandbox policy was changed before it began';
+    record.phase.run.cancel({ graceMs: 0, reason });
+  }
+
+  #reconsiderAll(policy: Policy): void {
+    for (const record of this.#records.values()) {
+      const { phase, hasStarted, isCancelled, invoke } = record;
+      if (phase.name !== 'in-tier' || isCancelled || invoke.purpose === Purpose.INSPECT) continue;
+      const { admitted } = phase;
+      const stopRunning = policy.stopRunning ?? false;
+      if (hasStarted && !stopRunning) continue; // nothing to ask: it keeps what it began with
+      const now = this.#admit(record, admitted.request.bundle, policy);
+      const found = reconsider(admitted, now, { hasStarted, stopRunning });
+      if (found.kind === 'keep') continue;
+      this.#endOwn(record, found.kind === 'deny' ? { ...found, kind: 'fail' } : found);
+    }
   }
 
   #redactEnd(record: AttemptRecord, end: TierEnd, calls: AttemptHostCalls): TierEnd {
@@ -302,6 +355,7 @@ export class AttemptTable {
     this.#leases.delete(record.key);
     if (record.phase.name !== 'in-tier') return;
     this.#options.log.warn({ stepId: record.invoke.stepId, runId: record.invoke.runId }, 'the lease of a step is over');
+    record.isCancelled = true;
     record.phase.run.cancel({ graceMs: 0, reason: 'the engine of this run was not heard of within the lease' });
   }
 }

@@ -7,6 +7,7 @@ import { BundleStore } from '../../../sandbox/bundles/bundle-store.ts';
 import { unavailableTier } from '../../../sandbox/container/unavailable-tier.ts';
 import { Host } from '../../../sandbox/host.ts';
 import { noSecrets } from '../../../sandbox/host-calls/secret-source.ts';
+import { NO_MEMORY } from '../../../sandbox/ledger/plugin-ledger.ts';
 import type { Decision, PolicyRequest } from '../../../sandbox/policy/decision.ts';
 import { DEFAULT_CONTAINER } from '../../../sandbox/policy/default-limits.ts';
 import type { Tier, TierEnd, TierEvents, TierOutcome, TierRequest, TierRun } from '../../../sandbox/tier.ts';
@@ -83,6 +84,7 @@ function makeHost(options: { decision?: Decision; leaseMs?: number } = {}) {
     tiers: { isolate: tier, container: unavailableTier('it has no Docker') },
     bundles,
     policy: { current: () => policy, onChange: () => () => {}, close: async () => {} },
+    memory: NO_MEMORY,
     hostCalls: { secrets: noSecrets() },
     leaseMs: options.leaseMs ?? 15_000,
     log,
