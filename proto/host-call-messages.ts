@@ -1,17 +1,16 @@
 /**
  * What plugins and their host say to each other in HostCall and HostReply (sandbox.proto): the methods, the JSON of
- * their payloads, and how large they may be. The same in every tier; design 5.3. Both sides check what they read.
+ * their payloads; how large they may be is in host-call-limits.ts. The same in every tier; design 5.3. Both sides check what they read.
  */
 import { z } from 'zod';
-
-/** Of one request, decoded bytes. A plugin that sends more is to send it in parts. */
-export const MAX_REQUEST_BODY_BYTES = 4 * 1024 * 1024;
-/** Of one response after decompression, decoded bytes: with base64 it still fits one frame of 16 MiB. */
-export const MAX_RESPONSE_BODY_BYTES = 8 * 1024 * 1024;
-export const MAX_URL_LENGTH = 8 * 1024;
-export const MAX_HEADERS = 128;
-export const MAX_HEADER_LENGTH = 16 * 1024;
-export const MAX_SECRET_NAME_LENGTH = 128;
+import {
+  MAX_HEADER_LENGTH,
+  MAX_HEADERS,
+  MAX_REQUEST_BODY_BYTES,
+  MAX_RESPONSE_BODY_BYTES,
+  MAX_SECRET_NAME_LENGTH,
+  MAX_URL_LENGTH,
+} from './host-call-limits.ts';
 
 const headersSchema = z
   .array(z.tuple([z.string().min(1).max(256), z.string().max(MAX_HEADER_LENGTH)]))

@@ -4,7 +4,7 @@
  */
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import type { Socket } from 'node:net';
-import { MAX_HEADER_LENGTH, MAX_HEADERS } from '@flowops/proto/host-call-messages.ts';
+import { MAX_HEADER_LENGTH, MAX_HEADERS } from '@flowops/proto/host-call-limits.ts';
 import { ACCEPTED_CODINGS, decodeBody } from './decode-body.ts';
 import type { Target } from './net-grants.ts';
 import { networkProblem } from './network-error.ts';

@@ -8,12 +8,12 @@
  *   denials.ts        the words of a refusal
  */
 import { assertNever } from '@flowops/proto/errors.ts';
+import { MAX_REQUEST_BODY_BYTES } from '@flowops/proto/host-call-limits.ts';
 import {
   abortRequestSchema,
   fetchRequestSchema,
   HOST_CALL_METHODS,
   type HostCallMethod,
-  MAX_REQUEST_BODY_BYTES,
   secretRequestSchema,
 } from '@flowops/proto/host-call-messages.ts';
 import { parseJson } from '@flowops/proto/json.ts';

@@ -1,6 +1,6 @@
 /** The bounds of what a plugin does over the network, and the resolver. Constants; tests put smaller ones. */
 import { lookup } from 'node:dns/promises';
-import { MAX_RESPONSE_BODY_BYTES } from '@flowops/proto/host-call-messages.ts';
+import { MAX_RESPONSE_BODY_BYTES } from '@flowops/proto/host-call-limits.ts';
 
 export interface NetworkTerms {
   /** Every address of a name. */
