@@ -13,6 +13,8 @@
  *   isolate/       the isolate tier: tier → worker-pool → worker-source → worker-process (host side);
  *                  worker/ runs inside the jail
  *   guest/         what runs a plugin in every tier: the protocol with it, its bounds, inject/ = the API it sees
+ *   container/     the container tier: tier → pool → step-container → served-step over docker-engine; hardening and its
+ *                  check; runner/ and init/ run inside the container
  *   cli/           `flowops sandbox …`, `flowops policy …`
  *
  * Nothing here loads plugin code, and nothing of isolate/worker/, container/runner/ and guest/ is loaded by this process.
@@ -24,7 +26,7 @@ import type { Logger } from 'pino';
 import { AttemptTable } from './attempts/attempt-table.ts';
 import { BundleStore } from './bundles/bundle-store.ts';
 import type { SandboxConfig } from './config.ts';
-import { unavailableTier } from './container/unavailable-tier.ts';
+import { openContainerTier } from './container/open-container-tier.ts';
 import { Host } from './host.ts';
 import type { SecretSource } from './host-calls/secret-source.ts';
 import type { WorkerFiles } from './isolate/jail.ts';
@@ -64,7 +66,16 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
     log,
     withoutJail,
   });
-  const container = unavailableTier('it has no Docker');
+  const container = openContainerTier({
+    image: config.image,
+    maxContainers: config.maxContainers,
+    ahead: config.containersAhead,
+    cores: config.cores,
+    dockerHost: config.dockerHost,
+    instance,
+    policy,
+    log,
+  });
   const bundles = new BundleStore();
   const hostCalls = { secrets };
   const tiers = { isolate, container };
@@ -73,7 +84,7 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
     : await openPluginLedger({ home: config.home, log, pollMs: LEDGER_POLL_MS });
   const memory = ledger ?? NO_MEMORY;
   const attempts = new AttemptTable({ tiers, bundles, policy, memory, hostCalls, leaseMs: config.leaseMs, log });
-  const host = new Host({ instance, attempts, bundles, log });
+  const host = new Host({ instance, attempts, bundles, allowsDebug: config.allowsDebug ?? false, log });
   let closing: Promise<void> | undefined;
   return {
     instance,

@@ -4,9 +4,8 @@ import { digestOf } from '../../../proto/ids.ts';
 import { AttachReply_State, Purpose, Status } from '../../../proto/sandbox_pb.js';
 import { AttemptTable } from '../../../sandbox/attempts/attempt-table.ts';
 import { BundleStore } from '../../../sandbox/bundles/bundle-store.ts';
-import { unavailableTier } from '../../../sandbox/container/unavailable-tier.ts';
 import { Host } from '../../../sandbox/host.ts';
-import { noSecrets } from '../../../sandbox/host-calls/secret-source.ts';
+import { givenSecrets, noSecrets, type SecretSource } from '../../../sandbox/host-calls/secret-source.ts';
 import { NO_MEMORY } from '../../../sandbox/ledger/plugin-ledger.ts';
 import type { Decision, PolicyRequest } from '../../../sandbox/policy/decision.ts';
 import { DEFAULT_CONTAINER } from '../../../sandbox/policy/default-limits.ts';
@@ -35,7 +34,7 @@ interface TierCall {
   end(outcome: TierOutcome): void;
 }
 
-function makeHost(options: { decision?: Decision; leaseMs?: number } = {}) {
+function makeHost(options: { decision?: Decision; leaseMs?: number; secrets?: SecretSource } = {}) {
   const calls: TierCall[] = [];
   const asked: PolicyRequest[] = [];
   const tier: Tier = {
@@ -81,11 +80,11 @@ function makeHost(options: { decision?: Decision; leaseMs?: number } = {}) {
   const log = pino({ level: 'silent' });
   const bundles = new BundleStore();
   const attempts = new AttemptTable({
-    tiers: { isolate: tier, container: unavailableTier('it has no Docker') },
+    tiers: { isolate: tier, container: tier },
     bundles,
     policy: { current: () => policy, onChange: () => () => {}, close: async () => {} },
     memory: NO_MEMORY,
-    hostCalls: { secrets: noSecrets() },
+    hostCalls: { secrets: options.secrets ?? noSecrets() },
     leaseMs: options.leaseMs ?? 15_000,
     log,
   });
@@ -459,3 +458,67 @@ describe('a bundle on its way in', () => {
     await wire.next('needBundle', 8);
   });
 });
+
+describe('host calls of an attempt', () => {
+  const secretCall = { method: 'secret', payloadJson: Buffer.from('{"name":"TOKEN"}') };
+
+  async function running(options: Parameters<typeof makeHost>[0]) {
+    const { calls, connect } = makeHost(options);
+    const { wire } = await connect();
+    wire.send(invokeOf());
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    await settle(wire, 1);
+    const [call] = calls;
+    if (call === undefined) throw new Error('the tier was given nothing');
+    return { wire, call };
+  }
+
+  it('beyond its limit end it, whatever its sandbox does', async () => {
+    const { wire, call } = await running({});
+    for (let callId = 0; callId < LIMITS.hostCalls; callId++) {
+      expect(await call.events.onHostCall({ callId, ...secretCall })).toMatchObject({ code: 'POLICY_DENIED' });
+    }
+    expect(call.cancel).not.toHaveBeenCalled();
+    const over = await call.events.onHostCall({ callId: 99, ...secretCall });
+    expect(over).toMatchObject({ ok: false, code: 'LIMIT_HOST_CALLS' });
+    expect(call.cancel).toHaveBeenCalledExactlyOnceWith({ graceMs: 0, reason: expect.any(String) });
+    call.end({ status: 'CANCELLED', message: 'as asked' });
+    const result = await wire.next('result');
+    expect(result).toMatchObject({ status: Status.FAILED, code: 'LIMIT_HOST_CALLS', notRetryable: true });
+    expect(result.message).toMatch(/limits\.hostCalls in rule 1/);
+    expect(JSON.parse(Buffer.from(result.receiptJson).toString())).toMatchObject({ hostCalls: 11 });
+  });
+
+  it('give a secret that is in nothing that leaves the host', async () => {
+    const grants = { net: [], secrets: [{ name: 'TOKEN', hosts: [] }], wasm: false };
+    const secrets = givenSecrets(new Map([['TOKEN', 'canary-1234']]));
+    const { wire, call } = await running({ decision: { ...RUN, grants }, secrets });
+    const given = await call.events.onHostCall({ callId: 1, ...secretCall });
+    expect(given.payloadJson?.toString()).toBe('{"value":"canary-1234"}');
+    call.events.onLog({ level: 'info', message: 'canary-1234', fieldsJson: Buffer.from('{"a":"canary-1234"}') });
+    call.events.onProgress({ $typeName: 'flowops.sandbox.v1.Progress', ...callProgress('canary-1234') });
+    call.end({ status: 'COMPLETED', outputsJson: Buffer.from('{"a":"<canary-1234>"}') });
+    const result = await wire.next('result');
+    expect(Buffer.from(result.outputsJson).toString()).toBe('{"a":"<***>"}');
+    expect(JSON.parse(Buffer.from(result.receiptJson).toString())).toMatchObject({ secrets: ['TOKEN'], bytesOut: 13 });
+    expect(wire.all('log').map(({ message }) => message)).toEqual([
+      '***',
+      expect.stringMatching(/taken out of the outputs/),
+    ]);
+    const all = [...wire.all('log'), ...wire.all('progress'), ...wire.all('result')];
+    expect(all.map((message) => toBinaryText(message)).join()).not.toContain('canary-1234');
+    expect(wire.all('progress')).toMatchObject([{ message: '***' }]);
+  });
+});
+
+function callProgress(message: string) {
+  return { token: new Uint8Array(16), fraction: 0.5, message };
+}
+
+/** Every byte and text of a message. */
+function toBinaryText(message: object): string {
+  return Object.values(message)
+    .map((value) => (value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : String(value)))
+    .join('\n');
+}

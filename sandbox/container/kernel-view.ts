@@ -1,0 +1,109 @@
+/**
+ * What this machine's kernel tells about a container: whether a process of it is left, its CPU, its memory, and whether
+ * the kernel killed one for want of memory. Needs no privilege but sight of the daemon's /proc and /sys/fs/cgroup; a
+ * host in a container of its own, or with Docker elsewhere, has none and asks Docker instead.
+ *
+ * The processes are found by the container's cgroups, as /proc names them, and only where they carry the container's
+ * id: a pid alone could be somebody else's by now.
+ */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { isRunning, processDelayMs, startTicks } from '../isolate/process-figures.ts';
+
+const NS_PER_MS = 1e6;
+const US_PER_MS = 1e3;
+
+export interface KernelView {
+  /** User and system time of all its processes; undefined once its cgroup is gone. */
+  cpuMs(): number | undefined;
+  /** How long its threads were ready to run and did not get a core, all together. */
+  delayMs(): number;
+  peakMemoryBytes(): number | undefined;
+  oomKills(): number;
+  /** Its first process is gone (the kernel lets it go last) and no process is left in its cgroup. */
+  isEmpty(): boolean;
+  /** False where this host may not. */
+  kill(): boolean;
+}
+
+interface Groups {
+  readonly cpu: (() => number | undefined) | undefined;
+  readonly memory: { peak: string; oom: string } | undefined;
+  readonly procs: readonly string[];
+}
+
+/** Undefined when the container cannot be seen from here. `pid` as inspect tells it. */
+export function openKernelView(id: string, pid: number, root = '/sys/fs/cgroup'): KernelView | undefined {
+  if (pid <= 0) return undefined;
+  const ticks = startTicks(pid);
+  const lines = read(`/proc/${pid}/cgroup`);
+  if (ticks === undefined || lines === undefined) return undefined;
+  const groups = findGroups(lines, id, root);
+  if (groups.procs.length === 0) return undefined;
+  return {
+    cpuMs: () => groups.cpu?.(),
+    delayMs: () => pidsIn(groups.procs[0]).reduce((sum, each) => sum + (processDelayMs(each) ?? 0), 0),
+    peakMemoryBytes: () => numberIn(groups.memory?.peak),
+    oomKills: () => Number(/^oom_kill (\d+)/m.exec(read(groups.memory?.oom) ?? '')?.[1] ?? 0),
+    isEmpty: () => !isRunning(pid, ticks) && groups.procs.every((file) => (read(file) ?? '').trim() === ''),
+    kill: () => {
+      if (!isRunning(pid, ticks)) return true;
+      try {
+        return process.kill(pid, 'SIGKILL');
+      } catch {
+        return false;
+      }
+    },
+  };
+}
+
+/** Lines of /proc/PID/cgroup: `4:memory:/docker/<id>` of version 1, `0::/system.slice/docker-<id>.scope` of version 2. */
+function findGroups(lines: string, id: string, root: string): Groups {
+  let cpu: Groups['cpu'];
+  let memory: Groups['memory'];
+  const procs: string[] = [];
+  for (const line of lines.trim().split('\n')) {
+    const [, controllers = '', place = ''] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
+    if (!place.includes(id)) continue;
+    const names = controllers.split(',');
+    const folder = path.join(root, controllers, place);
+    if (read(path.join(folder, 'cgroup.procs')) === undefined) continue;
+    procs.push(path.join(folder, 'cgroup.procs'));
+    const isVersion2 = controllers === '';
+    if (names.includes('cpuacct')) cpu = () => scaled(numberIn(path.join(folder, 'cpuacct.usage')), NS_PER_MS);
+    else if (isVersion2) cpu ??= () => scaled(usageUsec(path.join(folder, 'cpu.stat')), US_PER_MS);
+    if (names.includes('memory')) {
+      memory = { peak: path.join(folder, 'memory.max_usage_in_bytes'), oom: path.join(folder, 'memory.oom_control') };
+    } else if (isVersion2) {
+      memory ??= { peak: path.join(folder, 'memory.peak'), oom: path.join(folder, 'memory.events') };
+    }
+  }
+  return { cpu, memory, procs };
+}
+
+function pidsIn(procsFile: string | undefined): number[] {
+  return (read(procsFile) ?? '').split('\n').filter(Boolean).map(Number);
+}
+
+function usageUsec(file: string): number | undefined {
+  const text = /^usage_usec (\d+)/m.exec(read(file) ?? '')?.[1];
+  return text === undefined ? undefined : Number(text);
+}
+
+function numberIn(file: string | undefined): number | undefined {
+  const text = read(file)?.trim();
+  return text === undefined || !/^\d+$/.test(text) ? undefined : Number(text);
+}
+
+function scaled(value: number | undefined, divisor: number): number | undefined {
+  return value === undefined ? undefined : value / divisor;
+}
+
+function read(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * One step in one container: gives it bundle and inputs, takes what its runner says, and watches wall, CPU and log from
+ * outside. It asks for the end of its container once; the container proves the end and settles the step.
+ *
+ * Nothing here trusts the runner: the plugin may have become it. Its frames count for this step only, its Result first
+ * (design 5.4), and every figure comes from the kernel or from Docker.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Peer, PeerMessage } from '@flowops/proto/peer.ts';
+import type { HostCall } from '@flowops/proto/sandbox_pb.js';
+import { WorkerAttempt, type WorkerFigures } from '../isolate/worker-attempt.ts';
+import type { JobEnd, JobHandle, WorkerJobEvents } from '../isolate/worker-job.ts';
+import type { AttemptJob } from '../tier.ts';
+import { bundlePieces, hostReply, invokeMessage } from './caller-messages.ts';
+import type { ContainerEnd } from './container-blame.ts';
+import type { ContainerUse, DockerAnswer } from './docker-engine.ts';
+import type { KernelView } from './kernel-view.ts';
+
+const WATCH_MS = 50;
+/** Docker takes some milliseconds for an answer and reads every cgroup of the container for it. */
+const ASK_DOCKER_MS = 500;
+/** Frames about nothing of ours; a runner of ours sends none. */
+const MAX_FOREIGN_FRAMES = 1_000;
+/** A container that may have this little of a core is slow by its own limit, not because of others. */
+const MIN_CPUS_TO_STARVE = 0.2;
+
+const STARVED = { kind: 'starved', detail: 'it got less than a tenth of a core because of others' } as const;
+
+export interface ServedStepOptions {
+  readonly peer: Peer;
+  readonly job: AttemptJob;
+  readonly events: WorkerJobEvents;
+  readonly cpus: number;
+  readonly view: KernelView | undefined;
+  /** Asked where the kernel cannot be seen. */
+  readonly use: () => Promise<DockerAnswer<ContainerUse>>;
+  /** The container is to be ended. At most once. */
+  readonly onOver: (end: ContainerEnd) => void;
+}
+
+/** From the container's cgroup or from Docker; what neither tells is null. */
+export interface StepFigures {
+  readonly cpuMs: number | null;
+  readonly peakMemoryBytes: number | null;
+}
+
+export class ServedStep implements JobHandle {
+  readonly #options: ServedStepOptions;
+  readonly #token = randomBytes(16);
+  readonly #clock: WorkerAttempt;
+  #watch: NodeJS.Timeout | undefined;
+  #isAsking = false;
+  #isOver = false;
+  #foreignFrames = 0;
+  readonly #told = Promise.withResolvers<void>();
+  #result: Extract<ContainerEnd, { kind: 'result' }> | undefined;
+  /** CPU that the container took before it had the step. */
+  #baseCpuMs: number | undefined;
+  #cpuMs: number | undefined;
+  #peakMemoryBytes: number | undefined;
+
+  constructor(options: ServedStepOptions) {
+    this.#options = options;
+    this.#clock = new WorkerAttempt({
+      token: this.#token,
+      job: options.job,
+      events: options.events,
+      othersCpuMs: 0,
+      onOverdue: (end) => this.end(this.#isStarved(end) ? STARVED : end),
+    });
+  }
+
+  begin(): void {
+    const { peer, job, view } = this.#options;
+    this.#look();
+    this.#watch = setInterval(() => this.#look(), view === undefined ? ASK_DOCKER_MS : WATCH_MS);
+    for (const piece of bundlePieces(job.bundle)) peer.send({ case: 'putBundle', value: piece });
+    const sent = peer.send({ case: 'invoke', value: invokeMessage(this.#token, job) });
+    if (sent === 'too-large') this.end({ kind: 'charged', code: 'INPUT_INVALID', detail: 'its inputs are too large' });
+  }
+
+  cancel({ graceMs, reason }: { graceMs: number; reason: string }): void {
+    if (!this.#clock.cancel(graceMs)) return;
+    this.#options.peer.send({ case: 'cancel', value: { token: this.#token, graceMs, reason } });
+  }
+
+  pause(): void {
+    if (!this.#isOver) this.#options.peer.send({ case: 'pause', value: { token: this.#token } });
+  }
+
+  resume(): void {
+    if (!this.#isOver) this.#options.peer.send({ case: 'resume', value: { token: this.#token } });
+  }
+
+  receive(message: PeerMessage): void | Promise<void> {
+    if (this.#isOver && message.case !== 'result') return;
+    if ('token' in message.value && !this.#token.equals(message.value.token)) return this.#foreign();
+    const { events, peer } = this.#options;
+    switch (message.case) {
+      case 'needBundle':
+        // It was sent before the step; a runner that lost it does not get it again and again.
+        return this.#foreign();
+      case 'started':
+        if (this.#clock.start()) events.onStarted();
+        return;
+      case 'log':
+        if (!events.onLog(message.value))
+          this.end({ kind: 'charged', code: 'LIMIT_LOG', detail: 'it logs without end' });
+        return;
+      case 'progress':
+        return events.onProgress(message.value);
+      case 'hostCall':
+        return this.#answer(message.value);
+      case 'result':
+        if (this.#isStarved({ kind: 'charged', code: message.value.code })) return this.end(STARVED);
+        this.#result ??= { kind: 'result', result: message.value };
+        this.#told.resolve();
+        return this.end(this.#result);
+      default:
+        peer.fail(`${message.case} is not for a host`);
+    }
+  }
+
+  /** Asks for the end of the container; the first reason counts. */
+  end(reason: ContainerEnd): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearInterval(this.#watch);
+    this.#take(this.#options.view?.cpuMs(), this.#options.view?.peakMemoryBytes());
+    this.#options.onOver(reason);
+  }
+
+  /** The first one it told, also when it came after the reason for which it was ended. */
+  get result(): Extract<ContainerEnd, { kind: 'result' }> | undefined {
+    return this.#result;
+  }
+
+  /** Never settles for one that tells none. */
+  get hasResult(): Promise<void> {
+    return this.#told.promise;
+  }
+
+  /** While its container still is: afterwards Docker has no figures any more. */
+  async lastLook(): Promise<void> {
+    if (this.#options.view !== undefined) return;
+    const answer = await this.#options.use();
+    if (answer.ok) this.#take(answer.value.cpuMs, answer.value.peakMemoryBytes);
+  }
+
+  /** The container is proven to have ended. */
+  settle(end: JobEnd): void {
+    this.#clock.end(end);
+  }
+
+  get figures(): StepFigures {
+    const cpuMs = this.#cpuMs === undefined ? null : Math.max(0, this.#cpuMs - (this.#baseCpuMs ?? 0));
+    return { cpuMs, peakMemoryBytes: this.#peakMemoryBytes ?? null };
+  }
+
+  #foreign(): void {
+    this.#options.peer.countDropped('foreign');
+    if (++this.#foreignFrames > MAX_FOREIGN_FRAMES) this.#options.peer.fail('sends frames about nothing of this step');
+  }
+
+  async #answer(call: HostCall): Promise<void> {
+    const answer = await this.#options.events.onHostCall(call);
+    if (this.#isOver) return;
+    const sent = this.#options.peer.send({ case: 'hostReply', value: hostReply(call, answer) });
+    if (sent !== 'too-large') return;
+    const message = 'the answer does not fit into a frame of the sandbox protocol';
+    const refusal = hostReply(call, { ok: false, code: 'LIMIT_OUTPUT', message });
+    this.#options.peer.send({ case: 'hostReply', value: refusal });
+  }
+
+  #look(): void {
+    const { view } = this.#options;
+    if (view !== undefined) this.#take(view.cpuMs(), view.peakMemoryBytes());
+    else if (!this.#isAsking) void this.#ask();
+  }
+
+  async #ask(): Promise<void> {
+    this.#isAsking = true;
+    const answer = await this.#options.use();
+    this.#isAsking = false;
+    if (answer.ok && !this.#isOver) this.#take(answer.value.cpuMs, answer.value.peakMemoryBytes);
+  }
+
+  #take(cpuMs: number | undefined, peakMemoryBytes: number | undefined): void {
+    this.#peakMemoryBytes = peakMemoryBytes ?? this.#peakMemoryBytes;
+    if (cpuMs === undefined) return;
+    this.#cpuMs = cpuMs;
+    this.#baseCpuMs ??= cpuMs;
+    this.#clock.observe(() => this.#now());
+    if (this.#isOver || !this.#clock.exceedsCpu(cpuMs)) return;
+    const detail = `it took more than ${this.#options.job.limits.cpuMs} ms of CPU`;
+    this.end({ kind: 'charged', code: 'LIMIT_CPU', detail });
+  }
+
+  #now(): WorkerFigures | undefined {
+    const delayMs = this.#options.view?.delayMs() ?? 0;
+    return this.#cpuMs === undefined ? undefined : { atMs: performance.now(), cpuMs: this.#cpuMs, delayMs };
+  }
+
+  /** A wall limit that was reached for want of a core is not the step's doing. */
+  #isStarved(end: { readonly kind: string; readonly code?: string }): boolean {
+    const isWall = end.kind === 'charged' && end.code === 'LIMIT_WALL';
+    return isWall && this.#options.cpus >= MIN_CPUS_TO_STARVE && this.#clock.isStarved(this.#now());
+  }
+}
