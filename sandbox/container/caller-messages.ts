@@ -1,18 +1,14 @@
 /** What a host says to a runner, as messages: a job as Invoke, its bundle in pieces, an answer to a host call. Pure. */
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import {
-  type HostCall,
-  type HostReplySchema,
-  type InvokeSchema,
-  Purpose,
-  type PutBundleSchema,
-} from '@flowops/proto/sandbox_pb.js';
+import type { PeerMessageInit } from '@flowops/proto/peer.ts';
+import { type HostCall, Purpose } from '@flowops/proto/sandbox_pb.js';
 import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/sandbox-client.ts';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
 import { limitsMessage } from '../isolate/worker-attempt.ts';
 import type { AttemptJob, HostCallAnswer } from '../tier.ts';
 
-export function invokeMessage(token: Uint8Array, job: AttemptJob): MessageInitShape<typeof InvokeSchema> {
+type MessageOf<Name extends PeerMessageInit['case']> = Extract<PeerMessageInit, { case: Name }>['value'];
+
+export function invokeMessage(token: Uint8Array, job: AttemptJob): MessageOf<'invoke'> {
   return {
     token,
     purpose: job.purpose === 'inspect' ? Purpose.INSPECT : Purpose.RUN,
@@ -30,14 +26,14 @@ export function invokeMessage(token: Uint8Array, job: AttemptJob): MessageInitSh
   };
 }
 
-export function* bundlePieces({ bytes, digest }: StoredBundle): Generator<MessageInitShape<typeof PutBundleSchema>> {
+export function* bundlePieces({ bytes, digest }: StoredBundle): Generator<MessageOf<'putBundle'>> {
   for (let offset = 0; offset < bytes.length; offset += BUNDLE_CHUNK_BYTES) {
     const data = bytes.subarray(offset, offset + BUNDLE_CHUNK_BYTES);
     yield { digest, totalBytes: BigInt(bytes.length), offset: BigInt(offset), data };
   }
 }
 
-export function hostReply(call: HostCall, answer: HostCallAnswer): MessageInitShape<typeof HostReplySchema> {
+export function hostReply(call: HostCall, answer: HostCallAnswer): MessageOf<'hostReply'> {
   return {
     token: call.token,
     callId: call.callId,

@@ -229,19 +229,6 @@ describe('an attempt at the host', () => {
     });
   });
 
-  it('that needs a container ends for the time being where the host has no Docker', async () => {
-    const { connect } = makeHost({ decision: { ...RUN, tier: 'container' } });
-    const { wire } = await connect();
-    wire.send(invokeOf());
-    await wire.next('needBundle');
-    wire.send(putOf(BUNDLE));
-    expect(await wire.next('result')).toMatchObject({
-      code: 'SANDBOX_UNAVAILABLE',
-      message: expect.stringMatching(/rule 1 .* container tier.*no Docker/),
-      notRetryable: false,
-    });
-  });
-
   it('ends when its bundle is of another version than was asked for', async () => {
     const { connect } = makeHost();
     const { wire } = await connect();
