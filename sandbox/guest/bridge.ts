@@ -11,11 +11,13 @@ import { type ErrorCode, isErrorCode } from '@flowops/proto/errors.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { z } from 'zod';
 import {
+  CALL_TOO_MUCH,
   HOST_OP,
   MAX_DROPPED_LOG_LINES,
   MAX_HOST_CALL_LENGTH,
   MAX_LOG_FIELDS_LENGTH,
   MAX_LOG_MESSAGE_LENGTH,
+  MAX_OPEN_CALLS_LENGTH,
   MAX_RANDOM_BYTES,
 } from './guest-protocol.ts';
 import { MAX_GUEST_TIMERS, MAX_MESSAGE_LENGTH, MIN_PROGRESS_INTERVAL_MS } from './limits.ts';
@@ -56,7 +58,9 @@ export interface GuestBridgeOptions {
 export class GuestBridge {
   readonly #options: GuestBridgeOptions;
   readonly #timers = new Map<number, NodeJS.Timeout>();
-  readonly #openCalls = new Set<number>();
+  /** By id, the length of the payload. */
+  readonly #openCalls = new Map<number, number>();
+  #openLength = 0;
   #logBytes = 0;
   #hostCalls = 0;
   #progressAt = -Infinity;
@@ -83,6 +87,7 @@ export class GuestBridge {
 
   /** True when the call was open. */
   takeReply(callId: number): boolean {
+    this.#openLength -= this.#openCalls.get(callId) ?? 0;
     return this.#openCalls.delete(callId);
   }
 
@@ -154,12 +159,15 @@ export class GuestBridge {
 
   #hostCall(callId: number, method: string, payloadJson: string): number {
     const { hostCalls } = this.#options.limits;
-    this.#hostCalls++;
+    // A call that is given up was counted when it was made.
+    if (method !== 'abort') this.#hostCalls++;
     if (this.#hostCalls > hostCalls) {
       return this.#limit('LIMIT_HOST_CALLS', `the step made more than its limit of ${hostCalls} host calls`);
     }
     if (payloadJson.length > MAX_HOST_CALL_LENGTH || this.#openCalls.has(callId)) return 1;
-    this.#openCalls.add(callId);
+    if (this.#openLength + payloadJson.length > MAX_OPEN_CALLS_LENGTH) return CALL_TOO_MUCH;
+    this.#openCalls.set(callId, payloadJson.length);
+    this.#openLength += payloadJson.length;
     this.#options.events.onHostCall(callId, method, payloadJson);
     return 0;
   }

@@ -1,6 +1,6 @@
 /**
- * What crosses the boundary of an isolate: one function in each direction, numbers and strings only. Both sides import
- * this file and nothing else of each other.
+ * What crosses the boundary of a guest: one function in each direction, numbers and strings only. Both sides import
+ * this file and nothing else of each other. "Worker" is the program around it: the isolate worker, or the runner.
  *
  * Guest to worker (`HostFunction`) is synchronous: a flood brakes the guest. It never throws, because an error made
  * outside would show the guest a stack of ours. Worker to guest (`EnterFunction`) is an async call with a timeout.
@@ -18,7 +18,7 @@ export const HOST_OP = {
   setTimer: 4,
   /** (id) */
   clearTimer: 5,
-  /** (callId, method, payloadJson): 0 sent, 1 refused (the attempt is ending). */
+  /** (callId, method, payloadJson): 0 sent, 1 refused (the attempt is ending), CALL_TOO_MUCH. */
   hostCall: 6,
   /** (manifestJson): "" when it is the one that is expected, else what is wrong with it. */
   manifest: 7,
@@ -75,5 +75,9 @@ export const MAX_LOG_FIELDS_LENGTH = 16 * 1024;
 export const MAX_DROPPED_LOG_LINES = 100_000;
 /** What WebCrypto allows in one call. */
 export const MAX_RANDOM_BYTES = 65_536;
-/** Largest payload of a host call, UTF-16 units. */
-export const MAX_HOST_CALL_LENGTH = 1024 * 1024;
+/** The host call was not made: with those under way it would be larger than MAX_OPEN_CALLS_LENGTH. */
+export const CALL_TOO_MUCH = 2;
+/** Largest payload of a host call, UTF-16 units: the largest body of a request in base64, and its headers. */
+export const MAX_HOST_CALL_LENGTH = 8 * 1024 * 1024;
+/** Of all payloads that wait for an answer: the connection to the host holds a few attempts' worth of them. */
+export const MAX_OPEN_CALLS_LENGTH = 16 * 1024 * 1024;

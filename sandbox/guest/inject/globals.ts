@@ -3,34 +3,28 @@
  * more than a few lines is evaluated at its first use, so that a fresh isolate stays cheap: the code is in the
  * prelude's text, and with a code cache text that is not run costs next to nothing.
  */
-import { type GUEST_GLOBALS, REMOVED_GLOBALS } from '@flowops/proto/guest-globals.ts';
+import { REMOVED_GLOBALS } from '@flowops/proto/guest-globals.ts';
 import { dateNow } from '@flowops/sdk/primordials.ts';
 import type { HostFunction } from '../guest-protocol.ts';
 import { atob, btoa } from './base64.ts';
 import { createCrypto } from './crypto.ts';
+import type { LazyFetch } from './lazy-fetch.ts';
 import { createConsole, type GuestLog } from './logging.ts';
+import { type GlobalName, POLYFILLS, useNatives } from './polyfills.ts';
 import type { GuestTimers } from './timers.ts';
 
-type GlobalName = (typeof GUEST_GLOBALS)[number];
+const FETCH_NAMES = ['Headers', 'Request', 'Response', 'fetch'] as const satisfies readonly GlobalName[];
 
-/** CommonJS form, because only that is evaluated at its first call when esbuild bundles it. */
-const load = {
-  abort: () => require('./abort.ts') as typeof import('./abort.ts'),
-  encoding: () => require('@exodus/bytes/encoding-lite.js') as typeof import('@exodus/bytes/encoding-lite.js'),
-  url: () => require('whatwg-url') as { readonly URL: unknown; readonly URLSearchParams: unknown },
-  clone: () => require('./structured-clone.ts') as typeof import('./structured-clone.ts'),
-};
+type Values = Readonly<Record<GlobalName, unknown>>;
 
-const ABORT_NAMES = ['AbortController', 'AbortSignal', 'Event', 'EventTarget'] as const;
-
-/** By way of the globals, which hide their own names from the polyfill while it loads. */
-export function loadAbort(): typeof import('./abort.ts') {
-  for (const name of ABORT_NAMES) Reflect.get(globalThis, name);
-  return load.abort();
+interface Given {
+  readonly host: HostFunction;
+  readonly log: GuestLog;
+  readonly timers: GuestTimers;
+  readonly fetch: LazyFetch;
 }
 
-export function installGlobals(given: { host: HostFunction; log: GuestLog; timers: GuestTimers }): void {
-  const { host, log, timers } = given;
+export function installGlobals({ host, log, timers, fetch }: Given): void {
   const start = dateNow();
   const values = {
     atob,
@@ -45,10 +39,16 @@ export function installGlobals(given: { host: HostFunction; log: GuestLog; timer
     setTimeout: timers.setTimeout,
   } satisfies Partial<Record<GlobalName, unknown>>;
   for (const [name, value] of Object.entries(values)) define(name, value);
-  defineLazy(ABORT_NAMES, load.abort);
-  defineLazy(['TextDecoder', 'TextEncoder'], load.encoding);
-  defineLazy(['URL', 'URLSearchParams'], load.url);
-  defineLazy(['structuredClone'], load.clone);
+  for (const { names, make } of Object.values(POLYFILLS)) defineLazy<GlobalName>(names, make as () => Values);
+  defineLazy(FETCH_NAMES, () => fetch.get());
+}
+
+/** Among Node's own globals: only what leads out of the process is replaced. */
+export function installAmongNatives({ log, fetch }: Pick<Given, 'log' | 'fetch'>): void {
+  useNatives();
+  define('console', createConsole(log));
+  const made = fetch.get();
+  for (const name of FETCH_NAMES) define(name, made[name]);
 }
 
 export function removeGlobals(isWasmAllowed: boolean): void {

@@ -1,5 +1,5 @@
 /**
- * The first code in every isolate, and the only code of ours in it. `boot` is called by the worker with the one
+ * The first code in every guest, and the only code of ours in it. `boot` is called by what runs the guest with the one
  * function that leads out and gives back the one that leads in; neither is ever reachable from a global.
  *
  * Invariants:
@@ -26,8 +26,9 @@ import {
   type HostFunction,
   LOADING,
 } from '../guest-protocol.ts';
-import { installGlobals, removeGlobals } from './globals.ts';
+import { installAmongNatives, installGlobals, removeGlobals } from './globals.ts';
 import { HostCalls } from './host-calls.ts';
+import { LazyFetch } from './lazy-fetch.ts';
 import { createLogger, GuestLog } from './logging.ts';
 import { GuestContext } from './task-context.ts';
 import { GuestTimers } from './timers.ts';
@@ -38,9 +39,10 @@ interface LoaderNamespace {
   readonly plugin: { readonly default?: unknown };
 }
 
-export function boot(host: HostFunction, isWasmAllowed: boolean): EnterFunction {
-  const guest = new Guest(host);
-  removeGlobals(isWasmAllowed);
+/** @param isNode the plugin runs among Node's own globals (`runtime: "node"`), which stay. */
+export function boot(host: HostFunction, isWasmAllowed: boolean, isNode = false): EnterFunction {
+  const guest = new Guest(host, isNode);
+  if (!isNode) removeGlobals(isWasmAllowed);
   return (op, a, b, c) => guest.enter(op, a, b, c);
 }
 
@@ -48,18 +50,21 @@ class Guest {
   readonly #host: HostFunction;
   readonly #log: GuestLog;
   readonly #calls: HostCalls;
+  readonly #fetch: LazyFetch;
   readonly #timers: GuestTimers;
   #start: (() => number) | undefined;
   #context: GuestContext | undefined;
   #run: TaskRun | undefined;
   #hasEnded = false;
 
-  constructor(host: HostFunction) {
+  constructor(host: HostFunction, isNode: boolean) {
     this.#host = host;
     this.#log = new GuestLog(host);
     this.#calls = new HostCalls(host);
+    this.#fetch = new LazyFetch(this.#calls);
     this.#timers = new GuestTimers(host, (thrown) => this.#end(reportThrown(thrown, this.#calls)));
-    installGlobals({ host, log: this.#log, timers: this.#timers });
+    if (isNode) installAmongNatives({ log: this.#log, fetch: this.#fetch });
+    else installGlobals({ host, log: this.#log, timers: this.#timers, fetch: this.#fetch });
   }
 
   enter(op: number, a: unknown, b: unknown, c: unknown): number {
@@ -94,7 +99,7 @@ class Guest {
     if (!isLoaded(loader)) return LOADING;
     this.#start = undefined;
     const exported = hasOwn(loader.plugin, 'default') ? loader.plugin.default : undefined;
-    this.#context = new GuestContext({ host: this.#host, calls: this.#calls, settings });
+    this.#context = new GuestContext({ host: this.#host, calls: this.#calls, fetch: this.#fetch, settings });
     const init = { logger: createLogger(this.#log), context: this.#context.context };
     try {
       const described = describeTask(exported, init);

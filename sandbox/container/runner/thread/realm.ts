@@ -30,7 +30,7 @@ export interface LoadRequest {
   readonly isWasmAllowed: boolean;
 }
 
-type Boot = (host: HostFunction, isWasmAllowed: boolean) => EnterFunction;
+type Boot = (host: HostFunction, isWasmAllowed: boolean, isNode: boolean) => EnterFunction;
 
 export interface Realm {
   load(request: LoadRequest, host: HostFunction): Promise<{ plugin: LoadedPlugin; enter: EnterFunction }>;
@@ -52,7 +52,7 @@ export function prepareRealm(prelude: string): Realm {
           isNode ? importBuiltin(specifier) : refuse(`import() is not available here: ${JSON.stringify(specifier)}`),
       });
       await module.link((specifier) => (isNode ? importBuiltin(specifier) : refuse('')));
-      const enter = isNode ? (script.runInThisContext() as Boot)(host, true) : boot(host, isWasmAllowed);
+      const enter = isNode ? (script.runInThisContext() as Boot)(host, true, true) : boot(host, isWasmAllowed, false);
       return { plugin: { namespace: module.namespace, evaluate: () => module.evaluate() as Promise<void> }, enter };
     },
   };
