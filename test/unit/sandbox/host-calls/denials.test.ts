@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { denyAddress, denyNet, denySecret, denySecretPlace } from '../../../../sandbox/host-calls/denials.ts';
+
+const slack = {
+  pluginName: 'acme.slack',
+  rule: 'rule 2 (sandbox-policy.yaml:14)',
+  permissions: { net: ['slack.com:443', 'private:10.0.0.5:8080'], secrets: ['API_TOKEN'] },
+};
+
+describe('a refusal', () => {
+  it('of a host names the place and the line to add', () => {
+    expect(denyNet(slack, 'slack.com:443', [])).toBe(
+      'acme.slack asked for slack.com:443; rule 2 (sandbox-policy.yaml:14) grants no network. ' +
+        'To allow: grants: { net: ["slack.com:443"] }',
+    );
+  });
+
+  it('says what is granted, and what the manifest lacks', () => {
+    const granted = ['a.example:443', 'b.example:443', 'c.example:443', 'd.example:443'];
+    expect(denyNet(slack, 'evil.example:443', granted, 'a.example:443')).toBe(
+      'acme.slack was redirected by a.example:443 to evil.example:443; rule 2 (sandbox-policy.yaml:14) grants ' +
+        'a.example:443, b.example:443, c.example:443 and 1 more only. To allow: grants: { net: ["evil.example:443"] }, ' +
+        'and in the plugin: permissions: { net: ["evil.example:443"] }',
+    );
+  });
+
+  it('of a private address says how to grant it', () => {
+    expect(denyAddress(slack, '10.0.0.5:8080', '10.0.0.5', false)).toBe(
+      'acme.slack asked for 10.0.0.5:8080, a private address; rule 2 (sandbox-policy.yaml:14) does not grant it as ' +
+        'private. To allow: grants: { net: ["private:10.0.0.5:8080"] }',
+    );
+    expect(denyAddress(slack, 'slack.com:443', '10.0.0.5', false)).toMatch(
+      /asked for slack.com:443, which is 10.0.0.5 here, a private address; .* net: \["private:slack.com:443"\]/,
+    );
+  });
+
+  it('of an address for special use wants the address itself in the policy', () => {
+    expect(denyAddress(slack, 'slack.com:80', '169.254.169.254', true)).toMatch(
+      /an address for special use; .* net: \["private:169.254.169.254:80"\]/,
+    );
+    expect(denyAddress(slack, 'slack.com:80', 'fe80::1', true)).toMatch(/net: \["private:\[fe80::1\]:80"\]/);
+  });
+
+  it('of a secret, and of the place it was sent to', () => {
+    expect(denySecret(slack, 'API_TOKEN', [])).toBe(
+      'acme.slack asked for the secret API_TOKEN; rule 2 (sandbox-policy.yaml:14) grants no secrets. To allow: ' +
+        'grants: { secrets: [{ name: API_TOKEN, hosts: ["slack.com:443", "private:10.0.0.5:8080"] }] }',
+    );
+    expect(denySecret(slack, 'OTHER', [{ name: 'API_TOKEN', hosts: [] }])).toMatch(
+      /grants API_TOKEN only\. .*, and in the plugin: permissions: \{ secrets: \["OTHER"\] \}$/,
+    );
+    expect(denySecretPlace(slack, { name: 'API_TOKEN', hosts: ['slack.com:443'] }, 'evil.example:443')).toBe(
+      'acme.slack tried to send the secret API_TOKEN to evil.example:443; rule 2 (sandbox-policy.yaml:14) lets it go to ' +
+        'slack.com:443 only. To allow: grants: { secrets: [{ name: API_TOKEN, hosts: ["slack.com:443", "evil.example:443"] }] }',
+    );
+  });
+
+  it('shows a stranger’s text bounded and without control characters', () => {
+    const message = denySecret(slack, `a\u001b[31m\n${'x'.repeat(5000)}`, []);
+    expect(message).not.toMatch(/[^\x20-\x7e]/);
+    expect(message.length).toBeLessThan(2000);
+  });
+});
