@@ -133,15 +133,15 @@ export class LedgerFolder<Entry> {
     if (!this.#dirty.has(key) || this.#isUnusable) return; // an earlier turn wrote the newest already
     const path = join(this.#options.dir, fileOf(key));
     try {
-      for (
-        let written: Entry | undefined, isFirst = true;
-        isFirst || written !== this.#entries.get(key);
-        isFirst = false
-      ) {
+      let written: Entry | undefined;
+      do {
         written = this.#entries.get(key);
         if (written === undefined) await rm(path, { force: true });
         else await writeAtomically(path, `${JSON.stringify(written)}\n`);
-      }
+      } while (written !== this.#entries.get(key));
+      // An empty stamp: whoever changes it next is read.
+      if (this.#entries.has(key)) this.#files.set(fileOf(key), { stamp: '', key });
+      else this.#files.delete(fileOf(key));
     } catch (thrown) {
       this.#giveUp(messageOf(thrown));
     } finally {
@@ -155,13 +155,15 @@ export class LedgerFolder<Entry> {
     const isTrusted = this.#look.stamp === mtimeNs && this.#look.atMs - mtimeMs > RACY_MS;
     if (isTrusted) return;
     this.#look = { stamp: mtimeNs, atMs: Date.now() };
+    const before = [...this.#files];
     const names = (await readdir(dir)).filter((name) => name.endsWith(SUFFIX));
     for (const name of names) await this.#readOne(name);
     const present = new Set(names);
-    for (const [name, { key }] of [...this.#files]) {
-      if (present.has(name)) continue;
+    for (const [name, known] of before) {
+      // What we wrote meanwhile may be newer than the list of names.
+      if (present.has(name) || this.#files.get(name) !== known || this.#dirty.has(known.key)) continue;
       this.#files.delete(name);
-      if (!this.#dirty.has(key)) this.#entries.delete(key);
+      this.#entries.delete(known.key);
     }
   }
 
@@ -171,7 +173,8 @@ export class LedgerFolder<Entry> {
     const status = await stat(path, { bigint: true }).catch(() => undefined);
     if (status === undefined) return; // removed meanwhile
     const stamp = `${status.ino}:${status.size}:${status.mtimeNs}`;
-    if (this.#files.get(name)?.stamp === stamp) return;
+    const known = this.#files.get(name);
+    if (known?.stamp === stamp) return;
     if (status.size > MAX_ENTRY_BYTES) return await this.#setAside(name, `it has ${status.size} bytes`);
     const text = await readFile(path, 'utf8').catch(() => undefined);
     if (text === undefined) return;
@@ -180,8 +183,9 @@ export class LedgerFolder<Entry> {
     if (!checked.success) return await this.#setAside(name, 'it is not what was written there');
     const key = keyOf(checked.data);
     if (fileOf(key) !== name) return await this.#setAside(name, 'it belongs under another name');
+    if (this.#dirty.has(key) || this.#files.get(name) !== known) return; // ours is newer
     this.#files.set(name, { stamp, key });
-    if (!this.#dirty.has(key)) this.#entries.set(key, checked.data);
+    this.#entries.set(key, checked.data);
   }
 
   async #setAside(name: string, problem: string): Promise<void> {
