@@ -8,6 +8,7 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { type AddressClass, classifyAddress } from './addresses.ts';
+import { startDeadline } from './deadline.ts';
 import type { Target } from './net-grants.ts';
 import { networkProblem } from './network-error.ts';
 
@@ -29,14 +30,16 @@ export type Connected =
 /** Never rejects. The socket is destroyed when the signal aborts. */
 export async function openConnection(target: Target, options: ConnectOptions): Promise<Connected> {
   const { signal, timeoutMs } = options;
-  const late = AbortSignal.timeout(timeoutMs);
+  const deadline = startDeadline(signal, timeoutMs);
   try {
-    const connected = await connect(target, options, AbortSignal.any([signal, late]));
+    const connected = await connect(target, options, deadline.signal);
     if (connected.ok) endWith(connected.socket, signal);
     return connected;
   } catch (thrown) {
-    const problem = late.aborted && !signal.aborted ? `no connection within ${timeoutMs} ms` : networkProblem(thrown);
+    const problem = deadline.hasPassed ? `no connection within ${timeoutMs} ms` : networkProblem(thrown);
     return { ok: false, kind: 'failed', problem };
+  } finally {
+    deadline.release();
   }
 }
 

@@ -5,7 +5,7 @@
  * Invariants:
  *   N1. No byte of a request leaves before its place was granted and the socket's own address was seen to be allowed.
  *   N2. A secret that the attempt was given goes only to the places its grant names, whatever hop it is.
- *   N3. What is held for the plugin is counted before it is kept.
+ *   N3. What is held for the plugin is counted before it is kept; what the plugin sends was counted when it came.
  */
 import { assertNever } from '@flowops/proto/errors.ts';
 import type { FetchRequest, FetchResponse } from '@flowops/proto/host-call-messages.ts';
@@ -13,6 +13,7 @@ import type { SecretGrant } from '../policy/decision.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { type CallFailure, deniedCall, exhaustedCall, failedCall } from './call-failure.ts';
 import { openConnection } from './connect.ts';
+import { startDeadline } from './deadline.ts';
 import { type Denier, denyAddress, denyNet, denySecretPlace, shown } from './denials.ts';
 import { type Answer, exchange, type WireRequest } from './exchange.ts';
 import type { KnownSecrets } from './known-secrets.ts';
@@ -41,11 +42,14 @@ export type Fetched = { readonly ok: true; readonly response: FetchResponse } | 
 export async function fetchForPlugin(call: FetchRequest, context: FetchContext, signal: AbortSignal): Promise<Fetched> {
   const request = firstRequest(call, context);
   if (!request.ok) return request;
-  const timeout = AbortSignal.timeout(context.terms.callMs);
-  const ended = AbortSignal.any([signal, timeout]);
-  const fetched = await follow(request.request, call.redirect, context, ended);
-  if (!timeout.aborted || fetched.ok) return fetched;
-  return failedCall(`${request.request.target.key} did not answer in full within ${context.terms.callMs} ms`);
+  const deadline = startDeadline(signal, context.terms.callMs);
+  try {
+    const fetched = await follow(request.request, call.redirect, context, deadline.signal);
+    if (!deadline.hasPassed || fetched.ok) return fetched;
+    return failedCall(`${request.request.target.key} did not answer in full within ${context.terms.callMs} ms`);
+  } finally {
+    deadline.release();
+  }
 }
 
 type FirstRequest = { readonly ok: true; readonly request: WireRequest } | CallFailure;
@@ -134,7 +138,7 @@ async function sendOne(
     return failedCall(`${target.key} gave no answer: ${exchanged.problem}`);
   }
   metered.received(exchanged.answer.head.headBytes);
-  if (budget.spend(exchanged.sentBytes + exchanged.answer.head.headBytes) === 'used-up') {
+  if (budget.spend(exchanged.answer.head.headBytes) === 'used-up') {
     exchanged.answer.discard();
     metered.end();
     return usedUp(context);
@@ -185,6 +189,6 @@ function findMisplacedSecret(request: WireRequest, context: FetchContext): Secre
     .find(({ hosts }) => new NetGrants(hosts).find(request.target) === undefined);
 }
 
-function usedUp({ denier, terms }: FetchContext): CallFailure {
+export function usedUp({ denier, terms }: FetchContext): CallFailure {
   return exhaustedCall(`${denier.pluginName} sent and received more than ${terms.maxTotalBytes} bytes in one step`);
 }

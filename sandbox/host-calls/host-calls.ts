@@ -7,7 +7,7 @@
  *   secret-source.ts  where values come from; known-secrets.ts, secret-forms.ts  what was given, and redaction
  *   denials.ts        the words of a refusal
  */
-import { assertNever } from '@flowops/proto/errors.ts';
+import { assertNever, messageOf } from '@flowops/proto/errors.ts';
 import { MAX_REQUEST_BODY_BYTES } from '@flowops/proto/host-call-limits.ts';
 import {
   abortRequestSchema,
@@ -25,7 +25,7 @@ import { ByteBudget } from './byte-budget.ts';
 import { type CallFailure, deniedCall, exhaustedCall, failedCall } from './call-failure.ts';
 import { CallGate } from './call-gate.ts';
 import { type Denier, denySecret, shown } from './denials.ts';
-import { type FetchContext, fetchForPlugin } from './fetch-call.ts';
+import { type FetchContext, fetchForPlugin, usedUp } from './fetch-call.ts';
 import { KnownSecrets, type RedactedJson } from './known-secrets.ts';
 import { NetGrants } from './net-grants.ts';
 import { NetMeter } from './net-meter.ts';
@@ -114,6 +114,14 @@ class HostCalls implements AttemptHostCalls {
       if (this.#calls === maxCalls + 1) this.#request.onExhausted(message);
       return exhaustedCall(message);
     }
+    try {
+      return await this.#answer(method, call);
+    } catch (thrown) {
+      return failedCall(`the host could not answer: ${shown(messageOf(thrown))}`);
+    }
+  }
+
+  async #answer(method: HostCallMethod | undefined, call: TierHostCall): Promise<HostCallAnswer> {
     switch (method) {
       case 'fetch':
         return await this.#fetch(call);
@@ -147,9 +155,9 @@ class HostCalls implements AttemptHostCalls {
   }
 
   async #fetch({ callId, payloadJson }: TierHostCall): Promise<HostCallAnswer> {
-    const read = readPayload(payloadJson, fetchRequestSchema);
-    if (!read.ok) return read;
     if (this.#open.has(callId)) return failedCall('this call is open already');
+    // Reading costs this host more than sending costs the plugin: it is paid for first, and done when its turn has come.
+    if (this.#context.budget.spend(payloadJson.length) === 'used-up') return usedUp(this.#context);
     const controller = new AbortController();
     this.#open.set(callId, controller);
     const { signal } = controller;
@@ -158,6 +166,8 @@ class HostCalls implements AttemptHostCalls {
       if (turn === 'aborted') return failedCall('the call was given up');
       if (turn === 'full') return failedCall('too many calls wait for their turn; wait for some before you make more');
       try {
+        const read = readPayload(payloadJson, fetchRequestSchema);
+        if (!read.ok) return read;
         const fetched = await fetchForPlugin(read.value, this.#context, signal);
         if (!fetched.ok) return signal.aborted ? failedCall('the call was given up') : fetched;
         return answer(fetched.response);

@@ -163,6 +163,23 @@ describe('a refused request', () => {
     expect(server.connections()).toBe(0);
   });
 
+  it('tries the granted addresses of a name one after the other', async () => {
+    const server = await servers.http((_, response) => response.end('reached'));
+    const resolve = async () => ['127.0.0.2', '169.254.169.254', '127.0.0.1'];
+    const client = hostCallClient({ net: [`private:two.example:${server.port}`], network: { resolve } });
+    const answer = await client.fetch(`http://two.example:${server.port}/`);
+    expect(answer.ok && answer.body.toString()).toBe('reached');
+  });
+
+  it('waits no longer for a name than for a connection', async () => {
+    const never = () => new Promise<readonly string[]>(() => {});
+    const client = hostCallClient({ net: ['slow.example:80'], network: { resolve: never, connectMs: 50 } });
+    expect(await client.fetch('http://slow.example/')).toMatchObject({
+      code: 'PLUGIN_ERROR',
+      message: 'slow.example:80 could not be reached: no connection within 50 ms',
+    });
+  });
+
   it.each([
     ['ftp://a.example/', 'POLICY_DENIED'],
     ['http://u:p@a.example/', 'POLICY_DENIED'],
