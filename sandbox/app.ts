@@ -32,7 +32,12 @@ import type { SecretSource } from './host-calls/secret-source.ts';
 import type { WorkerFiles } from './isolate/jail.ts';
 import { openIsolateTier } from './isolate/open-tier.ts';
 import { LEDGER_POLL_MS, NO_MEMORY, openPluginLedger } from './ledger/plugin-ledger.ts';
+import { DockerWatch } from './policy/docker-watch.ts';
+import type { DockerFacts } from './policy/machine.ts';
 import { openPolicy } from './policy/source.ts';
+
+/** After which what is wrong with this machine's containers is logged. */
+const REPORT_MS = 2_000;
 
 export interface App {
   readonly instance: string;
@@ -53,10 +58,12 @@ export interface AppOptions {
 
 export async function openApp({ config, log, workerFiles, secrets, withoutJail = false }: AppOptions): Promise<App> {
   const instance = `host-${randomBytes(8).toString('hex')}`;
+  const docker = new DockerWatch({ look: lookAtDocker, log });
   const policy = await openPolicy({
     ...(config.policyFile === undefined ? {} : { file: config.policyFile }),
     developer: config.developerPolicy,
     log,
+    docker: () => docker.look(),
   });
   const isolate = await openIsolateTier({
     files: await workerFiles(),
@@ -83,7 +90,12 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
     ? undefined
     : await openPluginLedger({ home: config.home, log, pollMs: LEDGER_POLL_MS });
   const memory = ledger ?? NO_MEMORY;
-  const attempts = new AttemptTable({ tiers, bundles, policy, memory, hostCalls, leaseMs: config.leaseMs, log });
+  const attempts = new AttemptTable({
+    ...{ tiers, bundles, policy, memory, hostCalls, leaseMs: config.leaseMs, log },
+    runtimeProblem: (runtime) => docker.problemOf(runtime),
+  });
+  // A person's own plugins run in isolates, and a host of one short flow is gone before it needs to be told.
+  const report = config.developerPolicy ? undefined : setTimeout(() => void docker.report(), REPORT_MS).unref();
   const host = new Host({ instance, attempts, bundles, allowsDebug: config.allowsDebug ?? false, log });
   let closing: Promise<void> | undefined;
   return {
@@ -92,6 +104,7 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
     close: () => {
       closing ??= (async () => {
         host.close();
+        clearTimeout(report);
         attempts.close();
         await Promise.all([isolate.close(), container.close()]);
         await policy.close();
@@ -100,4 +113,10 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
       return closing;
     },
   };
+}
+
+/** Loaded only when it is asked for: most hosts of a command never do. */
+async function lookAtDocker(): Promise<DockerFacts> {
+  const { machineFindings } = await import('./doctor/container-facts.ts');
+  return (await machineFindings()).containers;
 }

@@ -11,6 +11,7 @@ import type { StoredBundle } from '../bundles/bundle-store.ts';
 import type { PluginMemory, PluginSubject } from '../ledger/plugin-ledger.ts';
 import type { Grants, Policy, Tier, ViolationTerms } from '../policy/decision.ts';
 import { DEFAULT_CONTAINER } from '../policy/default-limits.ts';
+import type { RuntimeProblem } from '../policy/docker-watch.ts';
 import type { TierRequest } from '../tier.ts';
 
 /** Evaluating a module's top level and reading its declaration; a manifest is at most 256 KiB. */
@@ -22,6 +23,8 @@ export const INSPECT_LIMITS: EffectiveLimits = {
   logBytes: 16 * 1024,
   hostCalls: 0,
 };
+/** A person looks at it: time is no limit, but a day. */
+const DEBUG_LIMITS = { wallMs: 86_400_000, cpuMs: 86_400_000 } as const;
 const INSPECT_CONCURRENT = 2;
 const NO_GRANTS: Grants = { net: [], secrets: [], wasm: false };
 
@@ -38,14 +41,22 @@ export interface AdmittedAttempt {
   readonly pinsName: boolean;
 }
 
-export type Admission = AdmittedAttempt | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+export type Admission =
+  | AdmittedAttempt
+  | {
+      readonly ok: false;
+      readonly code: ErrorCode;
+      readonly message: string;
+      /** A later try may find it otherwise; absent: it stays so until somebody changes something. */
+      readonly isPassing?: boolean;
+    };
 
 /** What an attempt is judged by. */
 export interface AdmissionParts {
   readonly policy: Policy;
   readonly memory: Pick<PluginMemory, 'recall'>;
   /** Why containers of a runtime may not be started here under `strictRuntimes: true`. */
-  readonly runtimeProblem?: ((runtime: string) => string | undefined) | undefined;
+  readonly runtimeProblem?: ((runtime: string) => RuntimeProblem | undefined) | undefined;
   readonly nowMs: number;
 }
 
@@ -84,13 +95,18 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, parts: Admiss
       ? parts.runtimeProblem?.(decision.container.runtime)
       : undefined;
   if (unsafe !== undefined) {
-    const message = `${decision.rule} sends ${name} to a container, and strictRuntimes allows none: ${unsafe}`;
+    const message = `${decision.rule} sends ${name} to a container, and strictRuntimes allows none: ${unsafe.message}`;
+    return { ok: false, code: unsafe.code, message, isPassing: unsafe.code === 'SANDBOX_UNAVAILABLE' };
+  }
+  if (invoke.debug && decision.tier !== 'isolate') {
+    const message = `${decision.rule} sends ${name} to the container tier, where nothing can be debugged; use a policy that gives it the isolate tier`;
     return { ok: false, code: 'POLICY_DENIED', message };
   }
   const request: TierRequest = {
     ...jobOf(invoke, bundle),
     purpose: 'run',
-    limits: decision.limits,
+    limits: invoke.debug ? { ...decision.limits, ...DEBUG_LIMITS } : decision.limits,
+    ...(invoke.debug ? { debug: true } : {}),
     allowWasm: decision.grants.wasm,
     domain: domainOf(invoke, bundle, publisher),
     concurrent: decision.concurrent,

@@ -10,16 +10,19 @@
  *   T4. Attempts without a connection are ended when the lease is over.
  *   T5. A reloaded policy is put to every attempt that a tier has (policy-change.ts).
  */
+import { isDebugMethod } from '@flowops/proto/debug-messages.ts';
 import type { ErrorCode } from '@flowops/proto/errors.ts';
-import { type Invoke, Purpose } from '@flowops/proto/sandbox_pb.js';
+import { type HostReply, type Invoke, Purpose } from '@flowops/proto/sandbox_pb.js';
 import type { Logger } from 'pino';
 import type { BundleStore, StoredBundle } from '../bundles/bundle-store.ts';
 import { type AttemptHostCalls, type HostCallsParts, openHostCalls } from '../host-calls/host-calls.ts';
 import type { PluginMemory } from '../ledger/plugin-ledger.ts';
 import type { Policy, PolicySource } from '../policy/decision.ts';
+import type { RuntimeProblem } from '../policy/docker-watch.ts';
 import type { TierEnd, Tiers } from '../tier.ts';
 import { type Admission, type AdmittedAttempt, admitAttempt } from './admission.ts';
 import type { AttemptRecord, Caller, CancelRequest } from './attempt-record.ts';
+import { DebugCalls } from './debug-calls.ts';
 import { Epochs } from './epochs.ts';
 import { cancelledBefore, type HostResult, refusal, resultOf } from './host-result.ts';
 import { type OwnEnd, outcomeOf } from './own-end.ts';
@@ -43,7 +46,7 @@ export interface AttemptTableOptions {
   readonly policy: PolicySource;
   readonly memory: PluginMemory;
   /** Why containers of a runtime may not be started here under `strictRuntimes: true`; absent: nothing is known. */
-  readonly runtimeProblem?: (runtime: string) => string | undefined;
+  readonly runtimeProblem?: (runtime: string) => RuntimeProblem | undefined;
   readonly hostCalls: HostCallsParts;
   readonly leaseMs: number;
   readonly log: Logger;
@@ -88,6 +91,7 @@ export class AttemptTable {
     const record: AttemptRecord = {
       ...{ key, token, invoke, caller, phase },
       ...{ hasStarted: false, isCancelled: false, ownEnd: undefined },
+      debug: invoke.debug ? new DebugCalls() : undefined,
     };
     this.#records.set(key, record);
     const bundle = this.#options.bundles.get(invoke.digest);
@@ -133,6 +137,13 @@ export class AttemptTable {
     if (record === undefined) return 'foreign';
     if (record.phase.name === 'in-tier') record.phase.run[advice]();
     return record.phase.name === 'ended' ? 'late' : 'done';
+  }
+
+  /** The debugger's answer to a call of its attempt. */
+  reply(reply: HostReply): Mention {
+    const record = this.#records.get(keyOf(reply.token));
+    if (record?.debug === undefined) return 'foreign';
+    return record.debug.reply(reply) ? 'done' : 'late';
   }
 
   /** Takes the attempt over for another connection; an unknown one still raises the run's epoch. */
@@ -228,7 +239,8 @@ export class AttemptTable {
     const admitted = this.#admit(record, bundle, this.#options.policy.current());
     if (!admitted.ok) {
       // What a policy or a manifest says stays so until somebody changes it.
-      this.#end(record, refusal(record.token, admitted.code, admitted.message, true));
+      const isFinal = admitted.isPassing !== true;
+      this.#end(record, refusal(record.token, admitted.code, admitted.message, isFinal));
       return;
     }
     if (admitted.pinsName) this.#options.memory.pin(admitted.subject);
@@ -260,7 +272,10 @@ export class AttemptTable {
         const told = calls.redact(message.slice(0, MAX_PROGRESS_LENGTH));
         record.caller?.progress({ token: record.token, fraction, message: told });
       },
-      onHostCall: (call) => calls.call(call),
+      onHostCall: (call) =>
+        record.debug !== undefined && isDebugMethod(call.method)
+          ? record.debug.forward(call, () => record.caller?.hostCall(record.token, call) ?? false)
+          : calls.call(call),
     });
     record.phase = { name: 'in-tier', run, admitted };
     void run.ended.then((end) => this.#ended(record, admitted, end, calls));
@@ -268,6 +283,7 @@ export class AttemptTable {
 
   #ended(record: AttemptRecord, admitted: AdmittedAttempt, end: TierEnd, calls: AttemptHostCalls): void {
     calls.close();
+    record.debug?.close();
     const { request, publisher, subject, onViolation } = admitted;
     const { rule, policyHash, limits, bundle } = request;
     const { ownEnd, isCancelled } = record;

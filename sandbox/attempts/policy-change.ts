@@ -19,6 +19,7 @@ export function reconsider(
   { hasStarted, stopRunning }: { readonly hasStarted: boolean; readonly stopRunning: boolean },
 ): Reconsidered {
   if (hasStarted && !stopRunning) return { kind: 'keep' };
+  if (!now.ok && now.isPassing === true) return { kind: 'keep' };
   if (!now.ok) return { kind: 'deny', code: now.code, message: now.message };
   return hasStarted || isDeepStrictEqual(termsOf(former), termsOf(now)) ? { kind: 'keep' } : { kind: 'again' };
 }

@@ -11,7 +11,14 @@ import { compilePolicy, toPolicy } from './compile.ts';
 import type { CompiledPolicy } from './decide.ts';
 import type { Policy } from './decision.ts';
 import { MAX_POLICY_BYTES, type PolicyProblem, type PolicyText, problemsOf, readPolicyText } from './document.ts';
-import { checkMachine, type Machine, machineWarnings, thisMachine } from './machine.ts';
+import {
+  asksForDocker,
+  checkMachine,
+  type DockerFacts,
+  type Machine,
+  machineWarnings,
+  thisMachine,
+} from './machine.ts';
 import { checkPublishers, publisherWarnings } from './publishers-check.ts';
 import { checkRules, type RuleProblem, ruleWarnings } from './rules-check.ts';
 import { type PolicyDocument, policySchema } from './schema.ts';
@@ -28,8 +35,16 @@ export interface LoadedPolicy {
 
 export type LoadResult = LoadedPolicy | { readonly ok: false; readonly problems: readonly PolicyProblem[] };
 
+export interface LoadOptions {
+  /** Default: memory and cores of this one. */
+  readonly machine?: Machine;
+  /** What Docker can do; asked only when the policy depends on it. Absent: nothing is refused for it. */
+  readonly docker?: () => Promise<DockerFacts>;
+}
+
 /** Never throws. */
-export async function loadPolicy(file: string, machine: Machine = thisMachine()): Promise<LoadResult> {
+export async function loadPolicy(file: string, options: LoadOptions = {}): Promise<LoadResult> {
+  const { machine = thisMachine(), docker } = options;
   const whole = (message: string): LoadResult => ({ ok: false, problems: [{ file, line: 0, key: '', message }] });
   let bytes: Uint8Array;
   try {
@@ -44,7 +59,9 @@ export async function loadPolicy(file: string, machine: Machine = thisMachine())
   } catch {
     return whole('is not UTF-8 text');
   }
-  return parsePolicy(file, source, machine);
+  const loaded = parsePolicy(file, source, machine);
+  if (!loaded.ok || docker === undefined || !asksForDocker(loaded.document)) return loaded;
+  return parsePolicy(file, source, { ...machine, containers: await docker() });
 }
 
 /** The same for text that is already here. */

@@ -4,6 +4,7 @@
  * loads, its container steps fail one by one, and `machineWarnings` says so at load. Pure but for `thisMachine`.
  */
 import { availableParallelism, totalmem } from 'node:os';
+import { tierOf } from './compile.ts';
 import { DEFAULT_CONTAINER } from './default-limits.ts';
 import type { KeyPath } from './document.ts';
 import type { RuleProblem } from './rules-check.ts';
@@ -104,27 +105,21 @@ function runtimesOf({ rules = [] }: PolicyDocument): ReadonlySet<string> {
 
 /** For the log and for `policy check`: what loads and will not work here. */
 export function machineWarnings(policy: PolicyDocument, { containers }: Machine): RuleProblem[] {
-  if (containers === undefined) return [];
-  if (containers.kind === 'absent') {
-    const sends = (policy.rules ?? []).findIndex((rule) => rule.deny === undefined && rule.tier === 'container');
-    const isDefault = (policy.defaults?.tier ?? 'container') === 'container';
-    if (sends < 0 && !isDefault) return [];
-    const path: KeyPath = sends >= 0 ? ['rules', sends, 'tier'] : ['defaults', 'tier'];
-    const message = `sends plugins to the container tier, which this host cannot offer (${containers.problem}): their steps fail with SANDBOX_UNAVAILABLE`;
-    return [{ path, message }];
-  }
-  if (policy.strictRuntimes === true) return [];
-  const used = runtimesOf(policy);
-  return containers.knownHoles
-    .filter(({ runtime }) => used.has(runtime))
-    .map(({ runtime, hole }) => ({ path: [], message: `${runtime} of this machine has a known hole: ${hole}` }));
+  if (containers?.kind !== 'absent') return [];
+  const sends = (policy.rules ?? []).findIndex(
+    (rule) => rule.deny === undefined && tierOf(policy, rule) === 'container',
+  );
+  if (sends < 0 && policy.defaults?.tier === 'isolate') return [];
+  const path: KeyPath = sends < 0 ? ['defaults', 'tier'] : ['rules', sends, 'tier'];
+  const message =
+    `sends plugins to the container tier, which this host cannot offer (${containers.problem}): their steps fail with ` +
+    'SANDBOX_UNAVAILABLE';
+  return [{ path, message }];
 }
 
-/** Why containers of this runtime may not be started under `strictRuntimes: true`; undefined: they may. */
-export function strictRuntimeProblem(runtime: string, facts: DockerFacts | undefined): string | undefined {
-  if (facts === undefined || facts.kind === 'absent') return undefined; // the tier itself says why it cannot run
-  const holes = facts.knownHoles.filter((known) => known.runtime === runtime).map(({ hole }) => hole);
-  return holes.length === 0 ? undefined : `${runtime} of this machine has a known hole: ${holes.join('; ')}`;
+/** Whether Docker has to be asked before such a policy can be said to load. */
+export function asksForDocker({ strictRuntimes = false, rules = [] }: PolicyDocument): boolean {
+  return strictRuntimes || rules.some(({ container }) => Object.keys(container ?? {}).length > 0);
 }
 
 function count(number: number, noun: string): string {

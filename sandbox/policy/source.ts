@@ -6,7 +6,7 @@ import { FlowopsError } from '@flowops/proto/errors.ts';
 import { developerPolicy, strictPolicy } from './built-in.ts';
 import { toPolicy } from './compile.ts';
 import type { Policy, PolicyLog, PolicySource } from './decision.ts';
-import type { Machine } from './machine.ts';
+import type { DockerFacts } from './machine.ts';
 
 export interface OpenPolicyOptions {
   /** SANDBOX_POLICY. Absent: strict defaults, or the developer policy. */
@@ -15,13 +15,13 @@ export interface OpenPolicyOptions {
   readonly developer?: boolean;
   readonly log: PolicyLog;
   readonly pollMs?: number;
-  /** What this machine can enforce; asked at each load. Absent: memory and cores. */
-  readonly machine?: () => Machine | Promise<Machine>;
+  /** What Docker can do; asked when a policy that depends on it loads. */
+  readonly docker?: () => Promise<DockerFacts>;
 }
 
 /** @throws FlowopsError CONFIG_INVALID with every problem of the file. */
 export async function openPolicy(options: OpenPolicyOptions): Promise<PolicySource> {
-  const { file, developer = false, log, pollMs, machine } = options;
+  const { file, developer = false, log, pollMs, docker } = options;
   if (file === undefined) return fixedSource(toPolicy(developer ? developerPolicy() : strictPolicy()));
   if (developer) throw new FlowopsError('CONFIG_INVALID', 'a policy file and the developer policy exclude each other');
   const { watchPolicyFile } = await import('./watched-file.ts');
@@ -29,7 +29,7 @@ export async function openPolicy(options: OpenPolicyOptions): Promise<PolicySour
     file,
     log,
     ...(pollMs === undefined ? {} : { pollMs }),
-    ...(machine === undefined ? {} : { machine }),
+    ...(docker === undefined ? {} : { docker }),
   });
 }
 

@@ -12,39 +12,37 @@ import { stat } from 'node:fs/promises';
 import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import type { Policy, PolicyLog, PolicySource } from './decision.ts';
 import { formatProblem, type PolicyProblem } from './document.ts';
-import { type LoadedPolicy, loadPolicy } from './load.ts';
-import { type Machine, thisMachine } from './machine.ts';
+import { type LoadedPolicy, type LoadOptions, loadPolicy } from './load.ts';
 
 /** Soon enough for a person who waits for it; one stat a second costs nothing. */
 const POLL_MS = 1000;
 /** A broken file may have a problem per line; a log entry shows the first ones. */
 const MAX_LOGGED_PROBLEMS = 20;
 
-export interface WatchOptions {
+export interface WatchOptions extends Pick<LoadOptions, 'docker'> {
   readonly file: string;
   readonly log: PolicyLog;
   readonly pollMs?: number;
-  /** What this machine can enforce; asked at each load. */
-  readonly machine?: () => Machine | Promise<Machine>;
 }
 
 /** @throws FlowopsError CONFIG_INVALID with every problem of the file. */
 export async function watchPolicyFile(options: WatchOptions): Promise<PolicySource> {
-  const { file, log, pollMs = POLL_MS, machine = thisMachine } = options;
+  const { file, log, pollMs = POLL_MS, docker } = options;
+  const load = () => loadPolicy(file, docker === undefined ? {} : { docker });
   const stamp = await stampOf(file);
-  const loaded = await loadPolicy(file, await machine());
+  const loaded = await load();
   if (!loaded.ok)
     throw new FlowopsError('CONFIG_INVALID', `the sandbox policy is not valid:\n${list(loaded.problems)}`);
   warn(log, loaded.warnings);
-  return new WatchedFile({ file, stamp, loaded, log, pollMs, machine });
+  return new WatchedFile({ file, stamp, loaded, log, pollMs, load });
 }
 
-type Machines = NonNullable<WatchOptions['machine']>;
+type Load = () => ReturnType<typeof loadPolicy>;
 
 class WatchedFile implements PolicySource {
   readonly #file: string;
   readonly #log: PolicyLog;
-  readonly #machine: Machines;
+  readonly #load: Load;
   readonly #listeners = new Set<(policy: Policy) => void>();
   readonly #timer: NodeJS.Timeout;
   #policy: Policy;
@@ -61,11 +59,11 @@ class WatchedFile implements PolicySource {
     loaded: LoadedPolicy;
     log: PolicyLog;
     pollMs: number;
-    machine: Machines;
+    load: Load;
   }) {
     this.#file = options.file;
     this.#log = options.log;
-    this.#machine = options.machine;
+    this.#load = options.load;
     this.#policy = options.loaded.policy;
     this.#readStamp = options.stamp;
     this.#seenStamp = options.stamp;
@@ -101,7 +99,7 @@ class WatchedFile implements PolicySource {
     this.#seenStamp = stamp;
     if (!isSettled || stamp === this.#readStamp) return;
     this.#readStamp = stamp;
-    const result = await loadPolicy(this.#file, await this.#machine());
+    const result = await this.#load();
     if (this.#isClosed) return;
     if (!result.ok) {
       this.#log.error(`the sandbox policy was not reloaded; the former one stays in force:\n${list(result.problems)}`);
