@@ -25,6 +25,12 @@ export function processDelayMs(pid: number): number | undefined {
   return nanoseconds / 1e6;
 }
 
+/** The same of its first thread alone. */
+export function firstThreadDelayMs(pid: number): number | undefined {
+  const nanoseconds = read(`/proc/${pid}/schedstat`)?.split(' ')[1];
+  return nanoseconds === undefined ? undefined : Number(nanoseconds) / 1e6;
+}
+
 /** Resident memory, bytes. */
 export function residentBytes(pid: number): number | undefined {
   const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1];

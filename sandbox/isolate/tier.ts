@@ -9,7 +9,7 @@ import { LogCap } from '../attempts/log-cap.ts';
 import { failedOutcome, readSandboxResult, readSandboxUsage, type TierOutcome } from '../attempts/sandbox-result.ts';
 import type { Tier, TierEnd, TierEvents, TierFigures, TierRequest, TierRun } from '../tier.ts';
 import { explainEnd } from './end-messages.ts';
-import type { IsolateWorker, JobEnd, JobHandle } from './worker-job.ts';
+import type { IsolateWorker, JobEnd, JobHandle, KernelFigures } from './worker-job.ts';
 import type { PoolTicket, WorkerPool } from './worker-pool.ts';
 
 /** Workers that were ended because of others; after so many it is this machine that has a problem. */
@@ -70,6 +70,8 @@ class IsolateRun implements TierRun {
   #wasJailed = false;
   #freeReruns = 0;
   #wasStarved = false;
+  /** Of its last time in a worker. */
+  #used: KernelFigures | undefined;
   #toldDropped = 0;
 
   constructor(request: TierRequest, events: TierEvents, options: IsolateTierOptions) {
@@ -141,7 +143,7 @@ class IsolateRun implements TierRun {
       onLog: (log) => this.#onLog(log),
       onProgress: (progress) => this.#events.onProgress(progress),
       onHostCall: (call) => this.#events.onHostCall(call),
-      onEnded: (end) => this.#onEnded(end),
+      onEnded: (end, used) => this.#onEnded(end, used),
     });
     this.#state = { phase: 'in-worker', ticket, handle };
     if (this.#cancel !== undefined) handle.cancel(this.#cancel);
@@ -159,8 +161,9 @@ class IsolateRun implements TierRun {
     return !this.#log.isBeyondAll;
   }
 
-  #onEnded(end: JobEnd): void {
+  #onEnded(end: JobEnd, used: KernelFigures | undefined): void {
     if (this.#state.phase !== 'in-worker') return;
+    this.#used = used;
     this.#state.ticket?.done();
     switch (end.kind) {
       case 'result':
@@ -224,12 +227,21 @@ class IsolateRun implements TierRun {
       queueMs: roundMs(assignedAt - this.#submittedAt),
       startMs: roundMs(Math.max(0, startedAt - assignedAt)),
       runMs: roundMs(now - startedAt),
-      cpuMs: usage?.cpuMs ?? null,
-      peakMemoryBytes: usage?.heapBytes ?? null,
-      sources: { cpuMs: 'worker', peakMemoryBytes: 'worker' },
+      cpuMs: roundedOrNull(this.#used?.cpuMs ?? usage?.cpuMs),
+      peakMemoryBytes: this.#used?.peakMemoryBytes ?? usage?.heapBytes ?? null,
+      sources: { cpuMs: sourceOf(this.#used?.cpuMs), peakMemoryBytes: sourceOf(this.#used?.peakMemoryBytes) },
       droppedLogLines: this.#log.dropped + this.#toldDropped,
     };
   }
+}
+
+/** The kernel's figure where there is one; else what the worker said, if it said anything. */
+function sourceOf(ofKernel: number | undefined): 'host' | 'worker' {
+  return ofKernel === undefined ? 'worker' : 'host';
+}
+
+function roundedOrNull(ms: number | undefined): number | null {
+  return ms === undefined ? null : roundMs(ms);
 }
 
 function roundMs(ms: number): number {

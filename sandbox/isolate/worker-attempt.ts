@@ -4,7 +4,7 @@
  */
 import type { Limits } from '@flowops/proto/sandbox_pb.js';
 import type { AttemptJob } from '../tier.ts';
-import type { JobEnd, WorkerJobEvents } from './worker-job.ts';
+import type { JobEnd, KernelFigures, WorkerJobEvents } from './worker-job.ts';
 
 /** From Invoke to the guest's first instruction: compiling the largest bundle takes well under a second. */
 export const START_LIMIT_MS = 10_000;
@@ -17,6 +17,9 @@ const STARVED_CPU_SHARE = 0.1;
 const STARVED_DELAY_SHARE = 0.5;
 /** Every promise of a run must have settled this long after the isolate was disposed (design 5.4). */
 export const SETTLE_MS = 200;
+
+/** An honest worker makes none beyond the limit; those that were on their way when it was reached. */
+const HOST_CALL_SLACK = 16;
 
 /** Node fires a longer timer at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -48,6 +51,10 @@ export class WorkerAttempt {
   /** CPU of the worker when this job was first seen by the watch, and what it may have grown by since. */
   #base: WorkerFigures | undefined;
   #cpuBudgetMs: number;
+  #hostCalls = 0;
+  /** While it is and was alone in its worker, what the worker takes is what it takes. */
+  #measure: (() => KernelFigures) | undefined;
+  #used: KernelFigures | undefined;
 
   constructor(options: {
     token: Uint8Array;
@@ -55,12 +62,15 @@ export class WorkerAttempt {
     events: WorkerJobEvents;
     /** CPU limits of the jobs that are there already. */
     othersCpuMs: number;
+    /** Given where it is alone. */
+    measure?: (() => KernelFigures) | undefined;
     onOverdue: (end: Overdue) => void;
   }) {
     this.token = options.token;
     this.job = options.job;
     this.events = options.events;
     this.#onOverdue = options.onOverdue;
+    this.#measure = options.measure;
     this.#cpuBudgetMs = options.othersCpuMs + options.job.limits.cpuMs;
     const detail = `its code did not begin within ${START_LIMIT_MS} ms`;
     this.#phase = { name: 'sent', timer: this.#arm(START_LIMIT_MS, { kind: 'charged', code: 'LIMIT_WALL', detail }) };
@@ -97,6 +107,12 @@ export class WorkerAttempt {
   /** Another job came into the worker: its CPU cannot be told from ours. */
   share(cpuMs: number): void {
     this.#cpuBudgetMs += cpuMs;
+    this.#measure = undefined;
+  }
+
+  /** False: the worker passes on more calls than a step may make, which the real one never does. */
+  countHostCall(): boolean {
+    return ++this.#hostCalls <= this.job.limits.hostCalls + HOST_CALL_SLACK;
   }
 
   /** The watch has seen it for the first time; `figures` is not called again. */
@@ -117,11 +133,17 @@ export class WorkerAttempt {
     return isSlow && now.delayMs - this.#base.delayMs > elapsedMs * STARVED_DELAY_SHARE;
   }
 
+  /** What it used so far is what it used; the worker's cgroup may go. */
+  stopMeasuring(): void {
+    this.#used ??= this.#measure?.();
+  }
+
   end(end: JobEnd): void {
     if (this.#phase.name === 'ended') return;
+    this.stopMeasuring();
     clearTimeout(this.#phase.timer);
     this.#phase = { name: 'ended' };
-    this.events.onEnded(end);
+    this.events.onEnded(end, this.#used);
   }
 
   #arm(ms: number, end: Overdue): NodeJS.Timeout {

@@ -13,6 +13,7 @@ import {
   type Confinement,
   childrenOf,
   confinementGaps,
+  firstThreadDelayMs,
   hasChildren,
   isRunning,
   peakResidentBytes,
@@ -94,6 +95,10 @@ export class WorkerChild {
 
   delayMs(): number | undefined {
     return this.#inner === undefined ? undefined : processDelayMs(this.#inner.pid);
+  }
+
+  firstThreadDelayMs(): number | undefined {
+    return this.#inner === undefined ? undefined : firstThreadDelayMs(this.#inner.pid);
   }
 
   residentBytes(): number | undefined {

@@ -6,6 +6,11 @@ import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { HostCall, Log, Progress, Result } from '@flowops/proto/sandbox_pb.js';
 import type { AttemptJob, HostCallAnswer } from '../tier.ts';
 
+/** A worker serves one trust domain from its first job to its end. */
+export interface WorkerJob extends AttemptJob {
+  readonly domain: string;
+}
+
 export interface WorkerJobEvents {
   /** The guest's first instruction ran. At most once. */
   onStarted(): void;
@@ -13,8 +18,14 @@ export interface WorkerJobEvents {
   onLog(log: Log): boolean;
   onProgress(progress: Progress): void;
   onHostCall(call: HostCall): Promise<HostCallAnswer>;
-  /** Once, and after everything else. No code of this job runs any more. */
-  onEnded(end: JobEnd): void;
+  /** Once, and after everything else. No code of this job runs any more. `used` where the job was alone all the time. */
+  onEnded(end: JobEnd, used: KernelFigures | undefined): void;
+}
+
+/** Of the whole worker, its helper threads and base included, while one job and no other was in it. */
+export interface KernelFigures {
+  readonly cpuMs: number | undefined;
+  readonly peakMemoryBytes: number | undefined;
 }
 
 /** How a job's time in one worker ended, in the order of design 5.4. */
@@ -48,7 +59,7 @@ export interface IsolateWorker {
   /** To be recycled as soon as it is idle. */
   readonly isSpent: boolean;
   readonly jobs: number;
-  run(job: AttemptJob, events: WorkerJobEvents): JobHandle;
+  run(job: WorkerJob, events: WorkerJobEvents): JobHandle;
   /** Ends it; jobs in it end as innocent. Resolves when no process of it is left. Idempotent. */
   close(): Promise<void>;
 }

@@ -11,18 +11,22 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
+import type { PeerMessageInit } from '@flowops/proto/peer-rules.ts';
 import { type HostCall, Purpose } from '@flowops/proto/sandbox_pb.js';
 import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/sandbox-client.ts';
 import type { Logger } from 'pino';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
 import type { AttemptJob, HostCallAnswer } from '../tier.ts';
+import { CodeCacheGate } from './code-cache-gate.ts';
+import type { CodeCaches } from './code-caches.ts';
 import type { WorkerCommand } from './jail.ts';
 import type { Confinement } from './process-figures.ts';
-import { limitsMessage, WorkerAttempt, type WorkerFigures } from './worker-attempt.ts';
+import { limitsMessage, WorkerAttempt } from './worker-attempt.ts';
 import { type EndCause, endOfJob } from './worker-blame.ts';
 import type { WorkerCgroup } from './worker-cgroup.ts';
 import { WorkerChild } from './worker-child.ts';
-import type { IsolateWorker, JobEnd, JobHandle, WorkerEvents, WorkerJobEvents } from './worker-job.ts';
+import { WorkerGauge } from './worker-gauge.ts';
+import type { IsolateWorker, JobEnd, JobHandle, WorkerEvents, WorkerJob, WorkerJobEvents } from './worker-job.ts';
 import { WorkerWatch } from './worker-watch.ts';
 
 /** node, isolated-vm and the prepared isolates of a worker with no step in it, with room for compiling. */
@@ -59,6 +63,7 @@ export interface WorkerProcessOptions {
   readonly confinement: Confinement;
   readonly cgroup: WorkerCgroup | undefined;
   readonly instance: string;
+  readonly codeCaches: CodeCaches;
   readonly events: WorkerEvents;
   readonly log: Logger;
 }
@@ -68,11 +73,14 @@ export class WorkerProcess implements IsolateWorker {
   readonly isJailed: boolean;
   readonly #options: WorkerProcessOptions;
   readonly #child: WorkerChild;
+  readonly #gauge: WorkerGauge;
   readonly #peer: Peer;
   readonly #watch: WorkerWatch;
   readonly #attempts = new Map<string, WorkerAttempt>();
   readonly #digests = new Map<string, StoredBundle>();
   readonly #ended = Promise.withResolvers<void>();
+  readonly #gate: CodeCacheGate;
+  #domain = '';
   #state: WorkerState = { phase: 'starting' };
   #isLate = false;
   #steps = 0;
@@ -85,11 +93,15 @@ export class WorkerProcess implements IsolateWorker {
     this.id = options.id;
     this.isJailed = options.command.isJailed;
     this.#options = options;
+    this.#gate = new CodeCacheGate(options.codeCaches);
     this.#child = new WorkerChild(options.command);
+    this.#gauge = new WorkerGauge(this.#child, options.cgroup);
     this.#watch = new WorkerWatch({
       worker: {
-        cpuMs: () => this.#child.cpuMs(),
+        cpuMs: () => this.#gauge.cpuMs(),
         residentBytes: () => this.#child.residentBytes(),
+        delayMs: () => this.#child.firstThreadDelayMs(),
+        hasChildren: () => this.#child.hasChildren(),
         ping: (onPong) => this.#peer.ping(onPong),
       },
       pollsMemory: options.cgroup === undefined,
@@ -104,6 +116,8 @@ export class WorkerProcess implements IsolateWorker {
         onDead: () => this.#end({ kind: 'breach', code: 'SANDBOX_CRASHED', detail: 'its sandbox stopped answering' }),
         onCpu: (cpuMs) => this.#checkCpu(cpuMs),
         onResident: (bytes) => this.#checkMemory(bytes),
+        onChildren: () => this.#end({ kind: 'breach', code: 'SANDBOX_CRASHED', detail: 'its sandbox made a process' }),
+        onRestless: (cpuMs) => this.#end({ kind: 'died', detail: `it took ${Math.round(cpuMs)} ms of CPU at rest` }),
       },
     });
     this.#peer = new Peer({
@@ -113,7 +127,7 @@ export class WorkerProcess implements IsolateWorker {
       instance: options.instance,
       accepts: ['isolate-worker'],
       helloTimeoutMs: START_TIMEOUT_MS,
-      onOpen: () => this.#open(),
+      onOpen: ({ capabilities }) => this.#open(capabilities),
       onMessage: (message) => this.#receive(message),
       onClosed: (end) => this.#end({ kind: 'died', detail: end.message }),
     });
@@ -132,13 +146,14 @@ export class WorkerProcess implements IsolateWorker {
     return this.#steps >= MAX_STEPS || this.#hasGrown;
   }
 
-  run(job: AttemptJob, events: WorkerJobEvents): JobHandle {
+  run(job: WorkerJob, events: WorkerJobEvents): JobHandle {
     const token = randomBytes(16);
     const others = [...this.#attempts.values()];
     const attempt: WorkerAttempt = new WorkerAttempt({
       token,
       job,
       events,
+      measure: others.length === 0 ? this.#gauge.begin() : undefined,
       othersCpuMs: others.reduce((sum, other) => sum + other.job.limits.cpuMs, 0),
       onOverdue: (end) => {
         const isStarved = end.kind === 'charged' && this.#isStarved(attempt, end.code);
@@ -150,17 +165,19 @@ export class WorkerProcess implements IsolateWorker {
     this.#steps++;
     this.#makeRoom();
     this.#watch.busy();
+    this.#domain = job.domain;
     if (!this.#digests.has(job.bundle.digest)) this.#putBundle(job.bundle);
-    this.#invoke(token, job);
+    this.#gate.pass(() => this.#invoke(token, job));
+    const tell = (message: PeerMessageInit) => this.#gate.pass(() => void this.#peer.send(message));
     return {
       cancel: ({ graceMs, reason }) => {
-        if (attempt.cancel(graceMs)) this.#peer.send({ case: 'cancel', value: { token, graceMs, reason } });
+        if (attempt.cancel(graceMs)) tell({ case: 'cancel', value: { token, graceMs, reason } });
       },
       pause: () => {
-        if (attempt.isLive) this.#peer.send({ case: 'pause', value: { token } });
+        if (attempt.isLive) tell({ case: 'pause', value: { token } });
       },
       resume: () => {
-        if (attempt.isLive) this.#peer.send({ case: 'resume', value: { token } });
+        if (attempt.isLive) tell({ case: 'resume', value: { token } });
       },
     };
   }
@@ -170,8 +187,9 @@ export class WorkerProcess implements IsolateWorker {
     return this.#ended.promise;
   }
 
-  #open() {
+  #open(capabilities: readonly string[]) {
     if (this.#state.phase !== 'starting') return;
+    this.#gate.v8 = capabilities.find((capability) => capability.startsWith('v8 '));
     const problem = this.#child.confirm(this.#options.confinement);
     if (problem !== undefined) return this.#end({ kind: 'died', detail: problem });
     this.#state = { phase: 'ready' };
@@ -184,6 +202,12 @@ export class WorkerProcess implements IsolateWorker {
         const bundle = this.#digests.get(message.value.digest);
         if (bundle === undefined) return this.#peer.countDropped('foreign');
         return this.#putBundle(bundle);
+      }
+      case 'codeCache': {
+        const taken = this.#gate.take(message.value);
+        if (taken === 'foreign') return this.#peer.fail('a code cache that was not asked for');
+        if (taken === 'late') this.#peer.countDropped('late');
+        return;
       }
       case 'started':
         if (this.#find(message.value.token)?.start()) this.#find(message.value.token)?.events.onStarted();
@@ -222,6 +246,10 @@ export class WorkerProcess implements IsolateWorker {
   async #answer(call: HostCall): Promise<void> {
     const attempt = this.#find(call.token);
     if (attempt === undefined) return;
+    if (!attempt.countHostCall()) {
+      const detail = `its sandbox passed on more than ${attempt.job.limits.hostCalls} host calls`;
+      return this.#end({ kind: 'job', attempt, end: { kind: 'charged', code: 'LIMIT_HOST_CALLS', detail } });
+    }
     const answer: HostCallAnswer = await attempt.events.onHostCall(call);
     if (!attempt.isLive) return;
     this.#peer.send({
@@ -254,6 +282,7 @@ export class WorkerProcess implements IsolateWorker {
         idempotencyKey: job.idempotencyKey,
         limits: limitsMessage(job.limits),
         allowWasm: job.allowWasm,
+        debug: job.debug ?? false,
       },
     });
     // Inputs that an engine could send here fit a worker's frame too; a closed connection ends the job by itself.
@@ -271,6 +300,7 @@ export class WorkerProcess implements IsolateWorker {
           totalBytes: BigInt(bytes.length),
           offset: BigInt(offset),
           data: bytes.subarray(offset, offset + BUNDLE_CHUNK_BYTES),
+          ...(offset === 0 ? this.#gate.offer(this.#domain, bundle) : {}),
         },
       });
     }
@@ -291,26 +321,20 @@ export class WorkerProcess implements IsolateWorker {
 
   #checkCpu(cpuMs: number) {
     for (const attempt of this.#attempts.values()) {
-      attempt.observe(() => this.#figures());
+      attempt.observe(() => this.#gauge.now());
       if (!attempt.exceedsCpu(cpuMs)) continue;
       const detail = `its sandbox took more than ${attempt.job.limits.cpuMs} ms of CPU`;
       return this.#end({ kind: 'breach', code: 'LIMIT_CPU', detail });
     }
   }
 
-  #figures(): WorkerFigures | undefined {
-    const cpuMs = this.#child.cpuMs();
-    const delayMs = this.#child.delayMs();
-    return cpuMs === undefined || delayMs === undefined ? undefined : { atMs: performance.now(), cpuMs, delayMs };
-  }
-
   /** A wall limit that was reached for want of a core is not the step's doing. */
   #isStarved(attempt: WorkerAttempt, code: string): boolean {
-    return code === 'LIMIT_WALL' && attempt.isStarved(this.#figures());
+    return code === 'LIMIT_WALL' && attempt.isStarved(this.#gauge.now());
   }
 
   #checkMemory(bytes: number): void {
-    if (bytes <= this.#limitBytes || this.#attempts.size === 0) return;
+    if (bytes <= this.#limitBytes) return;
     const megabytes = Math.round(bytes / 1024 / 1024);
     this.#end({ kind: 'breach', code: 'LIMIT_MEMORY', detail: `its sandbox took ${megabytes} MB of memory` });
   }
@@ -330,6 +354,7 @@ export class WorkerProcess implements IsolateWorker {
     const isAlone = this.#attempts.size === 1 && performance.now() - this.#lastLeftAt > RECENTLY_MS;
     this.#state = { phase: 'ending', cause, wasReady: this.#state.phase === 'ready', wasAlone: isAlone };
     this.#watch.stop();
+    this.#gate.close();
     // The stream stays open: what the worker wrote before it died still counts.
     this.#child.kill();
   }

@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { CodeCaches } from './code-caches.ts';
 import { closeInheritedDescriptors } from './inherited.ts';
 import { bareCommand, type Jail, openJail, type WorkerFiles } from './jail.ts';
 import { killLeftWorkers } from './left-workers.ts';
@@ -45,6 +46,7 @@ export async function openWorkerSource(options: WorkerSourceOptions): Promise<Wo
   const cgroups: WorkerCgroups | undefined = confinement.kind === 'jail' ? openWorkerCgroups() : undefined;
   if (confinement.kind === 'none') tellRefused(log, confinement.problem);
   else tellJail(log, confinement.jail);
+  const codeCaches = new CodeCaches();
   const slots = new Set<number>();
   let nextId = 1;
 
@@ -67,6 +69,7 @@ export async function openWorkerSource(options: WorkerSourceOptions): Promise<Wo
             : { hostUid: undefined, hasFilter: false },
         cgroup,
         instance: options.instance,
+        codeCaches,
         log,
         events: {
           ...events,

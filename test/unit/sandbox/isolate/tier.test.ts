@@ -74,7 +74,7 @@ function makeTier(options: { jailProblem?: string } = {}) {
   const events = { onStarted: vi.fn(), onLog: vi.fn(), onProgress: vi.fn(), onHostCall };
   const run = (changes: Partial<TierRequest> = {}) => tier.run({ ...REQUEST, ...changes }, events);
   const start = () => submitted.at(-1)?.start(worker);
-  const end = (how: JobEnd) => inWorker.at(-1)?.onEnded(how);
+  const end = (how: JobEnd) => inWorker.at(-1)?.onEnded(how, undefined);
   return { run, start, end, submitted, withdraw, done, handle, events, last: () => inWorker.at(-1) };
 }
 

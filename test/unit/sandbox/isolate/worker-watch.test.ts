@@ -1,16 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WorkerWatch } from '../../../../sandbox/isolate/worker-watch.ts';
 
+function makeEvents() {
+  const named = { onLate: vi.fn(), onBack: vi.fn(), onDead: vi.fn(), onCpu: vi.fn(), onResident: vi.fn() };
+  return { ...named, onChildren: vi.fn(), onRestless: vi.fn() };
+}
+
 function makeWatch(options: { pollsMemory?: boolean } = {}) {
   const pongs: (() => void)[] = [];
   const worker = {
     cpuMs: vi.fn(() => 12),
     residentBytes: vi.fn(() => 345),
+    delayMs: vi.fn(() => 0),
+    hasChildren: vi.fn(() => false),
     ping: vi.fn((onPong: () => void) => {
       pongs.push(onPong);
     }),
   };
-  const events = { onLate: vi.fn(), onBack: vi.fn(), onDead: vi.fn(), onCpu: vi.fn(), onResident: vi.fn() };
+  const events = makeEvents();
   const watch = new WorkerWatch({ worker, events, pollsMemory: options.pollsMemory ?? false });
   return { watch, worker, events, pong: () => pongs.shift()?.() };
 }
@@ -55,10 +62,33 @@ describe('the watch over a worker', () => {
     expect(events.onDead).toHaveBeenCalledOnce();
   });
 
+  it('waits longer for one that had no core, but not for ever', () => {
+    const { watch, worker, events } = makeWatch();
+    let delayMs = 0;
+    worker.delayMs.mockImplementation(() => delayMs);
+    watch.busy();
+    vi.advanceTimersByTime(260);
+    for (let second = 0; second < 9; second++) {
+      delayMs += 1000;
+      vi.advanceTimersByTime(1000);
+    }
+    expect(events.onLate).toHaveBeenCalledOnce();
+    expect(events.onDead).not.toHaveBeenCalled();
+    delayMs += 2000;
+    vi.advanceTimersByTime(2000);
+    expect(events.onDead).toHaveBeenCalledOnce();
+  });
+
   it('does not count time in which the host itself stood still', () => {
     let now = 0;
-    const worker = { cpuMs: () => undefined, residentBytes: () => undefined, ping: vi.fn() };
-    const events = { onLate: vi.fn(), onBack: vi.fn(), onDead: vi.fn(), onCpu: vi.fn(), onResident: vi.fn() };
+    const worker = {
+      cpuMs: () => undefined,
+      residentBytes: () => undefined,
+      delayMs: () => undefined,
+      hasChildren: () => false,
+      ping: vi.fn(),
+    };
+    const events = makeEvents();
     const watch = new WorkerWatch({ worker, events, pollsMemory: false, now: () => now });
     watch.busy();
     for (let tick = 0; tick < 5; tick++) {
@@ -91,10 +121,40 @@ describe('the watch over a worker', () => {
     watch.idle();
     vi.advanceTimersByTime(10_000);
     const { length } = worker.cpuMs.mock.calls;
-    expect(length).toBeLessThan(10);
+    // Five times while it was busy, then once a second.
+    expect(length).toBeLessThan(20);
     watch.busy();
     vi.advanceTimersByTime(200);
     expect(worker.cpuMs.mock.calls.length).toBeGreaterThan(length);
+    watch.stop();
+  });
+
+  it('tells of a worker that has made a process', () => {
+    const { watch, worker, events } = makeWatch();
+    watch.busy();
+    vi.advanceTimersByTime(120);
+    expect(events.onChildren).not.toHaveBeenCalled();
+    worker.hasChildren.mockReturnValue(true);
+    vi.advanceTimersByTime(120);
+    expect(events.onChildren).toHaveBeenCalled();
+    watch.stop();
+  });
+
+  it('tells of a worker that goes on computing after its last step, and not of one that makes its next isolate', () => {
+    const { watch, worker, events, pong } = makeWatch();
+    let cpuMs = 0;
+    worker.cpuMs.mockImplementation(() => cpuMs);
+    watch.busy();
+    watch.idle();
+    vi.advanceTimersByTime(280);
+    pong();
+    vi.advanceTimersByTime(500);
+    cpuMs += 100;
+    vi.advanceTimersByTime(1000);
+    expect(events.onRestless).not.toHaveBeenCalled();
+    cpuMs += 900;
+    vi.advanceTimersByTime(1000);
+    expect(events.onRestless).toHaveBeenCalledWith(900);
     watch.stop();
   });
 });
