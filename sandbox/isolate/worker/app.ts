@@ -15,13 +15,14 @@ import type { Cancel, HostReply, Invoke, PutBundle } from '@flowops/proto/sandbo
 import { type ResultInit, resultMessage } from '../../guest/result-message.ts';
 import { failure } from '../../guest/run-end.ts';
 import { AheadIsolates } from './ahead.ts';
-import { WorkerBundles } from './bundles.ts';
+import { type LoadedBundle, WorkerBundles } from './bundles.ts';
 import { MAX_ATTEMPTS } from './limits.ts';
 import type { IsolateFactory } from './prepared-isolate.ts';
 import { type StepEnd, WorkerStep } from './step.ts';
 
 /** For what was sent to leave before the process ends. */
 const LAST_WORDS_MS = 500;
+const NO_BYTES = new Uint8Array(0);
 
 export interface WorkerOptions {
   readonly stream: Duplex;
@@ -41,6 +42,8 @@ export class WorkerApp {
   readonly #bundles = new WorkerBundles();
   readonly #ahead: AheadIsolates;
   readonly #steps = new Map<string, WorkerStep>();
+  /** Bundles on their way whose code cache the host asked for. */
+  readonly #cachesWanted = new Set<string>();
   #isDying = false;
 
   constructor(options: WorkerOptions) {
@@ -52,7 +55,7 @@ export class WorkerApp {
       role: 'isolate-worker',
       instance: options.instance,
       accepts: ['host'],
-      capabilities: [options.runtime],
+      capabilities: [options.runtime, `v8 ${process.versions.v8}`],
       maxAttempts: MAX_ATTEMPTS,
       onMessage: (message) => this.#take(message),
       onClosed: () => {
@@ -128,9 +131,20 @@ export class WorkerApp {
       for (const step of waiting) step.refuse('PLUGIN_NOT_FOUND', piece.missing);
       return;
     }
+    if (piece.makeCodeCache) this.#cachesWanted.add(piece.digest);
     const put = this.#bundles.put(piece);
+    if (put.state !== 'incomplete' && this.#cachesWanted.delete(piece.digest)) {
+      void this.#sendCodeCache(piece.digest, put.state === 'complete' ? put.bundle : undefined);
+    }
     if (put.state === 'refused') for (const step of waiting) step.refuse('PLUGIN_INVALID', put.problem);
     if (put.state === 'complete') for (const step of waiting) step.begin(put.bundle);
+  }
+
+  /** The host sends no step before it has the answer. */
+  async #sendCodeCache(digest: string, bundle: LoadedBundle | undefined): Promise<void> {
+    const made = bundle === undefined ? undefined : await this.#options.factory.makeCodeCache(bundle);
+    const sent = this.#peer.send({ case: 'codeCache', value: { digest, data: made ?? NO_BYTES } });
+    if (sent === 'too-large') this.#peer.send({ case: 'codeCache', value: { digest, data: NO_BYTES } });
   }
 
   #cancel(cancel: Cancel): void {

@@ -1,6 +1,8 @@
 /** The bundles a worker holds: the text with its code cache. Bounded, least recently used first. */
 import type { PutBundle } from '@flowops/proto/sandbox_pb.js';
+import ivm from 'isolated-vm';
 import { BundlePieces, type GuestBundle, type PutResult } from '../../guest/bundle-pieces.ts';
+import { bundleScript } from './bundle-script.ts';
 import { MAX_BUNDLE_STORE_BYTES, MAX_BUNDLES } from './limits.ts';
 import type { BundleCode } from './prepared-isolate.ts';
 
@@ -8,6 +10,8 @@ export type LoadedBundle = GuestBundle & BundleCode;
 
 export class WorkerBundles {
   readonly #pieces = new BundlePieces();
+  /** Came with the first piece of a bundle that is still on its way. */
+  readonly #caches = new Map<string, ivm.ExternalCopy<ArrayBuffer>>();
   readonly #bundles = new Map<string, LoadedBundle>();
   #bytes = 0;
 
@@ -21,8 +25,12 @@ export class WorkerBundles {
 
   put(piece: PutBundle): PutResult<LoadedBundle> {
     const put = this.#pieces.put(piece);
-    if (put.state !== 'complete') return put;
-    const bundle: LoadedBundle = { ...put.bundle, cache: undefined };
+    if (piece.offset === 0n && piece.codeCache.length > 0) this.#caches.set(piece.digest, copyOf(piece.codeCache));
+    if (put.state === 'incomplete') return put;
+    const cache = this.#caches.get(piece.digest);
+    this.#caches.delete(piece.digest);
+    if (put.state === 'refused') return put;
+    const bundle: LoadedBundle = { ...put.bundle, script: bundleScript(put.bundle.source), cache };
     this.#bundles.set(bundle.digest, bundle);
     this.#bytes += bundle.bytes;
     this.#evict();
@@ -38,4 +46,10 @@ export class WorkerBundles {
       this.#bytes -= bundle.bytes;
     }
   }
+}
+
+function copyOf(data: Uint8Array): ivm.ExternalCopy<ArrayBuffer> {
+  const bytes = new ArrayBuffer(data.length);
+  new Uint8Array(bytes).set(data);
+  return new ivm.ExternalCopy(bytes);
 }

@@ -111,13 +111,12 @@ export class IsolateRun {
   }
 
   #load(): void {
-    const { loader, enter } = this.#prepared;
     const { settings, inputsJson } = this.#request;
     this.#enter(
-      () => loader.evaluate({ timeout: this.#timeoutMs() }),
-      () => {
-        const values = [ENTER_OP.run, loader.namespace.derefInto(), JSON.stringify(settings), inputsJson];
-        this.#apply(enter, values);
+      () => this.#prepared.load(() => this.#timeoutMs()),
+      (loaded) => {
+        const values = [ENTER_OP.run, loaded.derefInto(), JSON.stringify(settings), inputsJson];
+        this.#apply(this.#prepared.enter, values);
       },
     );
   }
@@ -138,7 +137,7 @@ export class IsolateRun {
     );
   }
 
-  #enter(start: () => Promise<unknown>, then: (answer: unknown) => void): void {
+  #enter<T>(start: () => Promise<T>, then: (answer: T) => void): void {
     if (this.#phase.name !== 'running') return;
     this.#openEntries++;
     startEntry(start).then(
@@ -280,6 +279,6 @@ export class IsolateRun {
 }
 
 /** An isolate that is gone may also throw at once. */
-async function startEntry(start: () => Promise<unknown>): Promise<unknown> {
+async function startEntry<T>(start: () => Promise<T>): Promise<T> {
   return start();
 }

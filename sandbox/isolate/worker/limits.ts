@@ -8,6 +8,8 @@ export const MIN_MEMORY_MB = 8;
 export const TIMEOUT_MARGIN_MS = 250;
 /** After the task's end the isolate's thread is normally idle within a millisecond. */
 export const END_SETTLE_MS = 20;
+/** Heap for compiling the largest bundle; what needs more is compiled by its steps, within their limits. */
+export const CACHE_MEMORY_MB = 128;
 /** Isolates made ahead: for the next step of a plugin that has just run, and one beside it. */
 export const MAX_AHEAD_PER_KEY = 2;
 /** Different (bundle, limits) for which isolates are kept; each costs 1.1 MB. */
