@@ -60,7 +60,7 @@ export interface Step {
 /** How the host answers calls; the default refuses them all, as a host without grants does. */
 export type AnswerCall = (call: HostCall, peer: Peer) => void;
 
-const denied: AnswerCall = (call, peer) => {
+export const denied: AnswerCall = (call, peer) => {
   const { token, callId, method } = call;
   const message = `the policy grants no ${method}`;
   peer.send({ case: 'hostReply', value: { token, callId, ok: false, code: 'POLICY_DENIED', message } });

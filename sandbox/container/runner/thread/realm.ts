@@ -4,9 +4,9 @@
  */
 import { isBuiltin } from 'node:module';
 import vm from 'node:vm';
+import { describeThrown } from '@flowops/sdk/thrown.ts';
 import type { EnterFunction, HostFunction } from '../../../guest/guest-protocol.ts';
 import type { GuestMode } from '../thread-protocol.ts';
-import { syntaxProblem } from './syntax-problem.ts';
 
 /** Shown in stacks of ours, which own-frames.ts cuts out. */
 const PRELUDE_FILE = 'flowops:prelude';
@@ -63,7 +63,8 @@ function compile(source: string, options: vm.SourceTextModuleOptions & { identif
   try {
     module = new vm.SourceTextModule(source, options);
   } catch (thrown) {
-    throw new CompileProblem(`the bundle is not a JavaScript module: ${syntaxProblem(thrown, options.identifier)}`);
+    // Node keeps the place of a syntax error of a module to itself.
+    throw new CompileProblem(`the bundle is not a JavaScript module: ${describeThrown(thrown).message}`);
   }
   const specifiers = module.dependencySpecifiers;
   const foreign = options.context === undefined ? specifiers.filter((name) => !isBuiltin(name)) : specifiers;

@@ -3,10 +3,10 @@
  * the host's code. https://fetch.spec.whatwg.org/#fetch-method
  */
 
-import { fromBase64, toBase64 } from '@exodus/bytes/base64.js';
 import { MAX_HEADERS, MAX_REQUEST_BODY_BYTES } from '@flowops/proto/host-call-limits.ts';
 import type { AbortSignal } from '../abort.ts';
 import type { HostCalls } from '../host-calls.ts';
+import { base64ToBytes, bytesToBase64 } from './base64-bytes.ts';
 import { bytesOf, takeContent } from './body.ts';
 import { guardedHeaders, Headers, headerList } from './headers.ts';
 import { givenSignal, Request, type RequestSettings } from './request.ts';
@@ -67,13 +67,13 @@ function payloadOf(request: Request): object {
   const headers = headerList(request.headers);
   if (headers.length > MAX_HEADERS) throw new TypeError(`a request has at most ${MAX_HEADERS} headers`);
   const content = takeContent(request);
-  const bytes = content === null ? null : bytesOf(content);
+  const bytes = typeof content === 'string' ? bytesOf(content) : content;
   if (bytes !== null && bytes.length > MAX_REQUEST_BODY_BYTES) {
     const size = `the body has ${bytes.length} bytes; at most ${MAX_REQUEST_BODY_BYTES} can be sent at once`;
     throw new TypeError(`${size}: send it in parts`);
   }
   const { url, method, redirect } = request;
-  return { url, method, headers, body: bytes === null ? null : toBase64(bytes), redirect };
+  return { url, method, headers, body: bytes === null ? null : bytesToBase64(bytes), redirect };
 }
 
 function readAnswer({ url, redirected, status, statusText, headers, body }: Answer): Response {
@@ -82,6 +82,6 @@ function readAnswer({ url, redirected, status, statusText, headers, body }: Answ
     statusText,
     headers: guardedHeaders(headers, 'immutable'),
     origin: { type: 'basic', url, redirected },
-    content: body === '' ? null : fromBase64(body),
+    content: body === '' ? null : base64ToBytes(body),
   });
 }
