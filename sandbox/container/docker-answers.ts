@@ -89,6 +89,7 @@ export function readUse(answer: unknown): ContainerUse {
 const listSchema = z.array(
   z.object({
     Id: z.string(),
+    Names: z.array(z.string()).nullish(),
     Labels: z.record(z.string(), z.string()).nullish(),
     State: z.string(),
     Created: z.number(),
@@ -96,8 +97,9 @@ const listSchema = z.array(
 );
 
 export function readList(answer: unknown): ListedContainer[] {
-  return listSchema.parse(answer).map(({ Id, Labels, State, Created }) => ({
+  return listSchema.parse(answer).map(({ Id, Names, Labels, State, Created }) => ({
     id: Id,
+    names: (Names ?? []).map((name) => name.replace(/^\//, '')),
     labels: Labels ?? {},
     state: State,
     createdMs: Created * 1000,

@@ -49,6 +49,7 @@ export interface ContainerFacts {
 
 export interface ListedContainer {
   readonly id: string;
+  readonly names: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   /** created, running, paused, restarting, removing, exited, dead */
   readonly state: string;

@@ -44,9 +44,10 @@ export function openContainerTier(options: OpenContainerTierOptions): Tier {
   const engine = options.engine ?? dockerEngine(options.dockerHost);
   const owner = thisOwner(instance);
   const tracked = new Set<string>();
-  const runSweep = (): Promise<number> => sweep({ engine, self: owner, tracked, log });
+  const left = new Set<string>();
+  const runSweep = (): Promise<number> => sweep({ engine, self: owner, tracked, left, log });
   const daemon = new DockerDaemon({ engine, image: options.image, log, onConnected: () => void runSweep() });
-  const world: ContainerWorld = { engine, daemon, owner, tracked, log, seccompProfile: SECCOMP_PROFILE_JSON };
+  const world: ContainerWorld = { engine, daemon, owner, tracked, left, log, seccompProfile: SECCOMP_PROFILE_JSON };
   let made = 0;
   const pool = new ContainerPool<KeyedShape, StepContainer>({
     maxContainers: options.maxContainers,
@@ -84,6 +85,8 @@ export function openContainerTier(options: OpenContainerTierOptions): Tier {
       for (const timer of timers) clearInterval(timer);
       stopWatching();
       await pool.close();
+      // Docker may be back for a last try.
+      if (left.size > 0 && daemon.isConnected) await runSweep();
       daemon.close();
     },
   });

@@ -1,15 +1,18 @@
 /**
- * The seccomp profile of a step container on runc, as Docker takes it (`seccomp=<json>`): an allow-list of what the init
- * and Node need. gVisor takes no profile; it answers system calls itself.
+ * The seccomp profile of a step container on runc, as Docker takes it (`seccomp=<json>`): an allow-list of what the
+ * init and Node need. gVisor takes no profile; it answers system calls itself.
  *
- * Whatever is not named here is refused with EPERM. So are, on purpose: ptrace, process_vm_*, pidfd_getfd and kcmp (other
- * processes' memory), memfd_* (running what was written, past noexec), io_uring_* (calls that no filter sees), bpf,
- * perf_event_open, userfaultfd, keyctl and its like, every namespace, mount, module, time and power call, SysV and POSIX
- * message queues, and every socket that is not AF_UNIX: AF_ALG, AF_VSOCK, AF_NETLINK and AF_PACKET reach the kernel even
- * without a network. `clone3` answers ENOSYS, since its flags lie in memory where no filter can look: libc then takes
- * `clone`, whose flags are looked at.
+ * Whatever is not named here is refused with EPERM. So are, on purpose:
+ *   - other processes' memory: ptrace, process_vm_*, pidfd_getfd, kcmp;
+ *   - running what was written, past noexec: memfd_*;
+ *   - ways around a filter and large parts of the kernel: io_uring_*, bpf, perf_event_open, userfaultfd, keyctl and its
+ *     like, namespaces, mounts, modules, clocks, SysV and POSIX message queues;
+ *   - PID 1's chances, which has the same uid: priorities, affinities, other processes' limits;
+ *   - sockets that are not AF_UNIX: AF_ALG, AF_VSOCK, AF_NETLINK and AF_PACKET reach the kernel even without a network.
+ * `clone3` answers ENOSYS, since its flags lie in memory where no filter can look: libc then takes `clone`, whose flags
+ * are looked at.
  *
- * Only the machine's own 64-bit calls: a call by another numbering (i386, x32, 32-bit ARM) is not of this profile.
+ * Only the machine's own 64-bit calls: a call by another numbering (i386, x32, 32-bit ARM) ends its process.
  */
 import { constants } from 'node:os';
 
@@ -47,10 +50,10 @@ const CALLS: Readonly<Record<string, string>> = {
   'processes and threads':
     'arch_prctl capget execve execveat exit exit_group fork futex futex_waitv get_robust_list get_thread_area getcpu getegid ' +
     'geteuid getgid getgroups getpgid getpgrp getpid getppid getpriority getresgid getresuid getrlimit getrusage getsid ' +
-    'gettid getuid kill pidfd_open pidfd_send_signal prctl prlimit64 rseq rt_sigaction rt_sigpending rt_sigprocmask ' +
+    'gettid getuid kill pidfd_open pidfd_send_signal prctl rseq rt_sigaction rt_sigpending rt_sigprocmask ' +
     'rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max ' +
     'sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval ' +
-    'sched_setaffinity sched_yield set_robust_list set_tid_address setpgid setpriority setrlimit setsid sigaltstack sysinfo ' +
+    'sched_yield set_robust_list set_tid_address setpgid setrlimit setsid sigaltstack sysinfo ' +
     'tgkill times tkill uname vfork wait4 waitid restart_syscall',
   time:
     'alarm clock_getres clock_gettime clock_nanosleep getitimer gettimeofday nanosleep pause setitimer time timer_create ' +
@@ -97,6 +100,12 @@ const conditional: readonly Rule[] = [
     action: ALLOW,
     args: [{ index: 0, value: AF_UNIX, op: 'SCMP_CMP_EQ' }],
     comment: 'AF_UNIX only',
+  },
+  {
+    names: ['prlimit64'],
+    action: ALLOW,
+    args: [{ index: 0, value: 0, op: 'SCMP_CMP_EQ' }],
+    comment: 'its own limits, not those of PID 1',
   },
   ...IOCTLS.map(
     (request): Rule => ({

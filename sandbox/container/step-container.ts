@@ -53,6 +53,8 @@ export interface ContainerWorld {
   readonly log: Pick<Logger, 'debug' | 'warn'>;
   /** Ids that this host looks after. */
   readonly tracked: Set<string>;
+  /** The sweep's: ids of ended ones that could not be removed, names of some that may have been made. */
+  readonly left: Set<string>;
   readonly viewOf?: typeof openKernelView;
 }
 
@@ -149,7 +151,11 @@ export class StepContainer {
     const { engine } = this.#world;
     const spec = this.#specOptions();
     const created = await engine.create(containerSpec(spec));
-    if (!created.ok) return this.#startProblem('made', created.failure);
+    if (!created.ok) {
+      // Docker may have made it all the same, and the answer was lost.
+      if (created.failure.kind === 'unreachable') this.#world.left.add(spec.name);
+      return this.#startProblem('made', created.failure);
+    }
     const id = created.value;
     this.#id = id;
     this.#world.tracked.add(id);
@@ -265,6 +271,7 @@ export class StepContainer {
     const removed = await this.#world.engine.remove(id);
     if (!removed.ok && removed.failure.kind !== 'not-found') {
       this.#world.log.debug({ container: id, problem: removed.failure.problem }, 'left to the sweep');
+      this.#world.left.add(id);
     }
     this.#world.tracked.delete(id);
   }

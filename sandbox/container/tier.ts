@@ -203,6 +203,7 @@ class ContainerRun implements TierRun {
         else if (this.#wasStarved) this.#finishWith('LIMIT_WALL', end.detail);
         else {
           this.#wasStarved = true;
+          this.#events.onRestarted?.();
           void this.submit();
         }
         return;

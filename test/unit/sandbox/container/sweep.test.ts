@@ -53,10 +53,20 @@ describe('a sweep', () => {
   const live: Owner = { instance: 'host-live', place: 'boot/1', pid: 20, ticks: '200' };
 
   function container(id: string, owner: Owner, changes: Partial<ListedContainer> = {}): ListedContainer {
-    return { id, labels: labelsOf(owner, later), state: 'running', createdMs: NOW - 1000, ...changes };
+    return {
+      id,
+      names: [`name-${id}`],
+      labels: labelsOf(owner, later),
+      state: 'running',
+      createdMs: NOW - 1000,
+      ...changes,
+    };
   }
 
-  async function swept(containers: ListedContainer[], tracked: string[] = [], failing: string[] = []) {
+  async function swept(
+    containers: ListedContainer[],
+    { tracked = [], left = [], failing = [] }: { tracked?: string[]; left?: string[]; failing?: string[] } = {},
+  ) {
     const calls: string[] = [];
     const removed = await sweep({
       engine: {
@@ -73,6 +83,7 @@ describe('a sweep', () => {
       },
       self: SELF,
       tracked: new Set(tracked),
+      left: new Set(left),
       log: { info: () => {}, warn: () => {} },
       nowMs: () => NOW,
       isAlive,
@@ -91,16 +102,25 @@ describe('a sweep', () => {
 
   it('removes one of its own that it lost track of, but not one that is just being made', async () => {
     const old = { createdMs: NOW - 600_000 };
-    const { calls } = await swept([container('a', SELF), container('b', SELF, old), container('c', SELF, old)], ['c']);
+    const { calls } = await swept([container('a', SELF), container('b', SELF, old), container('c', SELF, old)], {
+      tracked: ['c'],
+    });
     expect(calls).toEqual(['remove b']);
   });
 
+  it('removes at once what ended here and could not be removed while Docker was away', async () => {
+    const { calls } = await swept([container('a', SELF), container('b', SELF), container('c', SELF)], {
+      left: ['a', 'name-c'],
+    });
+    expect(calls).toEqual(['remove a', 'remove c']);
+  });
+
   it('ends quietly when Docker goes away', async () => {
-    expect(await swept([container('a', dead), container('b', dead)], [], ['a'])).toMatchObject({ removed: 0 });
+    expect(await swept([container('a', dead), container('b', dead)], { failing: ['a'] })).toMatchObject({ removed: 0 });
     const gone = { ok: false, failure: { kind: 'unreachable', problem: 'gone' } } as const;
     const answer = async () => gone;
     const engine = { list: answer, unpause: answer, remove: answer };
     const log = { info: () => {}, warn: () => {} };
-    expect(await sweep({ engine, self: SELF, tracked: new Set(), log })).toBe(0);
+    expect(await sweep({ engine, self: SELF, tracked: new Set(), left: new Set(), log })).toBe(0);
   });
 });
