@@ -469,6 +469,28 @@ export declare type Invoke = Message<"flowops.sandbox.v1.Invoke"> & {
    * @generated from field: string signature = 17;
    */
   signature: string;
+
+  /**
+   * The plugin is debugged: it waits for a debugger, and its time is not limited (debug-messages.ts). Taken only from a
+   * CLI, by a host that was started for it.
+   *
+   * @generated from field: bool debug = 18;
+   */
+  debug: boolean;
+
+  /**
+   * Host to worker only: what was prepared under another policy is not used.
+   *
+   * @generated from field: string policy_hash = 19;
+   */
+  policyHash: string;
+
+  /**
+   * Host to worker only: a fresh context in a kept isolate will do (`freshness: context`).
+   *
+   * @generated from field: bool fresh_context = 20;
+   */
+  freshContext: boolean;
 };
 
 /**

@@ -76,6 +76,10 @@ export class GuestBridge {
     return this.#timers.size === 0 && this.#openCalls.size === 0;
   }
 
+  get hasOpenCalls(): boolean {
+    return this.#openCalls.size > 0;
+  }
+
   take(op: number, a: unknown, b: unknown, c: unknown): number | string {
     if (this.#isClosed) return 1;
     try {

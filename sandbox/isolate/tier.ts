@@ -85,6 +85,7 @@ class IsolateRun implements TierRun {
   }
 
   submit(isAlone: boolean): void {
+    if (this.#assignedAt !== undefined) this.#events.onRestarted?.();
     const { domain, concurrent, jail, rule } = this.#request;
     const problem = jail === 'required' ? this.#options.jailProblem() : undefined;
     if (problem !== undefined) {
@@ -222,7 +223,7 @@ class IsolateRun implements TierRun {
       tier: 'isolate',
       jail: this.#wasJailed ? 'namespaces' : 'none',
       runtime: this.#options.runtime,
-      freshness: 'isolate',
+      freshness: this.#request.freshness,
       imageDigest: null,
       queueMs: roundMs(assignedAt - this.#submittedAt),
       startMs: roundMs(Math.max(0, startedAt - assignedAt)),

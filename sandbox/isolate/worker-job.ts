@@ -9,6 +9,9 @@ import type { AttemptJob, HostCallAnswer } from '../tier.ts';
 /** A worker serves one trust domain from its first job to its end. */
 export interface WorkerJob extends AttemptJob {
   readonly domain: string;
+  /** What was prepared under another policy is not used. */
+  readonly policyHash: string;
+  readonly freshness: 'isolate' | 'context';
 }
 
 export interface WorkerJobEvents {

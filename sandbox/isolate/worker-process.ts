@@ -265,7 +265,7 @@ export class WorkerProcess implements IsolateWorker {
     });
   }
 
-  #invoke(token: Uint8Array, job: AttemptJob): void {
+  #invoke(token: Uint8Array, job: WorkerJob): void {
     const sent = this.#peer.send({
       case: 'invoke',
       value: {
@@ -282,6 +282,8 @@ export class WorkerProcess implements IsolateWorker {
         idempotencyKey: job.idempotencyKey,
         limits: limitsMessage(job.limits),
         allowWasm: job.allowWasm,
+        policyHash: job.policyHash,
+        freshContext: job.freshness === 'context',
         debug: job.debug ?? false,
       },
     });

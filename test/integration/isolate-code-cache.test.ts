@@ -39,6 +39,8 @@ function jobOf(body: string, { prologue = '', domain = 'd' } = {}): WorkerJob {
     limits: LIMITS,
     allowWasm: false,
     domain,
+    policyHash: 'sha256:p',
+    freshness: 'isolate',
   };
 }
 

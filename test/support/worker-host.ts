@@ -3,7 +3,7 @@
  * program as a child, speaks the real protocol to it, and has no timer of its own that would end a step. So what a
  * test sees is the program's doing.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
@@ -32,6 +32,8 @@ export interface StepOptions {
   readonly limits?: Partial<EffectiveLimits>;
   readonly inspect?: boolean;
   readonly allowWasm?: boolean;
+  readonly freshContext?: boolean;
+  readonly policyHash?: string;
   readonly attempt?: number;
   readonly idempotencyKey?: string;
 }
@@ -66,6 +68,32 @@ export const denied: AnswerCall = (call, peer) => {
   peer.send({ case: 'hostReply', value: { token, callId, ok: false, code: 'POLICY_DENIED', message } });
 };
 
+interface ProgramUnderTest {
+  readonly role: 'isolate-worker' | 'step-runner';
+  readonly args: readonly string[];
+  readonly stdio: StdioOptions;
+  readonly streamOf: (child: ChildProcess) => Duplex;
+}
+
+export function isolateWorkerProgram(args: readonly string[]): ProgramUnderTest {
+  const streamOf = (child: ChildProcess) => pipeOf(child, 3);
+  return { role: 'isolate-worker', args, stdio: ['ignore', 'ignore', 'pipe', 'pipe'], streamOf };
+}
+
+/** Two pipes as one stream. */
+function runnerProgram(args: readonly string[], inputFd: 0 | 3, outputFd: 1 | 4): ProgramUnderTest {
+  const stdio: StdioOptions = inputFd === 0 ? ['pipe', 'pipe', 'pipe'] : ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'];
+  const streamOf = (child: ChildProcess) =>
+    Duplex.from({ writable: pipeOf(child, inputFd), readable: pipeOf(child, outputFd) });
+  return { role: 'step-runner', args, stdio, streamOf };
+}
+
+function pipeOf(child: ChildProcess, fd: number): Duplex {
+  const pipe = child.stdio[fd];
+  if (!(pipe instanceof Duplex)) throw new Error(`there is no pipe on descriptor ${fd}`);
+  return pipe;
+}
+
 export class WorkerHost {
   readonly child: ChildProcess;
   readonly peer: Peer;
@@ -76,23 +104,13 @@ export class WorkerHost {
   readonly #bundles = new Map<string, Uint8Array>();
   answerCall: AnswerCall = denied;
 
-  constructor({ role, args }: { role: 'isolate-worker' | 'step-runner'; args: readonly string[] }) {
-    const isRunner = role === 'step-runner';
-    this.child = spawn(process.execPath, args, {
-      stdio: isRunner ? ['pipe', 'pipe', 'pipe'] : ['ignore', 'ignore', 'pipe', 'pipe'],
-      env: {},
-      cwd: '/',
-    });
+  constructor({ role, args, stdio, streamOf }: ProgramUnderTest) {
+    this.child = spawn(process.execPath, args, { stdio, env: {}, cwd: '/' });
     this.child.stderr?.on('data', (chunk: Buffer) => {
       this.stderr += chunk.toString('utf8');
     });
     this.ended = new Promise((resolve) => this.child.once('close', (code, signal) => resolve({ code, signal })));
-    const { stdin, stdout } = this.child;
-    const stream =
-      isRunner && stdin !== null && stdout !== null
-        ? Duplex.from({ readable: stdout, writable: stdin })
-        : this.child.stdio[3];
-    if (!(stream instanceof Duplex)) throw new Error('no stream to the worker');
+    const stream = streamOf(this.child);
     const opened = Promise.withResolvers<void>();
     this.opened = opened.promise;
     this.peer = new Peer({
@@ -152,6 +170,8 @@ export class WorkerHost {
         idempotencyKey: options.idempotencyKey ?? 'flow/run/step',
         limits: { ...LIMITS, ...options.limits },
         allowWasm: options.allowWasm ?? false,
+        freshContext: options.freshContext ?? false,
+        policyHash: options.policyHash ?? 'sha256:policy',
       },
     });
     if (sent === 'closed') settle(undefined);
@@ -233,7 +253,7 @@ export function workerPath(): Promise<string> {
 export async function startWorker(
   flags: readonly string[] = ['--no-node-snapshot', '--disable-sigusr1'],
 ): Promise<WorkerHost> {
-  const host = new WorkerHost({ role: 'isolate-worker', args: [...flags, await workerPath()] });
+  const host = new WorkerHost(isolateWorkerProgram([...flags, await workerPath()]));
   await Promise.race([host.opened, host.ended]);
   return host;
 }
@@ -252,9 +272,11 @@ export function runnerPath(): Promise<string> {
   return runner;
 }
 
-/** As a container starts it, without the container. */
-export async function startRunner(): Promise<WorkerHost> {
-  const host = new WorkerHost({ role: 'step-runner', args: ['--disable-sigusr1', await runnerPath()] });
+/** As a container starts it, without the container. `onOwnDescriptors`: as its first process does. */
+export async function startRunner({ onOwnDescriptors = false } = {}): Promise<WorkerHost> {
+  const args = ['--disable-sigusr1', await runnerPath()];
+  const program = onOwnDescriptors ? runnerProgram([...args, '3', '4'], 3, 4) : runnerProgram(args, 0, 1);
+  const host = new WorkerHost(program);
   await Promise.race([host.opened, host.ended]);
   return host;
 }

@@ -51,7 +51,13 @@ export function installAmongNatives({ log, fetch }: Pick<Given, 'log' | 'fetch'>
   for (const name of FETCH_NAMES) define(name, made[name]);
 }
 
-export function removeGlobals(isWasmAllowed: boolean): void {
+/** Their callbacks would run in the time of whoever comes next into a kept isolate. */
+const REMOVED_FROM_KEPT = ['FinalizationRegistry', 'WeakRef'] as const;
+
+export function removeGlobals(isWasmAllowed: boolean, isKept: boolean): void {
+  for (const name of isKept ? REMOVED_FROM_KEPT : []) {
+    if (!Reflect.deleteProperty(globalThis, name)) throw new Error(`${name} cannot be removed`);
+  }
   for (const name of REMOVED_GLOBALS) {
     if (name === 'WebAssembly' && isWasmAllowed) continue;
     if (!Reflect.deleteProperty(globalThis, name)) throw new Error(`${name} cannot be removed`);

@@ -39,10 +39,13 @@ interface LoaderNamespace {
   readonly plugin: { readonly default?: unknown };
 }
 
-/** @param isNode the plugin runs among Node's own globals (`runtime: "node"`), which stay. */
-export function boot(host: HostFunction, isWasmAllowed: boolean, isNode = false): EnterFunction {
+/**
+ * @param isNode the plugin runs among Node's own globals (`runtime: "node"`), which stay.
+ * @param isKept the isolate will hold further contexts for later steps of the same bundle.
+ */
+export function boot(host: HostFunction, isWasmAllowed: boolean, isNode = false, isKept = false): EnterFunction {
   const guest = new Guest(host, isNode);
-  if (!isNode) removeGlobals(isWasmAllowed);
+  if (!isNode) removeGlobals(isWasmAllowed, isKept);
   return (op, a, b, c) => guest.enter(op, a, b, c);
 }
 

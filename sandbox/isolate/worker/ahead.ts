@@ -1,20 +1,29 @@
 /**
- * Isolates made ahead, so that the next step of a plugin starts at once. Each is used once. Keyed by everything that
- * went into one: the bundle and the limits that an isolate is made with.
+ * Isolates made ahead, so that the next step of a plugin starts at once. Each context is used once. Keyed by everything
+ * that went into one: the bundle, every limit, and the policy; what another policy prepared is dropped.
  */
 
 import type { LoadedBundle } from './bundles.ts';
-import { MAX_AHEAD_KEYS, MAX_AHEAD_PER_KEY } from './limits.ts';
-import type { IsolateFactory, IsolateShape, Prepared, PreparedIsolate } from './prepared-isolate.ts';
+import { MAX_AHEAD_KEYS, MAX_AHEAD_PER_KEY, MAX_KEPT_PER_KEY } from './limits.ts';
+import type { IsolateFactory, IsolateHome, IsolateShape, Prepared, PreparedIsolate } from './prepared-isolate.ts';
+
+/** What an isolate is made for, beside its bundle. */
+export interface AheadShape extends IsolateShape {
+  readonly policyHash: string;
+  /** All of them as text, also those that an isolate is not made with. */
+  readonly limits: string;
+}
 
 export class AheadIsolates {
-  readonly #factory: IsolateFactory;
+  readonly #factory: Pick<IsolateFactory, 'prepare'>;
   /** Least recently used first. */
   readonly #waiting = new Map<string, PreparedIsolate[]>();
   readonly #making = new Set<string>();
+  /** Of the last step that came: the policy in force. */
+  #policyHash: string | undefined;
   #isClosed = false;
 
-  constructor(factory: IsolateFactory) {
+  constructor(factory: Pick<IsolateFactory, 'prepare'>) {
     this.#factory = factory;
   }
 
@@ -23,7 +32,13 @@ export class AheadIsolates {
     return this.#factory.prepare(bundle, shape);
   }
 
-  takeWaiting(bundle: LoadedBundle, shape: IsolateShape): PreparedIsolate | undefined {
+  /** A step came: what was prepared under another policy goes. */
+  usePolicy(policyHash: string): void {
+    if (this.#policyHash !== policyHash) this.#dropAll();
+    this.#policyHash = policyHash;
+  }
+
+  takeWaiting(bundle: LoadedBundle, shape: AheadShape): PreparedIsolate | undefined {
     const key = keyOf(bundle, shape);
     const waiting = this.#waiting.get(key);
     const isolate = waiting?.pop();
@@ -31,27 +46,40 @@ export class AheadIsolates {
     return isolate;
   }
 
-  /** Makes the next one off the path of the step that has just ended. */
-  refill(bundle: LoadedBundle, shape: IsolateShape): void {
+  /**
+   * Makes the next one off the path of the step that has just ended.
+   * @param kept its isolate, when another context may be made in it; taken in any case.
+   */
+  refill(bundle: LoadedBundle, shape: AheadShape, kept?: IsolateHome): void {
     const key = keyOf(bundle, shape);
-    if (this.#isClosed || this.#making.has(key)) return;
-    if ((this.#waiting.get(key)?.length ?? 0) >= MAX_AHEAD_PER_KEY) return;
+    const room = (shape.isKept ? MAX_KEPT_PER_KEY : MAX_AHEAD_PER_KEY) - (this.#waiting.get(key)?.length ?? 0);
+    const isMaking = kept === undefined && this.#making.has(key);
+    if (this.#isClosed || isMaking || room <= 0 || shape.policyHash !== this.#policyHash) {
+      kept?.dispose();
+      return;
+    }
     this.#making.add(key);
-    setImmediate(() => void this.#make(key, bundle, shape));
+    setImmediate(() => void this.#make(key, bundle, shape, kept));
   }
 
   close(): void {
     this.#isClosed = true;
+    this.#dropAll();
+  }
+
+  #dropAll(): void {
     for (const isolates of this.#waiting.values()) for (const isolate of isolates) isolate.dispose();
     this.#waiting.clear();
   }
 
-  async #make(key: string, bundle: LoadedBundle, shape: IsolateShape): Promise<void> {
-    const prepared = this.#isClosed ? undefined : await this.#factory.prepare(bundle, shape);
+  async #make(key: string, bundle: LoadedBundle, shape: AheadShape, kept: IsolateHome | undefined): Promise<void> {
+    const isWanted = (): boolean => !this.#isClosed && shape.policyHash === this.#policyHash;
+    if (!isWanted()) kept?.dispose();
+    const prepared = isWanted() ? await this.#factory.prepare(bundle, shape, kept) : undefined;
     this.#making.delete(key);
     // A failure shows when a step needs one: it is then told to somebody.
     if (prepared?.ok !== true) return;
-    if (this.#isClosed) return prepared.isolate.dispose();
+    if (!isWanted()) return prepared.isolate.dispose();
     const waiting = this.#waiting.get(key) ?? [];
     this.#waiting.delete(key);
     this.#waiting.set(key, [...waiting, prepared.isolate]);
@@ -63,6 +91,6 @@ export class AheadIsolates {
   }
 }
 
-function keyOf(bundle: LoadedBundle, shape: IsolateShape): string {
-  return `${bundle.digest} ${shape.memoryMb} ${shape.isWasmAllowed}`;
+function keyOf(bundle: LoadedBundle, shape: AheadShape): string {
+  return `${bundle.digest} ${shape.policyHash} ${shape.limits} ${shape.isWasmAllowed} ${shape.isKept}`;
 }

@@ -19,7 +19,7 @@ import { POLL_MS, PROOF_OF_END_MS } from '../../guest/limits.ts';
 import { failure, type RunEnd, type RunOutcome } from '../../guest/run-end.ts';
 import type { CallAnswer, StepEvents } from '../../guest/step-events.ts';
 import { END_SETTLE_MS, TIMEOUT_MARGIN_MS } from './limits.ts';
-import type { PreparedIsolate } from './prepared-isolate.ts';
+import type { IsolateHome, PreparedIsolate } from './prepared-isolate.ts';
 
 export interface RunRequest {
   readonly settings: GuestSettings;
@@ -52,6 +52,9 @@ export class IsolateRun {
   #openEntries = 0;
   #isLoading = false;
   #cancel: { readonly reason: string; readonly timer: NodeJS.Timeout } | undefined;
+  /** Nothing of the guest was open when it told its end, and nothing came after. */
+  #isClean = false;
+  #kept: IsolateHome | undefined;
   #cpuMs = 0;
   #heapBytes = 0;
   #runMs = 0;
@@ -79,9 +82,18 @@ export class IsolateRun {
     prepared.owner = {
       onCall: (op, a, b, c) => this.#takeCall(op, a, b, c),
       onCatastrophe: () => this.#takeCatastrophe(),
+      onIntruder: () =>
+        this.#end(failure('SANDBOX_CRASHED', 'code of an earlier step of this plugin went on beside it')),
     };
     events.onStarted();
     this.#load();
+  }
+
+  /** With `freshness: context`: the isolate, where nothing of the run is left in it. Once, after the outcome. */
+  takeKept(): IsolateHome | undefined {
+    const kept = this.#kept;
+    this.#kept = undefined;
+    return kept;
   }
 
   /** The signal aborts and stop() is called; what still runs after `graceMs` is ended. A shorter grace counts. */
@@ -142,7 +154,10 @@ export class IsolateRun {
     this.#openEntries++;
     startEntry(start).then(
       (answer) => this.#settleEntry(() => then(answer)),
-      (thrown: unknown) => this.#settleEntry(() => this.#end(this.#endOf(thrown))),
+      (thrown: unknown) => {
+        this.#isClean = false;
+        this.#settleEntry(() => this.#end(this.#endOf(thrown)));
+      },
     );
   }
 
@@ -158,7 +173,7 @@ export class IsolateRun {
 
   #afterEntry(): void {
     if (this.#openEntries > 0) return;
-    if (this.#phase.name === 'told') this.#dispose(this.#phase.end);
+    if (this.#phase.name === 'told') this.#leave(this.#phase);
     else if (this.#phase.name === 'disposed') this.#finish(this.#phase.end, true);
   }
 
@@ -172,7 +187,10 @@ export class IsolateRun {
   }
 
   #takeCall(op: number, a: unknown, b: unknown, c: unknown): number | string {
-    if (this.#phase.name !== 'running') return 1;
+    if (this.#phase.name !== 'running') {
+      this.#isClean = false;
+      return 1;
+    }
     if (this.#isOverdue()) {
       this.#endWall();
       return 1;
@@ -182,6 +200,7 @@ export class IsolateRun {
 
   #takeReport(report: GuestReport): void {
     if (this.#phase.name !== 'running') return;
+    this.#isClean = report.status === 'COMPLETED' && this.#cancel === undefined && !this.#bridge.hasOpenCalls;
     this.#stopTimers(this.#phase);
     const end: RunEnd = this.#cancel === undefined ? report : { status: 'CANCELLED', message: this.#cancel.reason };
     this.#phase = { name: 'told', end, timer: setTimeout(() => this.#dispose(end), END_SETTLE_MS) };
@@ -240,6 +259,27 @@ export class IsolateRun {
     if (this.#phase.name !== 'running') return;
     this.#stopTimers(this.#phase);
     this.#dispose(this.#cancel === undefined ? end : { status: 'CANCELLED', message: this.#cancel.reason });
+  }
+
+  /**
+   * The task told its end and its last entry has come out of the isolate: microtasks run before an entry comes out, so
+   * none is left. What could still call (timers, answers) is closed. Then the isolate need not be disposed.
+   */
+  #leave(phase: Extract<Phase, { name: 'told' }>): void {
+    const prepared = this.#prepared;
+    if (!this.#isClean || !prepared.isKept || prepared.isolate.isDisposed) {
+      this.#dispose(phase.end);
+      return;
+    }
+    clearTimeout(phase.timer);
+    this.#runMs = performance.now() - this.#startedAt;
+    this.#readCpu();
+    this.#heapBytes = prepared.isolate.getHeapStatisticsSync().used_heap_size;
+    const home = prepared.retire();
+    if (home.isWorn(this.#request.limits.memoryMb)) home.dispose();
+    else this.#kept = home;
+    this.#phase = { name: 'disposed', end: phase.end, timer: phase.timer };
+    this.#finish(phase.end, true);
   }
 
   #dispose(end: RunEnd): void {

@@ -10,6 +10,10 @@ export const TIMEOUT_MARGIN_MS = 250;
 export const END_SETTLE_MS = 20;
 /** Heap for compiling the largest bundle; what needs more is compiled by its steps, within their limits. */
 export const CACHE_MEMORY_MB = 128;
+/** In a kept isolate; each leaves a little behind. */
+export const MAX_CONTEXTS = 1_000;
+/** Kept isolates of one key: as many as steps of it run here at a time. */
+export const MAX_KEPT_PER_KEY = 4;
 /** Isolates made ahead: for the next step of a plugin that has just run, and one beside it. */
 export const MAX_AHEAD_PER_KEY = 2;
 /** Different (bundle, limits) for which isolates are kept; each costs 1.1 MB. */
