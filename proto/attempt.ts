@@ -29,6 +29,8 @@ export interface AttemptRequest {
   readonly idempotencyKey: string;
   readonly requestedWallMs?: number;
   readonly requestedTier?: 'isolate' | 'container';
+  /** Debugged by whoever asks: calls of debug-messages.ts come to `onHostCall`. Only a host started for it takes it. */
+  readonly debug?: true;
   /** Asked only when the host does not hold the bundle. MUST give the bytes of `digest`. */
   readonly bundle: () => Promise<BundleResult>;
 }
@@ -47,6 +49,8 @@ export interface AttemptListener {
   onStarted?(): void;
   onLog?(line: LogLine): void;
   onProgress?(progress: { fraction: number; message: string }): void;
+  /** Of a debugged attempt (debug-messages.ts). Resolves with the answer's JSON; never rejects. */
+  onHostCall?(call: { method: string; payloadJson: string }): Promise<string>;
 }
 
 export type AttemptOutcome =

@@ -45,6 +45,8 @@ export interface HostProcessOptions {
   /** The host's log, JSON lines. Absent: this process's stderr. */
   readonly onLog?: (text: string) => void;
   readonly signal?: AbortSignal;
+  /** Attempts of this connection may be debugged. Only for a CLI. */
+  readonly allowDebug?: true;
   /** The host's main file; absent: the one beside this folder. */
   readonly entry?: URL;
 }
@@ -100,6 +102,7 @@ function failure(code: ErrorCode, message: string): StartHostResult {
 function argumentsOf(options: HostProcessOptions): string[] {
   const flags = options.policy?.kind === 'developer' ? ['--developer-policy'] : [];
   if (options.secrets !== undefined) flags.push('--secrets-from-stdin');
+  if (options.allowDebug === true && options.role === 'cli') flags.push('--allow-debug');
   return ['--disable-sigusr1', fileURLToPath(options.entry ?? defaultEntry()), ...flags];
 }
 

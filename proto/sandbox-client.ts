@@ -14,7 +14,7 @@ import { failedOutcome, readLog, readResult } from './attempt-reports.ts';
 import { assertNever, type ErrorCode, messageOf } from './errors.ts';
 import { Peer, type PeerCounters, type PeerMessage } from './peer.ts';
 import type { BundleResult } from './plugin-source.ts';
-import { type AttachReply, AttachReply_State, Purpose } from './sandbox_pb.js';
+import { type AttachReply, AttachReply_State, type HostCall, Purpose } from './sandbox_pb.js';
 
 /** Fixed by sandbox.proto: a piece of a bundle. */
 export const BUNDLE_CHUNK_BYTES = 1024 * 1024;
@@ -138,6 +138,7 @@ class Client {
         idempotencyKey: request.idempotencyKey,
         requestedWallMs: request.requestedWallMs ?? 0,
         requestedTier: request.requestedTier ?? '',
+        debug: request.debug === true,
       },
     });
     switch (sent) {
@@ -235,11 +236,25 @@ class Client {
         return;
       }
       case 'hostCall':
-        return this.peer.fail('a host call reached the caller of a host');
+        return this.#answerCall(message.value);
       default:
         // The peer lets nothing else through to a caller.
         return this.peer.fail(`${message.case} is not for a caller`);
     }
+  }
+
+  #answerCall({ token, callId, method, payloadJson }: HostCall) {
+    const entry = this.#find(token);
+    if (entry === undefined) return;
+    if (entry.request?.debug !== true || entry.listener.onHostCall === undefined) {
+      return this.peer.fail('a host call reached the caller of a host');
+    }
+    const call = { method, payloadJson: Buffer.from(payloadJson).toString('utf8') };
+    void entry.listener.onHostCall(call).then((answer) => {
+      if (entry.phase !== 'running') return;
+      const value = { token: entry.token, callId, ok: true, payloadJson: Buffer.from(answer) };
+      this.peer.send({ case: 'hostReply', value });
+    });
   }
 
   /** A running attempt, or undefined after counting the frame as dropped. */

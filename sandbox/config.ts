@@ -22,6 +22,8 @@ export interface SandboxConfig {
   readonly secretsDir: string | undefined;
   /** Secrets come over standard input instead (proto/secret-values.ts). */
   readonly secretsFromStdin: boolean;
+  /** A CLI may debug plugins in it; no engine's host is ever started so. */
+  readonly allowsDebug?: boolean;
   readonly leaseMs: number;
   readonly logLevel: string;
 }
@@ -41,6 +43,7 @@ export async function readConfig(env: Environment, args: readonly string[]): Pro
     dockerHost: env.DOCKER_HOST,
     secretsDir: values.SECRETS_DIR,
     secretsFromStdin: args.includes('--secrets-from-stdin'),
+    allowsDebug: args.includes('--allow-debug'),
     leaseMs: values.SANDBOX_LEASE_MS,
     logLevel: values.LOG_LEVEL,
   });

@@ -13,6 +13,7 @@ import type { AttachAnswer, AttemptTable, Mention } from './attempts/attempt-tab
 import { type HostResult, refusal } from './attempts/host-result.ts';
 import type { BundleStore } from './bundles/bundle-store.ts';
 import { BundleUpload } from './bundles/bundle-upload.ts';
+import type { TierHostCall } from './tier.ts';
 
 /** Attempts of one connection, waiting ones and unacknowledged results included. */
 export const MAX_ATTEMPTS = 2048;
@@ -25,6 +26,8 @@ export interface HostOptions {
   readonly instance: string;
   readonly attempts: AttemptTable;
   readonly bundles: BundleStore;
+  /** A CLI may debug plugins in this host. */
+  readonly allowsDebug?: boolean;
   readonly log: Logger;
 }
 
@@ -55,6 +58,7 @@ export class Host {
 class Connection implements Caller {
   readonly peer: Peer;
   name = 'unknown';
+  #isCli = false;
   readonly #options: HostOptions;
   readonly #uploads = new Map<string, BundleUpload>();
   /** Asked for here; a piece of anything else is not wanted. */
@@ -73,6 +77,7 @@ class Connection implements Caller {
       maxAttempts: MAX_ATTEMPTS,
       onOpen: (remote) => {
         this.name = remote.instance;
+        this.#isCli = remote.role === 'cli';
         options.log.debug({ role: remote.role, caller: remote.instance }, 'connected');
       },
       onMessage: (message) => this.#receive(message),
@@ -95,6 +100,10 @@ class Connection implements Caller {
 
   progress(value: { token: Uint8Array; fraction: number; message: string }): void {
     this.peer.send({ case: 'progress', value });
+  }
+
+  hostCall(token: Uint8Array, { callId, method, payloadJson }: TierHostCall): boolean {
+    return this.peer.send({ case: 'hostCall', value: { token, callId, method, payloadJson } }) !== 'closed';
   }
 
   result(result: HostResult): void {
@@ -124,7 +133,7 @@ class Connection implements Caller {
         this.#tokens.delete(keyOf(message.value.token));
         return this.#count(attempts.acknowledge(message.value.token));
       case 'hostReply':
-        return this.peer.countDropped('foreign');
+        return this.#count(attempts.reply(message.value));
       default:
         return this.peer.fail(`${message.case} is not for a host`);
     }
@@ -137,6 +146,10 @@ class Connection implements Caller {
   #invoke(invoke: Invoke): void {
     if (!isDigest(invoke.digest)) {
       this.result(refusal(invoke.token, 'PLUGIN_INVALID', 'the digest of the bundle is not sha256: and 64 hex digits'));
+      return;
+    }
+    if (invoke.debug && !(this.#options.allowsDebug === true && this.#isCli)) {
+      this.result(refusal(invoke.token, 'POLICY_DENIED', 'plugins cannot be debugged in this sandbox host', true));
       return;
     }
     const key = keyOf(invoke.token);

@@ -26,6 +26,8 @@ export interface AttemptJob {
   readonly bundle: StoredBundle;
   readonly limits: EffectiveLimits;
   readonly allowWasm: boolean;
+  /** Waits for a debugger; only the isolate tier has one. */
+  readonly debug?: true;
 }
 
 export interface TierRequest extends AttemptJob {
@@ -59,6 +61,8 @@ export interface HostCallAnswer {
 
 export interface TierEvents {
   onStarted(): void;
+  /** What ran of it is gone, through no fault of its own, and it begins anew: open host calls are nobody's any more. */
+  onRestarted?(): void;
   onLog(line: AdmittedLine): void;
   onProgress(progress: Progress): void;
   /** Never rejects. A tier drops the answer when the attempt has ended meanwhile. */

@@ -5,8 +5,9 @@
  *   waiting-for-bundle → in-tier (queued, starting, running, cancelling: the tier knows) → ended → (ResultAck) gone
  */
 import type { Invoke } from '@flowops/proto/sandbox_pb.js';
-import type { TierRun } from '../tier.ts';
+import type { TierHostCall, TierRun } from '../tier.ts';
 import type { AdmittedAttempt } from './admission.ts';
+import type { DebugCalls } from './debug-calls.ts';
 import type { HostResult } from './host-result.ts';
 import type { OwnEnd } from './own-end.ts';
 
@@ -29,6 +30,8 @@ export interface AttemptRecord {
   caller: Caller | undefined;
   phase: AttemptPhase;
   hasStarted: boolean;
+  /** Of a debugged attempt. */
+  readonly debug: DebugCalls | undefined;
   /** The caller, or the end of its lease, cancelled it. */
   isCancelled: boolean;
   /** Why this host cancelled it by itself, and what its end is to be called; the first reason counts. */
@@ -41,5 +44,7 @@ export interface Caller {
   started(token: Uint8Array): void;
   log(line: { token: Uint8Array; level: string; message: string; fieldsJson: Uint8Array; timeMs: bigint }): void;
   progress(progress: { token: Uint8Array; fraction: number; message: string }): void;
+  /** Of a debugged attempt; false when nobody is there. */
+  hostCall(token: Uint8Array, call: TierHostCall): boolean;
   result(result: HostResult): void;
 }

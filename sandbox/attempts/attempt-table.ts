@@ -266,6 +266,7 @@ export class AttemptTable {
         record.hasStarted = true;
         record.caller?.started(record.token);
       },
+      onRestarted: () => calls.restart(),
       onLog: (line) =>
         record.caller?.log({ ...redactLine(line, calls), token: record.token, timeMs: BigInt(Date.now()) }),
       onProgress: ({ fraction, message }) => {

@@ -4,10 +4,9 @@
  */
 import type { CliParts } from '@flowops/proto/cli.ts';
 import type { Command } from 'commander';
-import { Option } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import type { DoctorOptions } from './doctor-command.ts';
-import type { PolicyCheckOptions } from './policy-check.ts';
-import type { PolicyExplainOptions } from './policy-explain.ts';
+import { registerPolicyGroup } from './policy-group.ts';
 import type { SandboxRunOptions } from './run-command.ts';
 
 export function registerSandboxCommands(program: Command, parts: CliParts): void {
@@ -26,6 +25,8 @@ function registerSandboxGroup(program: Command, parts: CliParts): void {
     .addOption(new Option('--tier <tier>', 'the tier to ask for').choices(['isolate', 'container']))
     .option('--policy <file>', 'the sandbox policy; without it a developer policy is used, and shown')
     .option('--env-file <file>', 'NAME=value lines that stand in for the secrets of SECRETS_DIR')
+    .option('--inspect', 'wait for Chrome DevTools and stop at the first line of the plugin (isolate tier)')
+    .addOption(new Option('--inspect-port <port>', 'as --inspect, on this port of 127.0.0.1').argParser(portNumber))
     .option('--json', 'print one JSON object and nothing else on stdout')
     .action(async (plugin: string, options: SandboxRunOptions) => {
       const { sandboxRun } = await import('./run-command.ts');
@@ -44,39 +45,10 @@ function registerSandboxGroup(program: Command, parts: CliParts): void {
     });
 }
 
-function registerPolicyGroup(program: Command, parts: CliParts): void {
-  const policy = program.command('policy').description('check a sandbox policy and see what it decides');
-  policy
-    .command('check')
-    .description('say whether a policy file loads, or every problem in it with its line')
-    .argument('<file>', 'the policy file')
-    .option('--json', 'print one JSON object')
-    .action(async (file: string, options: PolicyCheckOptions) => {
-      const { policyCheck } = await import('./policy-check.ts');
-      await policyCheck(file, options);
-    });
-  policy
-    .command('explain')
-    .description('print the rule, tier, limits and grants of a plugin, and why')
-    .argument('<plugin>', 'a .ts or .js file, a folder with one, or a bundle')
-    .option('--policy <file>', 'the sandbox policy; without it SANDBOX_POLICY, else the strict defaults')
-    .option('--id <pluginId>', 'the pluginId it is published under (default: its name)')
-    .option('--json', 'print one JSON object')
-    .action(async (plugin: string, options: PolicyExplainOptions) => {
-      const { policyExplain } = await import('./policy-explain.ts');
-      await policyExplain(plugin, options, parts);
-    });
-  registerPolicySchema(policy);
-}
-
-function registerPolicySchema(policy: Command): void {
-  policy
-    .command('schema')
-    .description('print the JSON Schema of policy files, for editors')
-    .action(async () => {
-      const { policyJsonSchema } = await import('../policy/json-schema.ts');
-      process.stdout.write(policyJsonSchema());
-    });
+function portNumber(value: string): number {
+  const port = /^\d{1,5}$/.test(value) ? Number(value) : Number.NaN;
+  if (port >= 0 && port <= 65_535) return port;
+  throw new InvalidArgumentError('it must be a port, 0 to 65535 (0: any free one).');
 }
 
 function repeated(value: string, before: readonly string[] = []): string[] {

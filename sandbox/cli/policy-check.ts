@@ -4,6 +4,7 @@ import { jsonLine } from '@flowops/proto/json-line.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import { formatProblem } from '../policy/document.ts';
 import { loadPolicy } from '../policy/load.ts';
+import { thisDocker } from './load-policy.ts';
 import type { PolicyCheckReport } from './reports.ts';
 
 export interface PolicyCheckOptions {
@@ -11,7 +12,7 @@ export interface PolicyCheckOptions {
 }
 
 export async function policyCheck(file: string, options: PolicyCheckOptions): Promise<void> {
-  const result = await loadPolicy(file);
+  const result = await loadPolicy(file, { docker: thisDocker });
   if (!result.ok) process.exitCode = EXIT.usage;
   if (options.json === true) {
     const report: PolicyCheckReport = {
@@ -19,11 +20,15 @@ export async function policyCheck(file: string, options: PolicyCheckOptions): Pr
       file,
       policyHash: result.ok ? result.policy.policyHash : null,
       problems: result.ok ? [] : result.problems,
+      warnings: result.ok ? result.warnings : [],
     };
     process.stdout.write(`${jsonLine(report)}\n`);
     return;
   }
   if (result.ok) {
+    for (const warning of result.warnings) {
+      process.stderr.write(`${showControls(formatProblem({ ...warning, message: `warning: ${warning.message}` }))}\n`);
+    }
     const { rules = [], tests = [] } = result.document;
     const counts = `${count(rules.length, 'rule')}, ${count(tests.length, 'test')} passed`;
     process.stdout.write(`${showControls(file)} is valid: ${counts}, ${result.policy.policyHash}\n`);

@@ -4,13 +4,11 @@ import { type CliParts, EXIT } from '@flowops/proto/cli.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import { jsonLine } from '@flowops/proto/json-line.ts';
 import { loadPluginFile } from '@flowops/sdk/build/load-plugin-file.ts';
-import { strictPolicy } from '../policy/built-in.ts';
-import { toPolicy } from '../policy/compile.ts';
-import type { Policy, PolicyRequest } from '../policy/decision.ts';
-import { formatProblem } from '../policy/document.ts';
-import { explainDecision } from '../policy/explain.ts';
-import { loadPolicy } from '../policy/load.ts';
+import type { PolicyRequest } from '../policy/decision.ts';
+import { type Explained, explainDecision, pasteableRule, whyDecided } from '../policy/explain.ts';
+import { commandPolicy } from './load-policy.ts';
 import { CommandHost } from './open-host.ts';
+import { openCommandLedger } from './policy-ledger.ts';
 import type { PolicyExplainReport } from './reports.ts';
 import { startCommandHost } from './start-host.ts';
 
@@ -23,30 +21,42 @@ export interface PolicyExplainOptions {
 export async function policyExplain(plugin: string, options: PolicyExplainOptions, parts: CliParts): Promise<void> {
   const settings = await parts.settings({ SANDBOX_POLICY: options.policy });
   const { values } = settings;
-  const policy = await policyFrom(values.SANDBOX_POLICY);
-  const host = new CommandHost(() => startCommandHost({ kind: 'developer' }, settings));
+  const { compiled, policy } = await commandPolicy(values.SANDBOX_POLICY);
+  const host = new CommandHost(() => startCommandHost({ policy: { kind: 'developer' }, settings }));
   try {
     const loaded = await loadPluginFile(plugin, {
       cacheDir: path.join(values.FLOWOPS_HOME, 'cache'),
       sandbox: () => host.open(),
     });
     if (!loaded.ok) throw new FlowopsError(loaded.code, loaded.message);
+    const { digest, signature = '' } = loaded;
     const { name, version, permissions } = loaded.manifest;
-    const pluginId = options.id ?? name;
-    const { digest } = loaded;
-    const request: PolicyRequest = { pluginId, name, version, digest, publisher: undefined, permissions };
-    const decision = policy.decide(request);
-    if (decision.kind === 'refuse') process.exitCode = EXIT.failed;
-    const report: PolicyExplainReport = { plugin: { pluginId, name, version, digest }, decision };
-    process.stdout.write(`${options.json === true ? jsonLine(report) : explainDecision(request, decision)}\n`);
+    const { publisher, problem } = policy.identify({ name, version, digest, signature }, Date.now());
+    const subject = { pluginId: options.id ?? name, name, publisher };
+    const ledger = await openCommandLedger(values.FLOWOPS_HOME);
+    const request: PolicyRequest = { ...subject, version, digest, permissions, history: ledger.recall(subject) };
+    const explained: Explained = {
+      request,
+      decision: policy.decide(request),
+      signatureProblem: problem,
+      violations: ledger.countOf(subject)?.violations ?? 0,
+      why: whyDecided(compiled, request),
+    };
+    await ledger.close();
+    if (explained.decision.kind === 'refuse') process.exitCode = EXIT.failed;
+    process.stdout.write(`${options.json === true ? jsonLine(reportOf(explained)) : explainDecision(explained)}\n`);
   } finally {
     await host.close();
   }
 }
 
-async function policyFrom(file: string | undefined): Promise<Policy> {
-  if (file === undefined) return toPolicy(strictPolicy());
-  const loaded = await loadPolicy(file);
-  if (loaded.ok) return loaded.policy;
-  throw new FlowopsError('CONFIG_INVALID', loaded.problems.map(formatProblem).join('\n'));
+function reportOf({ request, decision, signatureProblem, violations, why }: Explained): PolicyExplainReport {
+  const { pluginId, name, version, digest, publisher = null, history } = request;
+  return {
+    plugin: { pluginId, name, version, digest, publisher, signatureProblem: signatureProblem ?? null },
+    decision,
+    why,
+    history: { agreedName: history?.agreedName ?? null, violations, demotion: history?.demotion ?? null },
+    rule: decision.kind === 'run' ? pasteableRule(request, decision) : null,
+  };
 }

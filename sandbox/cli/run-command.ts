@@ -11,7 +11,7 @@ import { readEnvFile } from '@flowops/proto/secret-values.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import { describeDeveloperPolicy } from '../policy/developer-text.ts';
 import { CommandHost, type HostPolicy } from './open-host.ts';
-import { type RanPlugin, runPlugin } from './run-plugin.ts';
+import { type Debugger, type RanPlugin, runPlugin } from './run-plugin.ts';
 import { logText, outputsText, progressText, receiptText } from './run-text.ts';
 import { startCommandHost } from './start-host.ts';
 
@@ -21,16 +21,22 @@ export interface SandboxRunOptions {
   readonly tier?: 'isolate' | 'container';
   readonly policy?: string;
   readonly envFile?: string;
+  readonly inspect?: true;
+  readonly inspectPort?: number;
   readonly json?: true;
 }
 
 export async function sandboxRun(plugin: string, options: SandboxRunOptions, parts: CliParts): Promise<void> {
+  const isDebugged = options.inspect === true || options.inspectPort !== undefined;
+  if (isDebugged && options.tier === 'container') {
+    throw new FlowopsError('USAGE_INVALID', '--inspect opens a debugger on an isolate; leave --tier container out');
+  }
   const settings = await parts.settings({ SANDBOX_POLICY: options.policy });
   const { values } = settings;
   const policy = await policyOf(values.SANDBOX_POLICY);
   const inputs = await collectInputs({ pairs: options.input ?? [], file: options.inputs }, process.stdin);
   const secrets = options.envFile === undefined ? undefined : await readEnvFile(options.envFile);
-  const host = new CommandHost(() => startCommandHost(policy, settings, secrets));
+  const host = new CommandHost(() => startCommandHost({ policy, settings, secrets, isDebugged }));
   host.prepare();
   const interrupts = watchInterrupts(host);
   const say = (line: string) => process.stderr.write(`${line}\n`);
@@ -52,6 +58,7 @@ export async function sandboxRun(plugin: string, options: SandboxRunOptions, par
         },
         onLog: (line) => say(logText(line)),
         onProgress: (progress) => say(progressText(progress)),
+        ...(isDebugged ? { debug: ({ name }) => openDebugger(name, options.inspectPort ?? 0, say) } : {}),
       },
     );
     print(ran, options.json === true);
@@ -60,6 +67,17 @@ export async function sandboxRun(plugin: string, options: SandboxRunOptions, par
     interrupts.close();
     await host.close();
   }
+}
+
+/** Prints where the debugger is to be pointed at; the plugin waits for it. */
+async function openDebugger(name: string, port: number, say: (line: string) => void): Promise<Debugger> {
+  const { openDebuggerBridge } = await import('./debugger-bridge.ts');
+  const onAttached = (): void => say('the debugger is there');
+  const bridge = await openDebuggerBridge({ port, title: `FlowOps plugin ${name}`, onAttached });
+  say(`debugger: ${bridge.url}`);
+  say(`open in Chrome: ${bridge.devtoolsUrl}`);
+  say('the plugin waits for the debugger and stops at its first line; wall and CPU limits are lifted meanwhile');
+  return bridge;
 }
 
 /** Read here too, so that a mistake in the file is told before anything is started. */

@@ -37,6 +37,13 @@ export interface RunPluginParts {
   onPlugin(manifest: Manifest): void;
   onLog(line: ReportedLine): void;
   onProgress(progress: { fraction: number; message: string }): void;
+  /** Whoever debugs it; absent: nobody. */
+  readonly debug?: (manifest: Manifest) => Promise<Debugger>;
+}
+
+export interface Debugger {
+  onHostCall(call: { method: string; payloadJson: string }): Promise<string>;
+  close(): Promise<void>;
 }
 
 /** The report, and the frames to show a person below its error. */
@@ -87,6 +94,7 @@ async function runAttempt(
   parts: RunPluginParts,
 ): Promise<AttemptOutcome> {
   const token = randomBytes(16).toString('hex');
+  const debug = await parts.debug?.(manifest);
   const attempt: Attempt = host.run(
     {
       token,
@@ -103,11 +111,13 @@ async function runAttempt(
       inputsJson,
       idempotencyKey: `sandbox-run:${token}:plugin`,
       ...(tier === undefined ? {} : { requestedTier: tier }),
+      ...(debug === undefined ? {} : { debug: true }),
       bundle: async () => ({ ok: true, bundle: { digest, bytes: bundle } }),
     },
     {
       onLog: (line: LogLine) => parts.onLog(reportedLine(line)),
       onProgress: (progress) => parts.onProgress(progress),
+      ...(debug === undefined ? {} : { onHostCall: (call) => debug.onHostCall(call) }),
     },
   );
   const onStop = () => attempt.cancel({ graceMs: stopGraceMs, reason: 'interrupted by the person who started it' });
@@ -118,6 +128,7 @@ async function runAttempt(
   } finally {
     parts.stop.removeEventListener('abort', onStop);
     attempt.acknowledge();
+    await debug?.close();
   }
 }
 

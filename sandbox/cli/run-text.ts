@@ -11,6 +11,7 @@ import type { ReportedLine } from './reports.ts';
 /** Fields of one log line, on a terminal; `--json` has them whole. */
 const MAX_FIELDS_CHARS = 2000;
 const MIB = 1024 * 1024;
+const DAY_MS = 86_400_000;
 /** 31 December 9999: later ones have no four-digit year. The wire's times are 64 bits wide. */
 const MAX_TIME_MS = Date.UTC(9999, 11, 31);
 
@@ -59,7 +60,8 @@ export function receiptText(receipt: Receipt): string {
   const rows: [string, string][] = [
     ['ran in', `${receipt.tier} tier, ${jailText(receipt.jail)}, ${receipt.runtime}`],
     ['by', `${receipt.rule}, policy ${shortDigest(receipt.policyHash)}`],
-    ['bundle', shortDigest(receipt.bundleDigest)],
+    ['bundle', `${shortDigest(receipt.bundleDigest)}, ${signedText(receipt.publisher)}`],
+    ...(receipt.imageDigest === null ? [] : [['image', shortDigest(receipt.imageDigest)] as [string, string]]),
     [
       'wall',
       `${ms(receipt.runMs)} of ${ms(limits.wallMs)} (queued ${ms(receipt.queueMs)}, start ${ms(receipt.startMs)})`,
@@ -69,8 +71,21 @@ export function receiptText(receipt: Receipt): string {
     ['outputs', `${bytes(receipt.bytesOut)} of ${bytes(limits.outputBytes)}`],
     ['log', `at most ${bytes(limits.logBytes)}${dropped}`],
     ['host calls', `${receipt.hostCalls} of ${limits.hostCalls}`],
+    ...receipt.net.map((use): [string, string] => ['network', netText(use)]),
+    ...(receipt.secrets.length === 0
+      ? []
+      : [['secrets', receipt.secrets.map((name) => showControls(name)).join(', ')] as [string, string]]),
   ];
   return ['receipt', ...rows.map(([name, text]) => `  ${name.padEnd(10)}  ${text}`)].join('\n');
+}
+
+function signedText(publisher: string | null): string {
+  return publisher === null ? 'unsigned' : `signed by ${showControls(publisher)}`;
+}
+
+function netText({ host, calls, bytesOut, bytesIn, ms: tookMs }: Receipt['net'][number]): string {
+  const count = `${calls} ${calls === 1 ? 'call' : 'calls'}`;
+  return `${showControls(host)}: ${count}, ${bytes(bytesOut)} out, ${bytes(bytesIn)} in, ${ms(tookMs)}`;
 }
 
 function jailText(jail: Receipt['jail']): string {
@@ -89,6 +104,7 @@ function shortDigest(digest: string): string {
 }
 
 function ms(value: number): string {
+  if (value >= DAY_MS) return `${Math.round(value / DAY_MS)} d`;
   return value < 10 && !Number.isInteger(value) ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`;
 }
 

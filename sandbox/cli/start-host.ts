@@ -5,18 +5,24 @@ import type { Settings } from '@flowops/proto/settings-reader.ts';
 import type { OpenedSandbox } from '@flowops/sdk/build/build-result.ts';
 import type { HostPolicy } from './open-host.ts';
 
-/** @param secrets stand in for SECRETS_DIR. */
-export async function startCommandHost(
-  policy: HostPolicy,
-  { values, sources }: Settings,
-  secrets?: ReadonlyMap<string, string>,
-): Promise<OpenedSandbox> {
+export interface CommandHostOptions {
+  readonly policy: HostPolicy;
+  readonly settings: Settings;
+  /** They stand in for SECRETS_DIR. */
+  readonly secrets?: ReadonlyMap<string, string> | undefined;
+  readonly isDebugged?: boolean;
+}
+
+export async function startCommandHost(options: CommandHostOptions): Promise<OpenedSandbox> {
+  const { policy, secrets, isDebugged = false } = options;
+  const { values, sources } = options.settings;
   const { FLOWOPS_HOME, SANDBOX_WORKERS, LOG_LEVEL, SECRETS_DIR } = values;
   return await startHostProcess({
     role: 'cli',
     instance: `cli-${process.pid}`,
     policy,
     ...(secrets === undefined ? {} : { secrets }),
+    ...(isDebugged ? { allowDebug: true } : {}),
     env: {
       ...process.env,
       FLOWOPS_HOME,

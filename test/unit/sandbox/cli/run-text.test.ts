@@ -65,7 +65,7 @@ describe('the receipt', () => {
     expect(receiptText(RECEIPT)).toBe(`receipt
   ran in      isolate tier, jailed by namespaces, isolated-vm 7.0.1
   by          rule 2 (sandbox-policy.yaml:14), policy sha256:dddddddddddd
-  bundle      sha256:cccccccccccc
+  bundle      sha256:cccccccccccc, unsigned
   wall        12 ms of 30000 ms (queued 0 ms, start 2.3 ms)
   CPU         3.5 ms (told by the worker) of 10000 ms
   memory      24.1 MB of 64 MB
