@@ -30,6 +30,8 @@ export interface WorldOptions {
   /** Default: names that nobody else has. */
   readonly topics?: TopicNames;
   readonly env?: Readonly<Record<string, string>>;
+  /** Text of the sandbox policy. */
+  readonly policy?: string;
 }
 
 export const EXISTING_TOPICS: TopicNames = {
@@ -57,7 +59,7 @@ export class World {
     this.home = join(this.#folder, 'home');
     mkdirSync(this.home);
     const policy = join(this.#folder, 'policy.yaml');
-    writeFileSync(policy, POLICY);
+    writeFileSync(policy, options.policy ?? POLICY);
     const id = randomUUID().slice(0, 8);
     const names = options.topics ?? {
       commands: `${id}.commands`,
