@@ -64,6 +64,8 @@ export interface AttemptHostCalls {
   redact(text: string): string;
   /** The same for JSON text, of which only strings and keys are looked at. */
   redactJson(text: string): RedactedJson;
+  /** The plugin begins anew with all its calls before it: what is open is given up. Figures and known secrets stay. */
+  restart(): void;
   /** The attempt has ended: what is open is given up. Redaction goes on. Idempotent. */
   close(): void;
 }
@@ -83,7 +85,9 @@ class HostCalls implements AttemptHostCalls {
   readonly #context: FetchContext;
   /** Fetches by callId. */
   readonly #open = new Map<number, AbortController>();
+  /** Since the plugin began. */
   #calls = 0;
+  #callsBefore = 0;
   #isClosed = false;
 
   constructor(request: HostCallsRequest, { secrets, network }: HostCallsParts) {
@@ -137,7 +141,7 @@ class HostCalls implements AttemptHostCalls {
   }
 
   figures(): HostCallFigures {
-    return { hostCalls: this.#calls, net: this.#meter.figures(), secrets: this.#known.names };
+    return { hostCalls: this.#callsBefore + this.#calls, net: this.#meter.figures(), secrets: this.#known.names };
   }
 
   redact(text: string): string {
@@ -148,8 +152,18 @@ class HostCalls implements AttemptHostCalls {
     return this.#known.redactJson(text);
   }
 
+  restart(): void {
+    this.#abortAll();
+    this.#callsBefore += this.#calls;
+    this.#calls = 0;
+  }
+
   close(): void {
     this.#isClosed = true;
+    this.#abortAll();
+  }
+
+  #abortAll(): void {
     for (const controller of this.#open.values()) controller.abort(new Error('the step has ended'));
     this.#open.clear();
   }

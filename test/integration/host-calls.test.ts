@@ -413,6 +413,19 @@ describe('a call', () => {
     await expect.poll(() => server.connections()).toBe(0);
   });
 
+  it('of what ran before is given up when the plugin begins anew, and counts no more', async () => {
+    const arrived = Promise.withResolvers<void>();
+    const server = await servers.http(({ url }, response) => (url === '/' ? arrived.resolve() : response.end('new')));
+    const client = hostCallClient({ net: granting(server), maxCalls: 2 });
+    const old = [client.fetch(server.origin, { callId: 1 }), client.fetch(server.origin, { callId: 2 })];
+    await arrived.promise;
+    client.calls.restart();
+    expect(await client.fetch(`${server.origin}/new`, { callId: 1 })).toMatchObject({ ok: true });
+    for (const answer of await Promise.all(old)) expect(answer).toMatchObject({ ok: false });
+    expect(await client.fetch(`${server.origin}/new`, { callId: 2 })).toMatchObject({ ok: true });
+    expect(client.calls.figures().hostCalls).toBe(4);
+  });
+
   it('beyond the limit is refused and told once', async () => {
     const client = hostCallClient({ maxCalls: 2 });
     const codes = [];
