@@ -16,7 +16,6 @@ import {
 import type { Identity, SignedClaim } from './decision.ts';
 import type { KeyPath } from './document.ts';
 import { matchesPattern } from './match.ts';
-import { lastMomentOf } from './publishers-check.ts';
 import type { PolicyDocument } from './schema.ts';
 
 /** Versions in use at one time; one that is forgotten costs a seventh of a millisecond. */
@@ -82,6 +81,11 @@ export function identifier(publishers: Publishers): (claim: SignedClaim, nowMs: 
     }
     return counts(owner, claim, nowMs);
   };
+}
+
+/** A key may be used to the end of its last day, UTC. */
+export function lastMomentOf(notAfter: string | undefined): number {
+  return notAfter === undefined ? Number.POSITIVE_INFINITY : Date.parse(`${notAfter}T23:59:59.999Z`);
 }
 
 function counts({ publisher, names, key, notAfter, place }: PublisherKey, claim: SignedClaim, nowMs: number): Identity {

@@ -3,6 +3,7 @@
  * revoked or is out of date is no error, since a revocation has to load at once; it is a warning. Pure.
  */
 import { parsePublicKey } from '@flowops/proto/bundle-signature.ts';
+import { lastMomentOf } from './identify.ts';
 import { matchesPattern } from './match.ts';
 import type { RuleProblem } from './rules-check.ts';
 import type { PolicyDocument } from './schema.ts';
@@ -60,11 +61,6 @@ export function publisherWarnings({ publishers = {}, revoked }: PolicyDocument, 
     }
   }
   return found;
-}
-
-/** A key may be used to the end of its last day, UTC. */
-export function lastMomentOf(notAfter: string | undefined): number {
-  return notAfter === undefined ? Number.POSITIVE_INFINITY : Date.parse(`${notAfter}T23:59:59.999Z`);
 }
 
 function keyIdOf(key: string): string | undefined {

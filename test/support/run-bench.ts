@@ -38,8 +38,11 @@ export class FakePlugins implements PluginSource {
     return { ok: false as const, code: 'PLUGIN_NOT_FOUND' as const, message: 'the fake host asks for none' };
   }
 
+  /** Text of the .sig file of every plugin. */
+  signed: string | undefined;
+
   async signature(): Promise<string | undefined> {
-    return undefined;
+    return this.signed;
   }
 
   async sourceMap() {
