@@ -29,7 +29,8 @@ export interface KernelView {
 interface Groups {
   readonly cpu: (() => number | undefined) | undefined;
   readonly memory: { peak: string; oom: string } | undefined;
-  readonly procs: readonly string[];
+  /** Of one of them: a process is in all. */
+  readonly procs: string | undefined;
 }
 
 /** Undefined when the container cannot be seen from here. `pid` as inspect tells it. */
@@ -39,13 +40,14 @@ export function openKernelView(id: string, pid: number, root = '/sys/fs/cgroup')
   const lines = read(`/proc/${pid}/cgroup`);
   if (ticks === undefined || lines === undefined) return undefined;
   const groups = findGroups(lines, id, root);
-  if (groups.procs.length === 0) return undefined;
+  const { procs } = groups;
+  if (procs === undefined) return undefined;
   return {
     cpuMs: () => groups.cpu?.(),
-    delayMs: () => pidsIn(groups.procs[0]).reduce((sum, each) => sum + (processDelayMs(each) ?? 0), 0),
+    delayMs: () => pidsIn(procs).reduce((sum, each) => sum + (processDelayMs(each) ?? 0), 0),
     peakMemoryBytes: () => numberIn(groups.memory?.peak),
     oomKills: () => Number(/^oom_kill (\d+)/m.exec(read(groups.memory?.oom) ?? '')?.[1] ?? 0),
-    isEmpty: () => !isRunning(pid, ticks) && groups.procs.every((file) => (read(file) ?? '').trim() === ''),
+    isEmpty: () => !isRunning(pid, ticks) && (read(procs) ?? '') === '',
     kill: () => {
       if (!isRunning(pid, ticks)) return true;
       try {
@@ -61,14 +63,14 @@ export function openKernelView(id: string, pid: number, root = '/sys/fs/cgroup')
 function findGroups(lines: string, id: string, root: string): Groups {
   let cpu: Groups['cpu'];
   let memory: Groups['memory'];
-  const procs: string[] = [];
+  let procs: string | undefined;
   for (const line of lines.trim().split('\n')) {
     const [, controllers = '', place = ''] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
     if (!place.includes(id)) continue;
     const names = controllers.split(',');
     const folder = path.join(root, controllers, place);
     if (read(path.join(folder, 'cgroup.procs')) === undefined) continue;
-    procs.push(path.join(folder, 'cgroup.procs'));
+    procs ??= path.join(folder, 'cgroup.procs');
     const isVersion2 = controllers === '';
     if (names.includes('cpuacct')) cpu = () => scaled(numberIn(path.join(folder, 'cpuacct.usage')), NS_PER_MS);
     else if (isVersion2) cpu ??= () => scaled(usageUsec(path.join(folder, 'cpu.stat')), US_PER_MS);
@@ -81,7 +83,7 @@ function findGroups(lines: string, id: string, root: string): Groups {
   return { cpu, memory, procs };
 }
 
-function pidsIn(procsFile: string | undefined): number[] {
+function pidsIn(procsFile: string): number[] {
   return (read(procsFile) ?? '').split('\n').filter(Boolean).map(Number);
 }
 

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startHostProcess } from '../../proto/host-process.ts';
 import { digestOf } from '../../proto/ids.ts';
 import type { EffectiveLimits } from '../../proto/receipt.ts';
@@ -21,6 +21,7 @@ import { APP_FILTER } from '../../sandbox/container/labels.ts';
 import { openContainerTier } from '../../sandbox/container/open-container-tier.ts';
 import type { Tier, TierEnd, TierEvents, TierRequest, TierRun } from '../../sandbox/tier.ts';
 import { type DockerService, startDocker } from '../services/docker.ts';
+import { skipBecause } from '../support/skip.ts';
 
 const LIMITS: EffectiveLimits = {
   memoryMb: 128,
@@ -144,11 +145,11 @@ function codeOf({ outcome }: TierEnd): string {
 }
 
 describe.each(['runc', 'runsc'] as const)('a step in a container of %s', (runtime) => {
-  // A daemon without gVisor is named by `doctor`; here the service says what it has.
-  const here = (): boolean => docker.runtimes.includes(runtime);
+  beforeEach((context) => {
+    if (!docker.runtimes.includes(runtime)) skipBecause(context, `this Docker has no ${runtime}`);
+  });
 
-  it('ends with its outputs and a receipt whose figures come from the host', async ({ skip }) => {
-    if (!here()) skip();
+  it('ends with its outputs and a receipt whose figures come from the host', async () => {
     const { tier, start, instance } = openTier(runtime);
     const end = await start('async () => ({ a: 41 + 1 })').run.ended;
     expect(end.outcome).toMatchObject({ status: 'COMPLETED' });
@@ -166,8 +167,7 @@ describe.each(['runc', 'runsc'] as const)('a step in a container of %s', (runtim
     expect(await containersOf(instance)).toEqual([]);
   });
 
-  it('finds a container that waits for it, and leaves a fresh one behind', async ({ skip }) => {
-    if (!here()) skip();
+  it('finds a container that waits for it, and leaves a fresh one behind', async () => {
     const { start, containers } = openTier(runtime, { ahead: 1 });
     await start('async () => ({ a: 1 })').run.ended;
     // Names tell which container had a step.
@@ -189,15 +189,13 @@ describe.each(['runc', 'runsc'] as const)('a step in a container of %s', (runtim
     ['LIMIT_LOG', 'async ({ logger }) => { for (;;) logger.info("x".repeat(100)); }', {}],
     ['PLUGIN_ERROR', 'async () => { throw new Error("no"); }', {}],
   ] as const)('ends with %s when it breaks that limit, and nothing of it is left', async (code, run, limits) => {
-    if (!here()) return;
     const { start, instance } = openTier(runtime);
     const end = await start(run, limits).run.ended;
     expect(codeOf(end)).toBe(code);
     await untilNone(instance);
   });
 
-  it('that listens is told of a STOP and ends by itself', async ({ skip }) => {
-    if (!here()) skip();
+  it('that listens is told of a STOP and ends by itself', async () => {
     const { start } = openTier(runtime);
     const body =
       'new Promise((_, stop) => context.signal.addEventListener("abort", () => stop(context.signal.reason)))';
@@ -207,8 +205,7 @@ describe.each(['runc', 'runsc'] as const)('a step in a container of %s', (runtim
     expect(codeOf(await run.ended)).toBe('CANCELLED');
   });
 
-  it('that ignores a STOP is killed after its grace, and is proven to be gone when that is told', async ({ skip }) => {
-    if (!here()) skip();
+  it('that ignores a STOP is killed after its grace, and is proven to be gone when that is told', async () => {
     const { start, containers } = openTier(runtime);
     const { run, started } = start('async () => { for (;;); }', { cpuMs: 60_000 });
     await started;
@@ -221,8 +218,7 @@ describe.each(['runc', 'runsc'] as const)('a step in a container of %s', (runtim
     }
   });
 
-  it('is stopped at once while its container is only being made', async ({ skip }) => {
-    if (!here()) skip();
+  it('is stopped at once while its container is only being made', async () => {
     const { start } = openTier(runtime);
     const { run } = start('async () => ({ a: 1 })');
     await sleep(50);
