@@ -1,4 +1,399 @@
-/** Cases 25 to 35 and 60 to 62. */
-import type { PluginCase } from '../case.ts';
+/**
+ * Cases 25 to 35 and 60 to 62: plugins with all of Node in a step container. What only a native program could try
+ * (system calls by number) is tried by the tests of the image; here is what a bundle can bring along.
+ */
+import { ends, hunt, type PluginAttempt, type PluginCase } from '../case.ts';
 
-export const CONTAINER_CASES: readonly PluginCase[] = [];
+const runtimes = ['runc', 'runsc'] as const;
+const o = { o: 'json' } as const;
+const wall = { wallMs: 3_000, cpuMs: 20_000 } as const;
+
+const FS = "import fs from 'node:fs';";
+const CHILD = "import { spawn, spawnSync } from 'node:child_process';";
+const ALL = `${FS} ${CHILD} import net from 'node:net'; import dgram from 'node:dgram'; import dns from 'node:dns/promises'; import os from 'node:os'; import http from 'node:http';`;
+/** The smallest program there is: 64-bit ELF that exits with 42. What matters is whether it is let run. */
+const TINY_ELF =
+  'f0VMRgIBAQAAAAAAAAAAAAIAPgABAAAAeABAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAAAAEAAOAABAAAAAAAAAAEAAAAFAAAAAAAAAAAAAAAAAEAAAAAAAAAAQAAAAAAAhAAAAAAAAACEAAAAAAAAAAAQAAAAAAAAvyoAAAC4PAAAAA8F';
+
+function native(attempt: PluginAttempt, prologue = ALL): PluginAttempt {
+  return { ...attempt, isNode: true, prologue, limits: { ...wall, ...attempt.limits } };
+}
+
+const FILTER = native(
+  hunt(
+    'a filter is on',
+    "if (!/^Seccomp:\\t2$/m.test(fs.readFileSync('/proc/self/status', 'utf8'))) found.push('no seccomp filter');",
+  ),
+);
+
+export const CONTAINER_CASES: readonly PluginCase[] = [
+  {
+    kind: 'plugin',
+    id: '25',
+    title: 'a fork bomb meets the limit of processes',
+    runtimes,
+    attempts: [
+      native(
+        ends(
+          'node that starts node',
+          ['LIMIT_WALL', 'LIMIT_MEMORY', 'LIMIT_CPU', 'PLUGIN_ERROR', 'SANDBOX_CRASHED'],
+          `const bomb = "const{spawn}=require('child_process');for(;;){try{spawn(process.execPath,['-e',process.argv[1]||''],{stdio:'ignore'}).on('error',()=>{})}catch{}}";
+           for (;;) { try { spawn(process.execPath, ['-e', bomb, bomb], { stdio: 'ignore', detached: true }).on('error', () => {}); } catch {} await new Promise((r) => setTimeout(r, 1)); }`,
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '26',
+    title: 'a thread bomb meets the limit of processes',
+    runtimes,
+    attempts: [
+      native(
+        ends(
+          'workers without end',
+          ['LIMIT_WALL', 'LIMIT_MEMORY', 'LIMIT_CPU', 'PLUGIN_ERROR', 'SANDBOX_CRASHED'],
+          "for (;;) { try { new Worker('for(;;);', { eval: true }).on('error', () => {}); } catch {} await new Promise((r) => setTimeout(r, 1)); }",
+        ),
+        "import { Worker } from 'node:worker_threads';",
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '27',
+    title: 'memory beyond the limit ends with LIMIT_MEMORY, also in tmpfs',
+    runtimes,
+    attempts: [
+      native(
+        ends('buffers', 'LIMIT_MEMORY', 'const a = []; for (;;) { a.push(Buffer.alloc(8e6, 1)); await null; }', {
+          limits: { wallMs: 20_000 },
+        }),
+      ),
+      native(
+        ends(
+          'a child that hoards',
+          ['LIMIT_MEMORY', 'COMPLETED', 'SANDBOX_CRASHED'],
+          `spawnSync(process.execPath, ['--max-old-space-size=4096', '-e', 'const a=[];for(;;)a.push(Buffer.alloc(8e6,1))']); return {};`,
+          { limits: { wallMs: 20_000 } },
+        ),
+      ),
+      native(
+        ends(
+          'files in /tmp',
+          ['COMPLETED', 'LIMIT_MEMORY', 'PLUGIN_ERROR'],
+          "for (let i = 0; i < 64; i++) { try { fs.writeFileSync('/tmp/f' + i, Buffer.alloc(4e6, 1)); } catch (e) { return { o: e.code }; } } return { o: 'all' };",
+          { outputs: o, limits: { wallMs: 20_000 } },
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '28',
+    title: '/tmp is full at its size and its number of files',
+    runtimes,
+    attempts: [
+      native({
+        what: 'one large file',
+        body: "let n = 0; try { const f = fs.openSync('/tmp/x', 'w'); for (; n < 100; n++) { if (fs.writeSync(f, Buffer.alloc(1e6)) < 1e6) break; } } catch (e) { return { o: [n < 20, ['ENOSPC', 'EFBIG'].includes(e.code)] }; } return { o: [n < 20, true] };",
+        outputs: o,
+        expect: { endings: ['COMPLETED'], outputs: { o: [true, true] } },
+      }),
+      native(
+        ends(
+          'many small ones',
+          ['COMPLETED', 'LIMIT_MEMORY', 'LIMIT_WALL'],
+          "let n = 0; try { for (; n < 1e6; n++) fs.writeFileSync('/tmp/' + n, ''); } catch (e) { return { o: e.code }; } return { o: n };",
+          { outputs: o },
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '29',
+    title: 'nothing else can be written, nothing in /tmp can be run, nobody becomes root',
+    runtimes,
+    attempts: [
+      native(
+        hunt(
+          'writes',
+          `for (const dir of ['/', '/etc', '/usr/local/bin', '/runner', '/proc', '/sys', '/dev', '/dev/shm', '/var', '/home', '/root', '/run']) {
+             try { fs.writeFileSync(dir + '/flowops-doctor', 'x'); found.push(dir); } catch {}
+           }
+           for (const file of ['/etc/passwd', '/init', '/runner/runner.mjs', process.execPath]) try { fs.appendFileSync(file, 'x'); found.push(file); } catch {}`,
+        ),
+      ),
+      native(
+        hunt(
+          'programs in /tmp',
+          `fs.writeFileSync('/tmp/elf', Buffer.from('${TINY_ELF}', 'base64'), { mode: 0o755 });
+           const ran = spawnSync('/tmp/elf'); if (ran.status === 42) found.push('elf');
+           fs.writeFileSync('/tmp/sh', '#!' + process.execPath + '\\nprocess.exit(43)', { mode: 0o755 });
+           const script = spawnSync('/tmp/sh'); if (script.status === 43) found.push('script');
+           fs.writeFileSync('/tmp/x.node', Buffer.from('${TINY_ELF}', 'base64'));
+           try { process.dlopen({ exports: {} }, '/tmp/x.node'); found.push('dlopen'); } catch {}`,
+        ),
+      ),
+      native(
+        hunt(
+          'other users',
+          `for (const call of ['setuid(0)', 'setgid(0)', 'setgroups([0])', 'initgroups(0, 0)']) if (spawnSync(process.execPath, ['-e', 'process.' + call]).status === 0) found.push(call);
+           if (process.getuid() === 0) found.push('root');
+           const status = fs.readFileSync('/proc/self/status', 'utf8');
+           if (!/^CapEff:\\t0+$/m.test(status)) found.push('capabilities');
+           if (/^NoNewPrivs:\\t0$/m.test(status)) found.push('new privileges');`,
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '30',
+    title: 'tools of namespaces, mounts and tracing are not there or not let work',
+    runtimes,
+    attempts: ({ runtime }) => [
+      native(
+        hunt(
+          'programs that would call them',
+          `for (const [file, args] of [['unshare', ['-U', 'true']], ['mount', ['-t', 'tmpfs', 'x', '/tmp']], ['nsenter', ['-t', '1', '-a', 'true']], ['strace', ['true']], ['gdb', ['-v']], ['bpftool', ['prog']], ['keyctl', ['show']], ['chroot', ['/', 'true']]]) {
+             const ran = spawnSync(file, args); if (ran.status === 0) found.push(file);
+           }
+           for (const ns of ['user', 'net', 'mnt', 'pid']) try { fs.writeFileSync('/proc/self/' + (ns === 'user' ? 'uid_map' : 'attr/current'), '0 0 1'); found.push(ns); } catch {}`,
+        ),
+      ),
+      // gVisor filters by itself and shows no filter inside.
+      ...(runtime === 'runc' ? [FILTER] : []),
+      native(
+        hunt(
+          'io_uring by libuv',
+          `const ran = spawnSync(process.execPath, ['-e', "require('fs').readFile('/etc/passwd',()=>{const r=require('fs').readdirSync('/proc/self/fd').map(f=>{try{return require('fs').readlinkSync('/proc/self/fd/'+f)}catch{return ''}});process.exit(r.some(l=>l.includes('io_uring'))?9:0)})"], { env: { UV_USE_IO_URING: '1' } });
+           if (ran.status === 9) found.push('io_uring');`,
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '31',
+    title: 'no socket of Docker, no file of the kernel, no device of the host',
+    runtimes,
+    attempts: [
+      native(
+        hunt(
+          'what there is to reach',
+          `for (const file of ['/var/run/docker.sock', '/run/docker.sock', '/run/containerd/containerd.sock', '/dev/mem', '/dev/kmem', '/dev/sda', '/dev/vda', '/dev/kvm', '/dev/fuse', '/dev/net/tun', '/dev/loop0', '/dev/mapper/control']) {
+             if (fs.existsSync(file)) found.push(file);
+           }
+           for (const file of ['/proc/kcore', '/proc/kmsg', '/proc/keys', '/proc/timer_list', '/proc/sched_debug', '/sys/kernel/debug/tracing/trace', '/sys/firmware/efi']) {
+             try { const f = fs.openSync(file); const b = Buffer.alloc(64); if (fs.readSync(f, b) > 0 && b.some((x) => x !== 0)) found.push('read ' + file); fs.closeSync(f); } catch {}
+           }
+           for (const [file, text] of [['/proc/sysrq-trigger', 'h'], ['/proc/sys/kernel/core_pattern', '|/x'], ['/proc/sys/kernel/modprobe', '/x'], ['/proc/sys/vm/panic_on_oom', '0'], ['/sys/fs/cgroup/release_agent', '/x'], ['/sys/fs/cgroup/memory/release_agent', '/x'], ['/sys/fs/cgroup/memory/memory.limit_in_bytes', '-1'], ['/sys/fs/cgroup/memory.max', 'max'], ['/sys/kernel/uevent_helper', '/x'], ['/sys/power/state', 'mem'], ['/proc/1/oom_score_adj', '-1000']]) {
+             try { fs.writeFileSync(file, text); found.push('wrote ' + file); } catch {}
+           }`,
+        ),
+      ),
+      native(
+        hunt(
+          'mounts of the host',
+          `for (const line of fs.readFileSync('/proc/self/mounts', 'utf8').trim().split('\\n')) {
+             const [from, at, type, options] = line.split(' ');
+             const harmless = ['proc', 'sysfs', 'tmpfs', 'devpts', 'mqueue', 'cgroup', 'cgroup2', 'overlay', 'devtmpfs', '9p', 'rootfs', 'none', 'gofer', 'dev', 'lisafs'];
+             if (from.startsWith('/dev/') && !['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'].includes(at)) found.push(line);
+             else if (!harmless.includes(type) && !from.startsWith('/dev/')) found.push(line);
+             if (at === '/' && !/(^|,)ro(,|$)/.test(options)) found.push('root is writable');
+           }`,
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '32',
+    title: 'no socket leads anywhere',
+    runtimes,
+    attempts: ({ forbidden }) => [
+      native(
+        hunt(
+          'connections',
+          `const places = [['169.254.169.254', 80], ['127.0.0.1', ${forbidden.split(':')[1]}], ['172.17.0.1', ${forbidden.split(':')[1]}], ['10.0.0.1', 80], ['192.168.0.1', 80], ['1.1.1.1', 53], ['::1', 80], ['fe80::1', 80], ['2606:4700:4700::1111', 53]];
+           await Promise.all(places.map(([host, port]) => new Promise((done) => {
+             let s; try { s = net.connect({ host, port }); } catch { return done(); }
+             s.on('connect', () => { found.push(host); s.destroy(); done(); }).on('error', () => done()); setTimeout(() => { s.destroy(); done(); }, 700);
+           })));
+           for (const path of ['/var/run/docker.sock', '/run/docker.sock', '\\0/containerd-shim', '/run/dbus/system_bus_socket']) await new Promise((done) => { try { net.connect(path).on('connect', () => { found.push(path); done(); }).on('error', () => done()); } catch { done(); } });
+           try { found.push(await Promise.race([dns.lookup('example.com'), new Promise((_, no) => setTimeout(no, 1000))])); } catch {}
+           try { const names = Object.keys(os.networkInterfaces()).filter((n) => n !== 'lo'); if (names.length > 0) found.push(names); } catch {}
+           await new Promise((done) => { try { const u = dgram.createSocket('udp4'); u.on('error', () => done()); u.send('x', 53, '1.1.1.1', (e) => { if (!e) found.push('udp'); try { u.close(); } catch {} done(); }); } catch { done(); } });`,
+          { limits: { wallMs: 10_000 } },
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '33',
+    title: 'other processes show nothing, and no variable of ours is there',
+    runtimes,
+    attempts: [
+      native(
+        hunt(
+          'environments and command lines',
+          `const mine = new Set(['PATH', 'HOME', 'HOSTNAME', 'NODE_VERSION', 'PWD', 'SHLVL', 'TMPDIR', 'LANG', 'TERM', '_']);
+           for (const pid of fs.readdirSync('/proc').filter((n) => /^\\d+$/.test(n))) {
+             for (const file of ['environ', 'cmdline']) try {
+               const text = fs.readFileSync('/proc/' + pid + '/' + file, 'latin1');
+               for (const word of text.split('\\0')) if (/canary|REDIS|KAFKA|SECRETS_DIR|FLOWOPS|SANDBOX_/i.test(word)) found.push([pid, file, word]);
+             } catch {}
+             if (Number(pid) === 1) for (const file of ['environ', 'mem', 'maps']) try { const f = fs.openSync('/proc/1/' + file, 'r+'); fs.closeSync(f); found.push('opened /proc/1/' + file); } catch {}
+             try { const to = fs.readlinkSync('/proc/' + pid + '/root'); if (to !== '/') found.push(to); } catch {}
+           }
+           for (const name of Object.keys(process.env)) if (!mine.has(name)) found.push('variable ' + name);`,
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '34',
+    title: 'frames, floods and silence on the streams of the container end the step and nothing else',
+    runtimes,
+    attempts: [
+      native(
+        ends(
+          'a flood on stdout and stderr',
+          [
+            'COMPLETED',
+            'LIMIT_WALL',
+            'SANDBOX_CRASHED',
+            'PLUGIN_ERROR',
+            'LIMIT_MEMORY',
+            'LIMIT_OUTPUT',
+            'LIMIT_LOG',
+            'LIMIT_CPU',
+          ],
+          "const b = Buffer.alloc(1e6, 'x'); for (let i = 0; i < 200; i++) for (const fd of [1, 2, 3, 4, 5]) try { fs.writeSync(fd, b); } catch {} return {};",
+        ),
+      ),
+      native(
+        ends(
+          'frames of its own',
+          ['COMPLETED', 'LIMIT_WALL', 'SANDBOX_CRASHED', 'PLUGIN_ERROR', 'LIMIT_OUTPUT'],
+          'const f = Buffer.from([255, 255, 255, 255, 1, 2, 3]); for (const fd of [1, 3, 4, 5, 6, 7]) for (let i = 0; i < 3; i++) try { fs.writeSync(fd, i === 1 ? Buffer.alloc(4) : f); } catch {} return {};',
+        ),
+      ),
+      native(
+        ends(
+          'every descriptor closed',
+          ['COMPLETED', 'LIMIT_WALL', 'SANDBOX_CRASHED', 'PLUGIN_ERROR'],
+          'for (let fd = 0; fd < 64; fd++) try { fs.closeSync(fd); } catch {} return {};',
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '35',
+    title: 'a step that ignores SIGTERM or leaves a daemon behind is gone with its container',
+    runtimes,
+    attempts: [
+      native(
+        ends(
+          'signals ignored, stopped',
+          'CANCELLED',
+          "for (const s of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']) process.on(s, () => {}); await new Promise(() => {});",
+          {
+            stopAfterMs: 500,
+            limits: { wallMs: 20_000 },
+          },
+        ),
+      ),
+      native(
+        ends(
+          'a daemon',
+          ['COMPLETED'],
+          "spawn(process.execPath, ['-e', \"for (const s of ['SIGTERM','SIGHUP']) process.on(s,()=>{}); require('child_process').spawn(process.execPath,['-e','setInterval(()=>{},1e6)'],{detached:true,stdio:'ignore'}).unref(); setInterval(()=>{},1e6)\"], { detached: true, stdio: 'ignore' }).unref(); await new Promise((r) => setTimeout(r, 300)); return {};",
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '60',
+    title: 'no program runs out of memory files, /dev/shm or /proc/self/fd',
+    runtimes,
+    attempts: [
+      native(
+        hunt(
+          'ways around noexec',
+          `const elf = Buffer.from('${TINY_ELF}', 'base64');
+           for (const file of ['/dev/shm/elf', '/run/elf', '/var/tmp/elf', '/dev/mqueue/elf']) try { fs.writeFileSync(file, elf, { mode: 0o755 }); if (spawnSync(file).status === 42) found.push(file); } catch {}
+           fs.writeFileSync('/tmp/elf2', elf, { mode: 0o755 });
+           const fd = fs.openSync('/tmp/elf2', 'r');
+           for (const path of ['/proc/self/fd/' + fd, '/proc/' + process.pid + '/fd/' + fd, '/dev/fd/' + fd, '/proc/self/root/tmp/elf2', '/proc/self/cwd/elf2']) if (spawnSync(path, [], { cwd: '/tmp', stdio: ['ignore', 'ignore', 'ignore', fd] }).status === 42) found.push(path);
+           for (const loader of ['/lib64/ld-linux-x86-64.so.2', '/lib/ld-linux-aarch64.so.1']) if (spawnSync(loader, ['/tmp/elf2']).status === 42) found.push(loader);
+           if (fs.readdirSync('/proc/self/fd').some((n) => { try { return fs.readlinkSync('/proc/self/fd/' + n).startsWith('/memfd:'); } catch { return false; } })) found.push('a memory file is open');`,
+        ),
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '61',
+    title: 'PID 1 cannot be read, traced, stopped or killed',
+    runtimes,
+    attempts: [
+      native(
+        hunt(
+          'its memory and signals',
+          `for (const file of ['mem', 'environ', 'maps', 'auxv', 'stack', 'syscall', 'personality']) try { const f = fs.openSync('/proc/1/' + file, 'r'); const b = Buffer.alloc(16); if (fs.readSync(f, b) > 0) found.push('read ' + file); fs.closeSync(f); } catch {}
+           for (const file of ['mem', 'clear_refs', 'coredump_filter', 'attr/exec']) try { const f = fs.openSync('/proc/1/' + file, 'r+'); fs.closeSync(f); found.push('opened ' + file + ' to write'); } catch {}
+           for (const signal of ['SIGKILL', 'SIGSTOP', 'SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGSEGV']) try { process.kill(1, signal); } catch {}
+           await new Promise((r) => setTimeout(r, 200));
+           const state = /^State:\\t(\\w)/m.exec(fs.readFileSync('/proc/1/status', 'utf8'))?.[1];
+           if (state === 'T' || state === 't' || state === 'Z') found.push('state ' + state);
+           try { fs.readFileSync('/init'); found.push('read /init'); } catch {}`,
+        ),
+        ALL,
+      ),
+    ],
+  },
+  {
+    kind: 'plugin',
+    id: '62',
+    title: 'a step that kills its runner or drops its streams ends, and nothing of it stays',
+    runtimes,
+    attempts: [
+      native(
+        ends(
+          'kills everything it can, itself last',
+          ['SANDBOX_CRASHED', 'PLUGIN_ERROR', 'LIMIT_WALL'],
+          "for (const pid of fs.readdirSync('/proc').filter((n) => /^\\d+$/.test(n) && Number(n) !== process.pid)) try { process.kill(Number(pid), 'SIGKILL'); } catch {} process.kill(process.pid, 'SIGKILL'); await new Promise(() => {});",
+        ),
+      ),
+      native(
+        ends(
+          'stops everything it can',
+          ['SANDBOX_CRASHED', 'LIMIT_WALL'],
+          "for (const pid of fs.readdirSync('/proc').filter((n) => /^\\d+$/.test(n) && Number(n) !== process.pid)) try { process.kill(Number(pid), 'SIGSTOP'); } catch {} process.kill(process.pid, 'SIGSTOP'); await new Promise(() => {});",
+        ),
+      ),
+      native(
+        ends(
+          'leaves a child with its streams',
+          ['COMPLETED', 'SANDBOX_CRASHED', 'LIMIT_WALL'],
+          "spawn(process.execPath, ['-e', 'setInterval(()=>{},1e6)'], { detached: true, stdio: 'inherit' }).unref(); for (const fd of [0, 1, 2]) try { fs.closeSync(fd); } catch {} return {};",
+        ),
+      ),
+      native(
+        ends(
+          'exits',
+          ['SANDBOX_CRASHED', 'PLUGIN_ERROR', 'LIMIT_WALL'],
+          'process.reallyExit(0); await new Promise(() => {});',
+        ),
+      ),
+      native(ends('aborts', 'SANDBOX_CRASHED', 'process.abort();')),
+    ],
+  },
+];
