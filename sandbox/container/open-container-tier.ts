@@ -20,7 +20,8 @@ import { ContainerTier } from './tier.ts';
 /** A host that runs one short flow never gets here; one that stays sweeps what its predecessor left. */
 const FIRST_SWEEP_MS = 2_000;
 const SWEEP_MS = 60_000;
-const TICK_MS = 5_000;
+/** Also how long a place ahead stays empty while steps run on. */
+const TICK_MS = 500;
 const USUAL_SOCKET = '/var/run/docker.sock';
 
 export interface OpenContainerTierOptions {

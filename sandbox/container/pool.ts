@@ -199,11 +199,16 @@ export class ContainerPool<Shape extends PoolShape, Container extends PoolContai
   }
 
   #dispatch(): void {
+    let hasStarted = false;
     for (let progress = this.#waiting > 0; progress; ) {
       progress = false;
       for (const name of [...this.#domains.keys()]) progress = this.#startNext(name) || progress;
+      hasStarted ||= progress;
     }
-    if (!this.#isClosed) this.#grow();
+    if (this.#isClosed) return;
+    const isHeldUp = this.#makeWanted();
+    // Making takes the cores for as long as a short step does: its successor is made when it has ended, or at a tick.
+    if (!isHeldUp && !hasStarted) this.#fillAhead();
   }
 
   #startNext(name: string): boolean {
@@ -241,7 +246,8 @@ export class ContainerPool<Shape extends PoolShape, Container extends PoolContai
     return undefined;
   }
 
-  #grow(): void {
+  /** Containers that steps wait for. True when some still wait. */
+  #makeWanted(): boolean {
     const wanted = new Map<string, number>();
     for (const domain of this.#domains.values()) {
       for (const { job } of this.#runnable(domain)) wanted.set(job.shape.key, (wanted.get(job.shape.key) ?? 0) + 1);
@@ -254,8 +260,10 @@ export class ContainerPool<Shape extends PoolShape, Container extends PoolContai
         this.#make(key);
       }
     }
-    // Those that a step waits for come first: making is what keeps a small machine busy.
-    if (wanted.size > 0) return;
+    return wanted.size > 0;
+  }
+
+  #fillAhead(): void {
     for (const key of this.#keys.values()) {
       if (!this.#isKept(key) || key.startFailures > 0) continue;
       const spare = countOf(key, 'starting') + countOf(key, 'waiting');

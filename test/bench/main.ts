@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url';
 import { connectRedisStore } from '@flowops/engine/store/redis-store.ts';
 import { openSqliteStore } from '@flowops/engine/store/sqlite-store.ts';
 import { freshRedis, startRedis } from '../services/redis.ts';
+import { codeCacheRow } from './code-cache.ts';
+import { containerRows } from './container.ts';
 import { BENCH_LOG, chain, EngineUnderTest, PLUGIN_ID, publishPlugin } from './engine-under-test.ts';
 import { latencyRow, median, type Row, round, table } from './figures.ts';
 import { kafkaRows } from './kafka-flows.ts';
@@ -39,6 +41,8 @@ try {
   } finally {
     await redis.stop();
   }
+  keep(await codeCacheRow(isQuick ? 5 : 15));
+  for (const row of await containerRows({ say, count: isQuick ? 5 : 20 })) keep(row);
   keep(coldStart());
   process.stdout.write(isJson ? `${JSON.stringify({ rows })}\n` : table(rows));
 } finally {

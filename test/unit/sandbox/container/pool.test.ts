@@ -131,15 +131,33 @@ describe('the container pool', () => {
     expect(containers.map(({ phase }) => phase)).toEqual(['gone', 'used']);
   });
 
-  it('keeps some ready ahead for a key in use, and fills them up behind each job', () => {
-    const { submit, readyAll, live, names } = makePool({ ahead: 2 });
+  it('keeps some ready ahead for a key in use', () => {
+    const { pool, submit, readyAll, live, running } = makePool({ ahead: 2 });
     submit();
     readyAll();
+    pool.tick();
     readyAll();
     expect(live('ready')).toHaveLength(2);
     submit();
-    expect(names()).toEqual(['a1', 'a2']);
-    expect([live('ready').length, live('starting').length]).toEqual([1, 1]);
+    expect(running.map(({ name }) => name)).toEqual(['a1', 'a2']);
+    expect([live('ready').length, live('starting').length]).toEqual([1, 0]);
+  });
+
+  it('makes the next one when a step has ended, not while it begins', () => {
+    const { submit, readyAll, live, running } = makePool({ ahead: 1 });
+    submit();
+    readyAll();
+    expect(live('starting')).toHaveLength(0);
+    running[0]?.done();
+    expect(live('starting')).toHaveLength(1);
+  });
+
+  it('fills up at the next tick behind a step that runs on', () => {
+    const { pool, submit, readyAll, live } = makePool({ ahead: 1 });
+    submit();
+    readyAll();
+    pool.tick();
+    expect(live('starting')).toHaveLength(1);
   });
 
   it('makes what a job waits for before anything ahead', () => {
@@ -149,9 +167,10 @@ describe('the container pool', () => {
   });
 
   it('never gives a job a container of another shape', () => {
-    const { submit, readyAll, names, live } = makePool({ ahead: 1 });
+    const { pool, submit, readyAll, names, live } = makePool({ ahead: 1 });
     submit({ key: 'k1' });
     readyAll();
+    pool.tick();
     readyAll();
     submit({ key: 'k2' });
     expect(names()).toEqual(['a1']);
@@ -281,8 +300,8 @@ describe('containers that wait', () => {
     const world = makePool({ ahead: 2 });
     world.submit();
     world.readyAll();
-    world.readyAll();
     world.running[0]?.done();
+    world.readyAll();
     expect(world.live('ready')).toHaveLength(2);
     return world;
   }
@@ -309,6 +328,7 @@ describe('containers that wait', () => {
   it('are dropped with the policy they were made for, those on their way too', () => {
     const { pool, live, submit, readyAll, sweepClosing } = withTwoAhead();
     submit();
+    pool.tick();
     expect([live('ready').length, live('starting').length]).toEqual([1, 1]);
     pool.keepOnly('p2');
     expect(live('ready')).toHaveLength(0);
