@@ -36,6 +36,8 @@ export const receiptSchema = z.object({
   bundleDigest: z.string(),
   /** Whose key verified the bundle; null = unsigned. */
   publisher: z.string().nullable(),
+  /** Why the signature that came with it did not count; absent when there was none, or it did. */
+  signatureProblem: z.string().optional(),
   imageDigest: z.string().nullable(),
   /** "rule 2 (sandbox-policy.yaml:14)", "defaults", "developer policy". */
   rule: z.string(),

@@ -34,6 +34,8 @@ export interface AdmittedAttempt {
   readonly request: TierRequest;
   readonly grants: Grants;
   readonly publisher: string | undefined;
+  /** Why the signature that came with it does not count. */
+  readonly signatureProblem?: string | undefined;
   readonly subject: PluginSubject;
   /** Absent: violations are not counted. */
   readonly onViolation: ViolationTerms | undefined;
@@ -73,7 +75,10 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, parts: Admiss
     return { ok: false, code: 'SANDBOX_UNAVAILABLE', message: `there is no sandbox tier "${tier.slice(0, 32)}"` };
   }
   const { digest } = bundle;
-  const { publisher, problem } = policy.identify({ name, version, digest, signature: invoke.signature }, nowMs);
+  const { publisher, problem: signatureProblem } = policy.identify(
+    { name, version, digest, signature: invoke.signature },
+    nowMs,
+  );
   const subject: PluginSubject = { pluginId: invoke.pluginId, name, publisher };
   const decision = policy.decide({
     pluginId: invoke.pluginId,
@@ -87,7 +92,7 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, parts: Admiss
     ...(invoke.requestedWallMs === 0 ? {} : { requestedWallMs: invoke.requestedWallMs }),
   });
   if (decision.kind === 'refuse') {
-    const uncounted = problem === undefined ? '' : `. It counts as unsigned: ${problem}`;
+    const uncounted = signatureProblem === undefined ? '' : `. It counts as unsigned: ${signatureProblem}`;
     return { ok: false, code: decision.code, message: `${decision.message}${uncounted}` };
   }
   const unsafe =
@@ -97,6 +102,10 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, parts: Admiss
   if (unsafe !== undefined) {
     const message = `${decision.rule} sends ${name} to a container, and strictRuntimes allows none: ${unsafe.message}`;
     return { ok: false, code: unsafe.code, message, isPassing: unsafe.code === 'SANDBOX_UNAVAILABLE' };
+  }
+  if (decision.tier === 'isolate' && bundle.manifest.runtime === 'node') {
+    const message = `${name} ${version} says runtime: "node" and runs in the container tier only; ${decision.rule} gives it the isolate tier. To allow: tier: container`;
+    return { ok: false, code: 'POLICY_DENIED', message };
   }
   if (invoke.debug && decision.tier !== 'isolate') {
     const message = `${decision.rule} sends ${name} to the container tier, where nothing can be debugged; use a policy that gives it the isolate tier`;
@@ -117,7 +126,17 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, parts: Admiss
     policyHash: decision.policyHash,
   };
   const { grants, onViolation, pinsName = false } = decision;
-  return { ok: true, tier: decision.tier, request, grants, publisher, subject, onViolation, pinsName };
+  return {
+    ok: true,
+    tier: decision.tier,
+    request,
+    grants,
+    publisher,
+    signatureProblem,
+    subject,
+    onViolation,
+    pinsName,
+  };
 }
 
 function admitInspection(invoke: Invoke, bundle: StoredBundle, policy: Policy): Admission {

@@ -285,7 +285,7 @@ export class AttemptTable {
   #ended(record: AttemptRecord, admitted: AdmittedAttempt, end: TierEnd, calls: AttemptHostCalls): void {
     calls.close();
     record.debug?.close();
-    const { request, publisher, subject, onViolation } = admitted;
+    const { request, publisher, signatureProblem, subject, onViolation } = admitted;
     const { rule, policyHash, limits, bundle } = request;
     const { ownEnd, isCancelled } = record;
     if (ownEnd?.kind === 'again' && !isCancelled && !record.hasStarted && end.outcome.status === 'CANCELLED') {
@@ -299,7 +299,8 @@ export class AttemptTable {
       this.#options.memory.violated(subject, { code, demoteAfter: onViolation.demoteAfter, rule });
     }
     const bytesIn = request.inputsJson.length;
-    const facts = { digest: bundle.digest, publisher, rule, policyHash, limits, bytesIn, calls: calls.figures() };
+    const signer = { publisher, signatureProblem };
+    const facts = { digest: bundle.digest, ...signer, rule, policyHash, limits, bytesIn, calls: calls.figures() };
     this.#end(record, resultOf(record.token, this.#redactEnd(record, { ...end, outcome }, calls), facts));
   }
 

@@ -14,6 +14,7 @@ const NOTHING = new Uint8Array(0);
 export interface ReceiptFacts {
   readonly digest: string;
   readonly publisher: string | undefined;
+  readonly signatureProblem: string | undefined;
   readonly rule: string;
   readonly policyHash: string;
   readonly limits: EffectiveLimits;
@@ -29,6 +30,7 @@ export function resultOf(token: Uint8Array, end: TierEnd, facts: ReceiptFacts): 
     ...facts.calls,
     bundleDigest: facts.digest,
     publisher: facts.publisher ?? null,
+    ...(facts.signatureProblem === undefined ? {} : { signatureProblem: facts.signatureProblem }),
     rule: facts.rule,
     policyHash: facts.policyHash,
     limits: facts.limits,

@@ -60,7 +60,7 @@ export function receiptText(receipt: Receipt): string {
   const rows: [string, string][] = [
     ['ran in', `${receipt.tier} tier, ${jailText(receipt.jail)}, ${receipt.runtime}`],
     ['by', `${receipt.rule}, policy ${shortDigest(receipt.policyHash)}`],
-    ['bundle', `${shortDigest(receipt.bundleDigest)}, ${signedText(receipt.publisher)}`],
+    ['bundle', `${shortDigest(receipt.bundleDigest)}, ${signedText(receipt)}`],
     ...(receipt.imageDigest === null ? [] : [['image', shortDigest(receipt.imageDigest)] as [string, string]]),
     [
       'wall',
@@ -79,8 +79,9 @@ export function receiptText(receipt: Receipt): string {
   return ['receipt', ...rows.map(([name, text]) => `  ${name.padEnd(10)}  ${text}`)].join('\n');
 }
 
-function signedText(publisher: string | null): string {
-  return publisher === null ? 'unsigned' : `signed by ${showControls(publisher)}`;
+function signedText({ publisher, signatureProblem }: Receipt): string {
+  if (publisher !== null) return `signed by ${showControls(publisher)}`;
+  return signatureProblem === undefined ? 'unsigned' : `counts as unsigned: ${showControls(signatureProblem)}`;
 }
 
 function netText({ host, calls, bytesOut, bytesIn, ms: tookMs }: Receipt['net'][number]): string {

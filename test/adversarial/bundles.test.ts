@@ -54,7 +54,12 @@ rules:
     tier: isolate
     jail: none
     concurrent: 1
-  - match: { plugin: "*", unsigned: true }
+  - match: { plugin: open.plugin, unsigned: true }
+    tier: isolate
+    jail: none
+  - match: { plugin: "acme.*", unsigned: true }
+    deny: unsigned plugins do not run here
+  - match: { plugin: "core.*", unsigned: true }
     deny: unsigned plugins do not run here
 `;
 }
@@ -112,6 +117,18 @@ describe('a signed bundle', () => {
   it('outside the names of its publisher counts as unsigned', async () => {
     const bytes = plugin({ name: 'core.hello' });
     await expectRefused(bytes, { signature: ACME.sign(bytes) }, 'POLICY_DENIED', /whose names are acme\.\*/);
+  });
+
+  it('that counts as unsigned gets what unsigned ones get, and its receipt says why', async () => {
+    const open = plugin({ name: 'open.plugin' });
+    const { outcome } = await signedRun(open);
+    expect(outcome).toMatchObject({
+      status: 'COMPLETED',
+      receipt: { publisher: null, signatureProblem: expect.stringContaining('none of them') as string },
+    });
+    const unsigned = await real.run(open);
+    expect(unsigned.outcome).toMatchObject({ status: 'COMPLETED', receipt: { publisher: null } });
+    expect(JSON.stringify(unsigned.outcome)).not.toContain('signatureProblem');
   });
 
   it('of another version than the one asked for is refused', async () => {

@@ -105,6 +105,8 @@ function jobOf(name: string, library: string, domain: string): WorkerJob {
     limits: LIMITS,
     allowWasm: false,
     domain,
+    freshness: 'isolate',
+    policyHash: 'bench',
   };
 }
 
