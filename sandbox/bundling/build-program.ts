@@ -13,7 +13,8 @@ export interface BuiltText {
 export interface ProgramRequest {
   /** Absolute. */
   readonly entry: string;
-  readonly format: 'esm' | 'cjs';
+  /** `iife`: nothing of it becomes a global. */
+  readonly format: 'esm' | 'iife';
   readonly external?: readonly string[];
   /** Modules named `flowops:…` that export one constant text each. */
   readonly texts?: Readonly<Record<string, { readonly constant: string; readonly text: BuiltText }>>;

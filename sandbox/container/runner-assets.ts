@@ -11,7 +11,7 @@ export async function buildRunner(): Promise<BuiltText> {
   const folder = path.join(import.meta.dirname, 'runner');
   const [prelude, thread] = await Promise.all([
     buildPrelude(),
-    buildProgram({ entry: path.join(folder, 'thread', 'main.ts'), format: 'cjs' }),
+    buildProgram({ entry: path.join(folder, 'thread', 'main.ts'), format: 'iife' }),
   ]);
   return buildProgram({
     entry: path.join(folder, 'main.ts'),

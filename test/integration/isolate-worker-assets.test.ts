@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { buildPrelude } from '../../sandbox/bundling/build-program.ts';
 import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
-import { WorkerHost } from '../support/worker-host.ts';
+import { isolateWorkerProgram, WorkerHost } from '../support/worker-host.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -43,7 +43,7 @@ test('sources that are not those the worker was built from make it build again',
 test('several processes that start at once all get a worker that runs', async () => {
   const all = await Promise.all([1, 2, 3].map(() => prepareIsolateAssets(folder)));
   expect(new Set(all.map(({ workerHash }) => workerHash)).size).toBe(1);
-  const host = new WorkerHost({ role: 'isolate-worker', args: ['--no-node-snapshot', all[0]?.workerPath ?? ''] });
+  const host = new WorkerHost(isolateWorkerProgram(['--no-node-snapshot', all[0]?.workerPath ?? '']));
   await host.opened;
   await host.close();
 });

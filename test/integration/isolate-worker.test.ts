@@ -60,3 +60,12 @@ test('a syntax error is told with its place', async () => {
     message: expect.stringMatching(/\(test\.plugin\.js:\d+:\d+\)$/),
   });
 });
+
+test('a plugin for Node is refused, and is inspected all the same', async () => {
+  const source = bundleOf('return {};', { runtime: 'node' });
+  expect(await w.run(source)).toMatchObject({
+    code: 'PLUGIN_INVALID',
+    message: expect.stringContaining('container tier only'),
+  });
+  expect(await w.run(source, { inspect: true })).toMatchObject({ outputs: { runtime: 'node' } });
+});

@@ -15,7 +15,7 @@ import { formatManifestLine, type Manifest, manifestSchema } from '@flowops/prot
 import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type HostCall, type Log, type Progress, Purpose, type Result, Status } from '@flowops/proto/sandbox_pb.js';
-import { buildRunner } from '../../sandbox/container/runner-bundle.ts';
+import { buildRunner } from '../../sandbox/container/runner-assets.ts';
 import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
 
 export const LIMITS: EffectiveLimits = {

@@ -1,4 +1,4 @@
-/** Made by runner-bundle.ts when it bundles the runner: the program of the guest thread, CommonJS. */
+/** Made by runner-assets.ts when it bundles the runner: the program of the guest thread, a script. */
 declare module 'flowops:guest-thread' {
   export const GUEST_THREAD: string;
 }

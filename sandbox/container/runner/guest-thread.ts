@@ -5,16 +5,15 @@
 import { totalmem } from 'node:os';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Thrown } from '@flowops/sdk/thrown.ts';
-import { BASE_MEMORY_BYTES, MAX_HEAP_MB, MIN_HEAP_MB } from './limits.ts';
+import { pluginHeap } from './plugin-heap.ts';
 import { SHARED, SHARED_INTS, type ThreadCommand, type ThreadData, type ThreadMessage } from './thread-protocol.ts';
-
-const MEBIBYTE = 1024 * 1024;
 
 export interface GuestThreadOwner {
   /** Undefined: the guest is held where it is, for good. */
   onCall(op: number, a: unknown, b: unknown, c: unknown): number | string | undefined;
   onLoaded(): void;
   onInvalid(problem: string): void;
+  onEntering(): void;
   onEntered(): void;
   onThrown(thrown: Thrown): void;
   onOutOfMemory(): void;
@@ -37,6 +36,7 @@ export class GuestThread {
     this.#commands = commands.port1;
     this.#answers = answers.port1;
     const workerData: ThreadData = { commands: commands.port2, answers: answers.port2, shared: this.#shared, prelude };
+    const heap = pluginHeap(process.constrainedMemory(), totalmem());
     this.#worker = new Worker(code, {
       eval: true,
       name: 'plugin',
@@ -50,7 +50,7 @@ export class GuestThread {
       stdout: true,
       stderr: true,
       trackUnmanagedFds: false,
-      resourceLimits: { maxOldGenerationSizeMb: heapMb() },
+      resourceLimits: { maxOldGenerationSizeMb: heap.oldMb, maxYoungGenerationSizeMb: heap.youngMb },
     });
     this.#worker.stdout.resume();
     this.#worker.stderr.resume();
@@ -87,6 +87,8 @@ export class GuestThread {
         return owner.onLoaded();
       case 'invalid':
         return owner.onInvalid(message.problem);
+      case 'entering':
+        return owner.onEntering();
       case 'entered':
         return owner.onEntered();
       case 'thrown':
@@ -105,15 +107,4 @@ export class GuestThread {
     Atomics.add(this.#shared, SHARED.turn, 1);
     Atomics.notify(this.#shared, SHARED.turn);
   }
-}
-
-/**
- * A heap a little smaller than the container: V8 then collects in time and says itself that it is out of memory, where
- * the kernel could only kill. What lies beside the heap is the kernel's to count.
- */
-function heapMb(): number {
-  // gVisor shows a container's limit as the machine's memory.
-  const limit = Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
-  const megabytes = Math.floor((limit - BASE_MEMORY_BYTES) / MEBIBYTE);
-  return Math.max(MIN_HEAP_MB, Math.min(MAX_HEAP_MB, megabytes));
 }

@@ -48,7 +48,9 @@ export type ThreadMessage =
   | { readonly kind: 'loaded' }
   /** The bundle is not one that can be run. */
   | { readonly kind: 'invalid'; readonly problem: string }
-  /** A command was carried out; the plugin may wait for something. */
+  /** The module is evaluated; its task begins. */
+  | { readonly kind: 'entering' }
+  /** A command was carried out, or the task has begun; the plugin may wait for something. */
   | { readonly kind: 'entered' }
   /** What nobody in the plugin caught. */
   | { readonly kind: 'thrown'; readonly thrown: Thrown };

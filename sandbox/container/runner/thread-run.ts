@@ -65,6 +65,7 @@ export class ThreadRun {
       onCall: (op, a, b, c) => this.#takeCall(op, a, b, c),
       onLoaded: () => this.#start(),
       onInvalid: (problem) => this.#end(failure('PLUGIN_INVALID', problem)),
+      onEntering: () => this.#openEntries++,
       onEntered: () => this.#openEntries--,
       onThrown: (thrown) => this.#end(thrownEnd(thrown)),
       onOutOfMemory: () => this.#end(this.#memoryEnd()),

@@ -72,6 +72,10 @@ export class WorkerStep {
       this.refuse('PLUGIN_INVALID', bundle.declared.problem);
       return;
     }
+    if (bundle.declared.ok && bundle.declared.manifest.runtime === 'node' && !this.#isInspect) {
+      this.refuse('PLUGIN_INVALID', 'the manifest says runtime: "node", which runs in the container tier only');
+      return;
+    }
     this.#phase = { name: 'preparing' };
     const waiting = this.#shape.isDebugged ? undefined : this.#options.ahead.takeWaiting(bundle, this.#shape);
     if (waiting !== undefined) this.#start(bundle, waiting);

@@ -9,6 +9,7 @@ import { SHARED, type ThreadCommand, type ThreadData, type ThreadMessage } from 
 import { CompileProblem, type LoadedPlugin, prepareRealm } from './realm.ts';
 
 const { commands, answers, shared, prelude } = workerData as ThreadData;
+const { setImmediate } = globalThis;
 const realm = prepareRealm(prelude);
 let plugin: LoadedPlugin | undefined;
 let enter: EnterFunction | undefined;
@@ -42,16 +43,23 @@ async function carryOut(command: ThreadCommand) {
     }
     case 'run': {
       const evaluated = plugin?.evaluate();
-      tell({ kind: 'entered' });
+      tellEntered();
       await evaluated;
+      tell({ kind: 'entering' });
       enter?.(ENTER_OP.run, { loaded: true, plugin: plugin?.namespace }, command.settingsJson, command.inputsJson);
+      tellEntered();
       return;
     }
     case 'enter':
       enter?.(command.op, ...command.values);
-      tell({ kind: 'entered' });
+      tellEntered();
       return;
   }
+}
+
+/** After the microtasks that the entry left behind: a plugin that goes on in them has not come back. */
+function tellEntered(): void {
+  setImmediate(() => tell({ kind: 'entered' }));
 }
 
 function tellThrown(thrown: unknown): void {

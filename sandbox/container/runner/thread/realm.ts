@@ -39,6 +39,7 @@ export interface Realm {
 /** Does ahead what needs no plugin: the context, and the prelude in it. */
 export function prepareRealm(prelude: string): Realm {
   const context = vm.createContext(vm.constants.DONT_CONTEXTIFY);
+  const names = new Set<PropertyKey>(vm.runInContext('Reflect.ownKeys(globalThis)', context) as PropertyKey[]);
   const script = new vm.Script(prelude, { filename: PRELUDE_FILE });
   const boot = script.runInContext(context) as Boot;
   const refuse = vm.runInContext('(message) => { throw new TypeError(message); }', context) as (text: string) => never;
@@ -52,10 +53,21 @@ export function prepareRealm(prelude: string): Realm {
           isNode ? importBuiltin(specifier) : refuse(`import() is not available here: ${JSON.stringify(specifier)}`),
       });
       await module.link((specifier) => (isNode ? importBuiltin(specifier) : refuse('')));
+      if (!isNode) emptyOuterRealm(names);
       const enter = isNode ? (script.runInThisContext() as Boot)(host, true, true) : boot(host, isWasmAllowed, false);
       return { plugin: { namespace: module.namespace, evaluate: () => module.evaluate() as Promise<void> }, enter };
     },
   };
+}
+
+/**
+ * A context gives out objects of the realm around it here and there (the promise of an import(), for one). So that they
+ * lead to no more than the language, that realm loses everything else. Node's own code holds what it needs.
+ */
+function emptyOuterRealm(kept: ReadonlySet<PropertyKey>): void {
+  for (const name of Reflect.ownKeys(globalThis)) {
+    if (!kept.has(name)) Reflect.deleteProperty(globalThis, name);
+  }
 }
 
 function compile(source: string, options: vm.SourceTextModuleOptions & { identifier: string }): vm.SourceTextModule {
