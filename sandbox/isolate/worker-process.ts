@@ -16,7 +16,7 @@ import { type HostCall, Purpose } from '@flowops/proto/sandbox_pb.js';
 import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/sandbox-client.ts';
 import type { Logger } from 'pino';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
-import type { AttemptJob, HostCallAnswer } from '../tier.ts';
+import type { HostCallAnswer } from '../tier.ts';
 import { CodeCacheGate } from './code-cache-gate.ts';
 import type { CodeCaches } from './code-caches.ts';
 import type { WorkerCommand } from './jail.ts';
