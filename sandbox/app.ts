@@ -37,7 +37,7 @@ import type { DockerFacts } from './policy/machine.ts';
 import { openPolicy } from './policy/source.ts';
 
 /** After which what is wrong with this machine's containers is logged. */
-const REPORT_MS = 2_000;
+const REPORT_MS = 10_000;
 
 export interface App {
   readonly instance: string;

@@ -89,6 +89,8 @@ export type TierFigures = Pick<
 export interface TierEnd {
   readonly outcome: TierOutcome;
   readonly figures: TierFigures;
+  /** It missed its wall limit because others had the cores: nothing that its plugin did. */
+  readonly isStarved?: boolean;
 }
 
 export interface TierRun {

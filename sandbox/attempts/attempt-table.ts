@@ -294,7 +294,7 @@ export class AttemptTable {
       return;
     }
     const outcome = isCancelled || ownEnd === undefined ? end.outcome : outcomeOf(ownEnd, end.outcome);
-    const code = violationOf(outcome, admitted);
+    const code = violationOf({ ...end, outcome }, admitted);
     if (code !== undefined && onViolation !== undefined) {
       this.#options.memory.violated(subject, { code, demoteAfter: onViolation.demoteAfter, rule });
     }

@@ -7,14 +7,15 @@
  * end, it cannot hide. Demotion leads to the container tier, so what happens there is not counted.
  */
 import { type ErrorCode, errorInfo } from '@flowops/proto/errors.ts';
+import type { TierEnd } from '../tier.ts';
 import type { AdmittedAttempt } from './admission.ts';
-import type { TierOutcome } from './sandbox-result.ts';
 
 /** The code that counts; undefined: the plugin did nothing that does. */
 export function violationOf(
-  outcome: TierOutcome,
+  { outcome, isStarved = false }: Pick<TierEnd, 'outcome' | 'isStarved'>,
   { tier, onViolation }: Pick<AdmittedAttempt, 'tier' | 'onViolation'>,
 ): ErrorCode | undefined {
+  if (isStarved) return undefined; // a machine with too much to do is no fault of the plugin
   if (outcome.status !== 'FAILED' || onViolation === undefined || tier === 'container') return undefined;
   const { code } = outcome;
   if (code === 'LIMIT_WALL' && !onViolation.countsWall) return undefined;

@@ -70,6 +70,8 @@ class IsolateRun implements TierRun {
   #wasJailed = false;
   #freeReruns = 0;
   #wasStarved = false;
+  /** It ended so, also the second time. */
+  #isStarved = false;
   /** Of its last time in a worker. */
   #used: KernelFigures | undefined;
   #toldDropped = 0;
@@ -177,7 +179,7 @@ class IsolateRun implements TierRun {
         return;
       case 'starved':
         if (this.#cancel !== undefined) this.#finishCancelled();
-        else if (this.#wasStarved) this.#finishWith('LIMIT_WALL', end.detail);
+        else if (this.#wasStarved) this.#finishStarved(end.detail);
         else {
           this.#wasStarved = true;
           this.submit(false);
@@ -204,6 +206,11 @@ class IsolateRun implements TierRun {
     this.#finish(failedOutcome(code, explainEnd(code, detail, this.#request)));
   }
 
+  #finishStarved(detail: string): void {
+    this.#isStarved = true;
+    this.#finishWith('LIMIT_WALL', detail);
+  }
+
   #finishCancelled(): void {
     this.#finish({ status: 'CANCELLED', message: this.#cancel?.reason ?? 'it was cancelled' });
   }
@@ -211,7 +218,7 @@ class IsolateRun implements TierRun {
   #finish(outcome: TierOutcome, result?: Result): void {
     if (this.#state.phase === 'ended') return;
     this.#state = { phase: 'ended' };
-    this.#settle({ outcome, figures: this.#figures(result) });
+    this.#settle({ outcome, figures: this.#figures(result), ...(this.#isStarved ? { isStarved: true } : {}) });
   }
 
   #figures(result: Result | undefined): TierFigures {

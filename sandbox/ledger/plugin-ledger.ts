@@ -43,7 +43,7 @@ export interface PluginMemory {
 /** For a policy under which nothing is remembered (the developer policy). */
 export const NO_MEMORY: PluginMemory = { recall: () => ({}), pin: () => {}, violated: () => {} };
 
-const pinSchema = z.strictObject({
+export const pinSchema = z.strictObject({
   pluginId: z.string(),
   name: z.string(),
   since: z.iso.datetime(),
@@ -51,7 +51,7 @@ const pinSchema = z.strictObject({
 });
 export type Pin = z.output<typeof pinSchema>;
 
-const countSchema = z.strictObject({
+export const countSchema = z.strictObject({
   name: z.string(),
   publisher: z.string().nullable(),
   /** null where the publisher says who it is. */
@@ -162,6 +162,11 @@ export class PluginLedger implements PluginMemory {
       `${describe(subject)} is demoted to the container tier after ${violations} violations (the last: ${code}; ${rule}), ` +
         `until an operator lifts it: flowops policy demotions --lift ${subject.name}`,
     );
+  }
+
+  /** What is counted of this plugin; undefined = nothing. */
+  countOf(subject: PluginSubject): ViolationCount | undefined {
+    return this.#counts.get(keyOf(subject));
   }
 
   pins(): Pin[] {

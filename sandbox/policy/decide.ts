@@ -72,7 +72,7 @@ export function decide(policy: CompiledPolicy, request: PolicyRequest): Decision
   const demotion = policy.usesHistory && terms.tier === 'isolate' ? request.history?.demotion : undefined;
   const tier = demotion === undefined ? terms.tier : 'container';
   const place =
-    demotion === undefined ? terms.place : `${terms.place}, demoted after ${demotion.violations} violations`;
+    demotion === undefined ? terms.place : `${terms.place} (demoted after ${demotion.violations} violations)`;
   if (request.requestedTier === 'isolate' && tier === 'container') return refuseWidening(request, terms);
   const granted = grantPermissions(request, terms.permissions, {
     place: terms.place,
@@ -98,7 +98,12 @@ export function decide(policy: CompiledPolicy, request: PolicyRequest): Decision
 
 /** The first rule that matches, else the defaults. */
 export function termsFor(policy: CompiledPolicy, request: PolicyRequest): Terms {
-  return policy.rules.find(({ match }) => matches(match, request, 'grant'))?.terms ?? policy.defaults;
+  return ruleFor(policy, request)?.terms ?? policy.defaults;
+}
+
+/** Undefined: the defaults decide. */
+export function ruleFor(policy: CompiledPolicy, request: PolicyRequest): GivingRule | undefined {
+  return policy.rules.find(({ match }) => matches(match, request, 'grant'));
 }
 
 function refuseBeforeRules(policy: CompiledPolicy, request: PolicyRequest): RefuseDecision | undefined {

@@ -52,6 +52,22 @@ export function covers(outer: PolicyMatch, inner: PolicyMatch, reading: Reading)
   );
 }
 
+/** Why a match does not hold, by its first key that does not; undefined when it holds. For people. */
+export function whyNot(match: PolicyMatch, subject: MatchSubject, reading: Reading): string | undefined {
+  const { pluginId, name, version, digest, publisher } = subject;
+  const signed = publisher === undefined ? 'the plugin is unsigned' : `the plugin is signed by ${publisher}`;
+  const told: readonly (readonly [keyof PolicyMatch, string])[] = [
+    ['plugin', `its name is ${name}`],
+    ['id', `its pluginId is ${pluginId}`],
+    ['version', `its version is ${version}`],
+    ['digest', `its digest is ${digest}`],
+    ['publisher', signed],
+    ['unsigned', signed],
+  ];
+  const wrong = told.find(([key]) => match[key] !== undefined && !matches({ [key]: match[key] }, subject, reading));
+  return wrong === undefined ? undefined : `${wrong[0]} is ${String(match[wrong[0]])}, and ${wrong[1]}`;
+}
+
 /** What two patterns have in common is the narrower of them, or nothing. */
 export function commonPattern(a: string, b: string): string | undefined {
   if (coversPattern(a, b)) return b;

@@ -295,7 +295,7 @@ describe('a policy', () => {
   test('explains what it decides about a plugin, as a rule to paste', async () => {
     const { exitCode, stdout } = await flowops('policy', 'explain', plugin('hello'));
     expect(stdout).toMatch(/^test.hello 1.0.0, published as test.hello, unsigned\n {2}sha256:/);
-    expect(stdout).toContain('decided by defaults (no rule matches)');
+    expect(stdout).toContain('decided by defaults\n  no rule matches: the defaults decide\n');
     expect(stdout).toMatch(
       / {2}- match: { plugin: "test.hello", digest: "sha256:[0-9a-f]{64}" }\n {4}tier: container\n/,
     );

@@ -29,15 +29,22 @@ afterEach(async () => {
 
 test('limits and crashes count, nothing else does', () => {
   const terms = { tier: 'isolate', onViolation: { demoteAfter: 1, countsWall: true } } as const;
-  const codes = (Object.keys(ERROR_CODES) as ErrorCode[]).filter((code) => violationOf(failed(code), terms) === code);
+  const codes = (Object.keys(ERROR_CODES) as ErrorCode[]).filter(
+    (code) => violationOf({ outcome: failed(code) }, terms) === code,
+  );
   expect(codes.sort()).toEqual([...COUNTED].sort());
-  expect([COMPLETED, CANCELLED].map((outcome) => violationOf(outcome, terms))).toEqual([undefined, undefined]);
+  expect([COMPLETED, CANCELLED].map((outcome) => violationOf({ outcome }, terms))).toEqual([undefined, undefined]);
+});
+
+test('a step that others left no core does not count', () => {
+  const terms = { tier: 'isolate', onViolation: { demoteAfter: 1, countsWall: true } } as const;
+  expect(violationOf({ outcome: failed('LIMIT_WALL'), isStarved: true }, terms)).toBeUndefined();
 });
 
 test('without onViolation nothing counts, and in the container tier neither', () => {
-  expect(violationOf(failed('LIMIT_CPU'), { tier: 'isolate', onViolation: undefined })).toBeUndefined();
+  expect(violationOf({ outcome: failed('LIMIT_CPU') }, { tier: 'isolate', onViolation: undefined })).toBeUndefined();
   const inContainer = { tier: 'container', onViolation: { demoteAfter: 1, countsWall: true } } as const;
-  expect(violationOf(failed('LIMIT_CPU'), inContainer)).toBeUndefined();
+  expect(violationOf({ outcome: failed('LIMIT_CPU') }, inContainer)).toBeUndefined();
 });
 
 test('after as many violations as its rule says a plugin goes to the container tier, and its receipt says why', async () => {
@@ -51,7 +58,7 @@ test('after as many violations as its rule says a plugin goes to the container t
   await runs[2]?.end(COMPLETED);
   expect(runs.map(({ tier }) => tier)).toEqual(['isolate', 'isolate', 'container', 'isolate']);
   expect(results).toHaveLength(3);
-  expect(receipt(2)).toMatchObject({ rule: 'rule 1 (sandbox-policy.yaml:3), demoted after 2 violations' });
+  expect(receipt(2)).toMatchObject({ rule: 'rule 1 (sandbox-policy.yaml:3) (demoted after 2 violations)' });
 });
 
 test('a step that its own flow gave less time cannot have a plugin demoted by running out of it', async () => {

@@ -133,9 +133,9 @@ describe('a step in the isolate tier', () => {
       end(starved);
     }
     expect(submitted).toHaveLength(2);
-    expect((await ended).outcome).toMatchObject({
-      code: 'LIMIT_WALL',
-      message: expect.stringMatching(/limits\.wallMs \(2000\) in rule 3/),
+    expect(await ended).toMatchObject({
+      outcome: { code: 'LIMIT_WALL', message: expect.stringMatching(/limits\.wallMs \(2000\) in rule 3/) },
+      isStarved: true,
     });
   });
 

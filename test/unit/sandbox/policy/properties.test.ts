@@ -6,7 +6,7 @@ import { checkRules } from '@flowops/sandbox/policy/rules-check.ts';
 import { type PolicyDocument, type PolicyMatch, policySchema } from '@flowops/sandbox/policy/schema.ts';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { DIGEST_A, DIGEST_B } from './policy-text.ts';
+import { DIGEST_A, DIGEST_B, KEY_A, KEY_B } from './policy-text.ts';
 
 // Few words and few keys at a time, so that matches are frequent.
 const name = fc.constantFrom('a', 'ab', 'a.b', 'b');
@@ -31,23 +31,44 @@ const match: fc.Arbitrary<PolicyMatch> = fc
     unsigned: key(fc.boolean()),
   })
   .map((keys) => Object.fromEntries(Object.entries(keys).filter(([, value]) => value !== undefined)));
-const subject = fc.record({ pluginId: name, name, version, digest, publisher: optional(publisher) });
+const publishers: NonNullable<PolicyDocument['publishers']> = {
+  acme: { keys: [{ key: KEY_A }], names: ['a*'] },
+  other: { keys: [{ key: KEY_B }], names: ['b', 'a.b'] },
+};
+/** As a verified signature would have it: under its key a publisher has its own names and no others. */
+const subject = fc
+  .record({ pluginId: name, name, version, digest, publisher: optional(publisher) })
+  .map(({ publisher: owner, ...fields }) => ({
+    ...fields,
+    publisher: publishers[owner ?? '']?.names.some((own) => matchesPattern(own, fields.name)) ? owner : undefined,
+  }));
 const limits = fc.record(
   { memoryMb: fc.integer({ min: 8, max: 512 }), wallMs: fc.integer({ min: 10, max: 10_000 }) },
   { requiredKeys: [] },
 );
 const tier = fc.constantFrom('isolate' as const, 'container' as const);
+const host = fc.constantFrom('a.example:443', 'private:a.example:443', 'b.example:443');
+const secret = fc.constantFrom('T', 'U');
+const grants = fc.record({
+  wasm: fc.boolean(),
+  net: fc.uniqueArray(host),
+  secrets: fc.uniqueArray(fc.record({ name: secret, hosts: fc.uniqueArray(host) }), { selector: (one) => one.name }),
+});
 const rule = fc.oneof(
   fc.record({ match, deny: fc.constant('no') }),
-  fc.record({ match, tier, limits, grants: fc.record({ wasm: fc.boolean() }) }),
+  fc.record({ match, tier, limits, grants, onViolation: fc.record({ demote: fc.constant(3) }) }),
 );
 const policy: fc.Arbitrary<PolicyDocument> = fc.record({
   version: fc.constant(1 as const),
+  publishers: fc.constant(publishers),
   defaults: fc.record({ tier, limits }),
   rules: fc.array(rule, { maxLength: 6 }),
 });
 const compiled = policy.map((document) => compilePolicy(document, { file: undefined, lineOf: () => 0 }));
-const request = subject.map((fields) => ({ ...fields, permissions: { net: [], secrets: [] } }));
+const nothing = { net: [], secrets: [] };
+const request = subject.map((fields) => ({ ...fields, permissions: nothing }));
+const permissions = fc.record({ net: fc.uniqueArray(host), secrets: fc.uniqueArray(secret) });
+const demoted = { demotion: { violations: 3, code: 'LIMIT_CPU', since: '2026-01-01T00:00:00.000Z' } } as const;
 
 test('a pattern matches exactly what its regular expression matches', () => {
   fc.assert(
@@ -149,8 +170,10 @@ test('a request never widens: not the tier, no limit, no grant, nor a refusal in
         });
         if (asked.kind === 'refuse') return;
         if (without.kind === 'refuse') expect.fail('a request turned a refusal into a run');
-        const { tier: tierAsked, limits: limitsAsked, ...restAsked } = asked;
-        const { tier: tierGiven, limits: limitsGiven, ...restGiven } = without;
+        const { tier: tierAsked, limits: limitsAsked, onViolation: countedAsked, ...restAsked } = asked;
+        const { tier: tierGiven, limits: limitsGiven, onViolation: countedGiven, ...restGiven } = without;
+        expect(countedAsked?.demoteAfter).toBe(countedGiven?.demoteAfter);
+        if (countedAsked !== undefined) expect(countedAsked.countsWall).toBe(limitsAsked.wallMs === limitsGiven.wallMs);
         expect(tierGiven === 'container' && tierAsked === 'isolate').toBe(false);
         expect(limitsAsked.wallMs).toBeLessThanOrEqual(limitsGiven.wallMs);
         expect(limitsAsked.wallMs).toBeGreaterThan(0);
@@ -175,6 +198,62 @@ test('the first rule that matches wins: rules after it change nothing', () => {
       else expect(decision).toMatchObject({ kind: 'run', rule: first < 0 ? 'defaults' : `rule ${first + 1}` });
     }),
     { numRuns: 1000 },
+  );
+});
+
+test('a plugin is granted what it asks for and its rule gives, or it does not start', () => {
+  const seen = { granted: 0, refused: 0 };
+  fc.assert(
+    fc.property(policy, request, permissions, (document, plain, asked) => {
+      const given = compilePolicy(document, { file: undefined, lineOf: () => 0 });
+      const decision = decide(given, { ...plain, permissions: asked });
+      const rules = (document.rules ?? []).filter((one) => one.deny === undefined);
+      const own = rules.find((one) => matches(one.match, plain, 'grant'))?.grants ?? {};
+      const isGiven =
+        asked.net.every((one) => own.net?.includes(one)) &&
+        asked.secrets.every((one) => own.secrets?.some((entry) => entry.name === one));
+      if (decide(given, plain).kind === 'refuse') expect(decision.kind).toBe('refuse');
+      else expect(decision.kind).toBe(isGiven ? 'run' : 'refuse');
+      if (decision.kind === 'refuse') {
+        seen.refused++;
+        return;
+      }
+      seen.granted += asked.net.length;
+      expect(decision.grants.net).toEqual(asked.net);
+      expect(decision.grants.secrets.map((one) => one.name).sort()).toEqual([...asked.secrets].sort());
+      for (const one of decision.grants.secrets) expect(own.secrets).toContainEqual(one);
+    }),
+    { numRuns: 1000 },
+  );
+  expect(Math.min(seen.granted, seen.refused)).toBeGreaterThan(20);
+});
+
+test('a rule for signed plugins never gives anything to an unsigned one', () => {
+  fc.assert(
+    fc.property(policy, request, (document, plain) => {
+      const unsigned = { ...plain, publisher: undefined };
+      const decision = decide(compilePolicy(document, { file: undefined, lineOf: () => 0 }), unsigned);
+      const number = decision.kind === 'run' ? /^rule (\d+)/.exec(decision.rule)?.[1] : undefined;
+      const used = document.rules?.[Number(number) - 1];
+      if (used === undefined) return;
+      expect(used.match.publisher).toBeUndefined();
+      expect(used.match.unsigned).not.toBe(false);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('what a host remembers of a plugin only narrows: a demoted one is in a container, and has no more than before', () => {
+  fc.assert(
+    fc.property(compiled, request, (given, plain) => {
+      const before = decide(given, plain);
+      const after = decide(given, { ...plain, history: demoted });
+      if (before.kind === 'refuse') expect(after).toEqual(before);
+      else expect(after).toEqual({ ...before, tier: 'container', rule: after.kind === 'run' ? after.rule : '' });
+      const renamed = decide(given, { ...plain, history: { agreedName: `${plain.name}x` } });
+      expect(renamed.kind).toBe('refuse');
+    }),
+    { numRuns: 500 },
   );
 });
 
