@@ -39,6 +39,7 @@ const CONNECT_TIMEOUT_MS = 60_000;
 const CONNECT_POLL_MS = 50;
 const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'flowops');
 const KEEPER = join(import.meta.dirname, 'docker-keeper.ts');
+const WAITING = 'waiting for another test run that builds the image';
 const STEP_REPOSITORY = 'flowops/step-runner';
 
 const runtimesSchema = z.record(z.string(), z.unknown());
@@ -50,7 +51,11 @@ export async function startDocker(
   const { host, isOwn, release } = await findDaemon(say);
   try {
     const cli: DockerCli = { host, say };
-    const image = await withLock(join(folder(), 'images.lock'), say, () => stepImage(cli, isOwn));
+    const image = await withLock(
+      join(folder(), 'images.lock'),
+      () => say(WAITING),
+      () => stepImage(cli, isOwn),
+    );
     const runtimes = await runtimesOf(host);
     return { host, runtimes, image, env: { DOCKER_HOST: host, SANDBOX_IMAGE: image }, stop: release };
   } catch (thrown) {
@@ -113,7 +118,7 @@ async function ownDaemon(say: (line: string) => void): Promise<Daemon> {
     if (!(await hasProgram(program))) say(`installing ${name}`);
     await needProgram(program, name);
   }
-  const lease = await withLock(join(folder(), 'start.lock'), say, takeLease);
+  const lease = await withLock(join(folder(), 'start.lock'), () => {}, takeLease);
   return {
     host: lease.host,
     isOwn: true,

@@ -5,10 +5,12 @@
  *
  *   1. the runner has ended: its exit code, or 128 + its signal, becomes the container's;
  *   2. LIFE_SECONDS are over (EXIT_LIFE_OVER), whatever the host does or does not do by then;
- *   3. the host has gone: nobody holds the other end of our stdin or stdout any more (EXIT_HOST_GONE).
+ *   3. the host has gone: nobody holds the other end of our stdin or stdout any more (EXIT_HOST_GONE);
+ *   4. the runner takes nothing of what the host sends for DEAF_SECONDS_MAX (EXIT_DEAF). Whoever fills the way from the
+ *      host to us would else hide the host's end: what is behind it may then wait to write and not tell.
  *
- * PROGRAM reads what the host sends from descriptor 3 and answers on descriptor 4. Its stdin is empty, and what it prints
- * goes to stderr: a print of the guest does not land between two frames.
+ * PROGRAM reads what the host sends from descriptor 3 and answers on descriptor 4. Its stdin is empty, and what it
+ * prints goes to stderr: a print of the guest does not land between two frames.
  *
  * Ending is nothing but leaving: when PID 1 exits, the kernel kills every process of its pid namespace, daemons of
  * daemons included, and waits until they are gone.
@@ -17,13 +19,14 @@
  *
  *   - It reads nothing that the guest writes, and the only thing it gives to the guest is the bytes of stdin.
  *   - It cannot be read or traced: it is not dumpable, and on runc its file is execute-only, so that /proc/1/mem,
- *     environ and fd are root's. (gVisor cannot start such a file, but denies these for PID 1 by itself.)
- *   - It cannot be killed or stopped: the kernel drops SIGKILL and SIGSTOP that come from inside to PID 1, and it ignores
- *     every other signal.
- *   - It cannot be blinded: the guest never has our stdin. A pipe can be opened again through /proc/self/fd/0 by
- *     whoever holds it, for writing too, and would then never hang up. So the guest reads a socket, which nobody can
- *     open again, and we pass the bytes on. They are read from the host also when the guest takes none or has closed
- *     its end: no longer than one buffer is kept, and the hang-up is seen in any case.
+ *     environ and fd are root's. (gVisor cannot start such a file. It denies tracing and memory by itself, and lets the
+ *     guest open our stdin, which gives it nothing but its own input.)
+ *   - It cannot be killed or stopped: the kernel drops SIGKILL and SIGSTOP that come from inside to PID 1, and it
+ *     ignores every other signal. gVisor does deliver these two. SIGKILL ends the container, which is no gain for the
+ *     guest; against SIGSTOP there is a timer that kills us when we stop putting it off.
+ *   - It cannot be blinded: on Linux a pipe can be opened again, through /proc/self/fd, by whoever holds it, for writing
+ *     too, and would then never hang up. So the guest does not have our stdin but a socket, which nobody can open
+ *     again, and we pass the bytes on, one buffer at a time. A full way is no hiding place either (4).
  *
  * Exit codes are for people who read a log. The guest can exit with any of them, so that nothing is decided by them.
  */
@@ -46,6 +49,7 @@
 #include <unistd.h>
 
 enum {
+  EXIT_DEAF = 122,
   EXIT_HOST_GONE = 123,
   EXIT_LIFE_OVER = 124,
   EXIT_USAGE = 125, /* our own failure: called wrongly, or the kernel refuses something we need */
@@ -60,11 +64,24 @@ enum { RUNNER_IN = 3, RUNNER_OUT = 4 };
 /* A day: no step lives so long, and a mistyped number must not make a container immortal. */
 #define LIFE_SECONDS_MAX 86400L
 
+/* Far more than a starved machine keeps us waiting; a guest that stops us has this long. */
+enum { STOPPED_SECONDS_MAX = 10, BEAT_MS = 2000 };
+
+/* The runner's main thread does nothing but read and write; it is behind by that much only when it is held up. */
+enum { DEAF_SECONDS_MAX = 10 };
+
 enum { SIGNALS, LIFE, HOST_IN, HOST_OUT, GUEST, POLLED };
 
 /* Bytes on their way from the host to the guest. A pipe's own size: nothing is gained by more. */
 static char buffer[65536];
 static size_t buffer_start, buffer_end;
+static time_t given_at; /* when the guest last took some of them */
+
+static time_t now_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec;
+}
 
 static void fail(const char *what) {
   dprintf(STDERR_FILENO, "flowops-init: %s: %s\n", what, strerror(errno));
@@ -105,6 +122,19 @@ static int open_life(long seconds) {
   return fd;
 }
 
+/* On Linux the kernel drops this signal, as any SIGKILL to a PID 1 from inside; there nobody can stop us either. */
+static timer_t open_beat(void) {
+  timer_t beat;
+  struct sigevent kill_us = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+  if (timer_create(CLOCK_MONOTONIC, &kill_us, &beat) != 0) fail("timer_create");
+  return beat;
+}
+
+static void put_off(timer_t beat) {
+  const struct itimerspec next = {.it_value = {.tv_sec = STOPPED_SECONDS_MAX}};
+  if (timer_settime(beat, 0, &next, NULL) != 0) fail("timer_settime");
+}
+
 /* False with errno. The new descriptors outlive exec; every other of ours does not. */
 static bool arrange_descriptors(int guest_end) {
   int empty = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -142,6 +172,7 @@ static void take_from_host(void) {
   if (count > 0) {
     buffer_start = 0;
     buffer_end = (size_t)count;
+    given_at = now_seconds();
   } else if (count == 0 || (errno != EINTR && errno != EAGAIN)) {
     _exit(EXIT_HOST_GONE);
   }
@@ -152,16 +183,19 @@ static bool give_to_guest(int guest) {
   ssize_t count = send(guest, buffer + buffer_start, buffer_end - buffer_start, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (count < 0) return errno == EAGAIN || errno == EINTR;
   buffer_start += (size_t)count;
+  given_at = now_seconds();
   return true;
 }
 
 static void serve(struct pollfd *polled, pid_t runner) {
+  timer_t beat = open_beat();
   for (;;) {
+    put_off(beat);
     if (polled[GUEST].fd < 0) buffer_start = buffer_end;
     bool is_empty = buffer_start == buffer_end;
     polled[HOST_IN].events = is_empty ? POLLIN : 0;
     polled[GUEST].events = is_empty ? 0 : POLLOUT;
-    if (poll(polled, POLLED, -1) < 0) {
+    if (poll(polled, POLLED, BEAT_MS) < 0) {
       if (errno == EINTR) continue;
       fail("poll");
     }
@@ -170,6 +204,7 @@ static void serve(struct pollfd *polled, pid_t runner) {
     if (polled[LIFE].revents != 0) _exit(EXIT_LIFE_OVER);
     if (((polled[HOST_IN].revents | polled[HOST_OUT].revents) & (POLLHUP | POLLERR | POLLNVAL)) != 0)
       _exit(EXIT_HOST_GONE);
+    if (!is_empty && now_seconds() - given_at > DEAF_SECONDS_MAX) _exit(EXIT_DEAF);
     if ((polled[HOST_IN].revents & POLLIN) != 0) take_from_host();
     short guest = polled[GUEST].revents;
     if ((guest & (POLLHUP | POLLERR)) != 0 || ((guest & POLLOUT) != 0 && !give_to_guest(polled[GUEST].fd))) {
