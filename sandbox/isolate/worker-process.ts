@@ -42,7 +42,8 @@ const RECYCLE_CHECK_STEPS = 100;
 const DRAIN_MS = 1_000;
 /** A job that ended so shortly before a death may have been its cause. */
 const RECENTLY_MS = 250;
-const START_TIMEOUT_MS = 10_000;
+/** A hundred milliseconds, but on a machine full of burners a worker starts slowly too. */
+const START_TIMEOUT_MS = 30_000;
 
 const STARVED: JobEnd = { kind: 'starved', detail: 'it got less than a tenth of a core because of others' };
 
@@ -263,6 +264,8 @@ export class WorkerProcess implements IsolateWorker {
         message: answer.message ?? '',
       },
     });
+    await this.#peer.drained();
+    answer.onSent?.();
   }
 
   #invoke(token: Uint8Array, job: WorkerJob): void {
