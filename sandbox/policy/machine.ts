@@ -44,7 +44,10 @@ export function thisMachine(containers?: DockerFacts): Machine {
 export function checkMachine(policy: PolicyDocument, machine: Machine): RuleProblem[] {
   return [
     ...overMemory(policy.defaults?.limits?.memoryMb, machine, ['defaults', 'limits', 'memoryMb']),
-    ...(policy.rules ?? []).flatMap((rule, index) => checkRule(rule, machine, ['rules', index])),
+    ...(policy.rules ?? []).flatMap((rule, index) => [
+      ...checkRule(rule, machine, ['rules', index]),
+      ...checkContainerMemory(policy, rule, machine, ['rules', index, 'limits', 'memoryMb']),
+    ]),
     ...checkStrictRuntimes(policy, machine),
   ];
 }
@@ -75,6 +78,18 @@ function checkRule({ limits, container }: PolicyRule, machine: Machine, at: KeyP
     found.push({ path: [...at, 'container', key], message });
   }
   return found;
+}
+
+function checkContainerMemory(
+  policy: PolicyDocument,
+  rule: PolicyRule,
+  { containers }: Machine,
+  path: KeyPath,
+): RuleProblem[] {
+  const isAsked = rule.limits?.memoryMb !== undefined && tierOf(policy, rule) === 'container';
+  if (!isAsked || containers?.kind !== 'available' || !containers.lacks.includes('memory')) return [];
+  const message = 'the kernel of this machine has no memory controller for containers: the limit could not be enforced';
+  return [{ path, message }];
 }
 
 function overMemory(memoryMb: number | undefined, machine: Machine, path: KeyPath): RuleProblem[] {
@@ -118,8 +133,12 @@ export function machineWarnings(policy: PolicyDocument, { containers }: Machine)
 }
 
 /** Whether Docker has to be asked before such a policy can be said to load. */
-export function asksForDocker({ strictRuntimes = false, rules = [] }: PolicyDocument): boolean {
-  return strictRuntimes || rules.some(({ container }) => Object.keys(container ?? {}).length > 0);
+export function asksForDocker(policy: PolicyDocument): boolean {
+  const { strictRuntimes = false, rules = [] } = policy;
+  const namesTerms = ({ container = {} }: PolicyRule) => Object.keys(container).length > 0;
+  const limitsContainer = (rule: PolicyRule) =>
+    rule.limits?.memoryMb !== undefined && tierOf(policy, rule) === 'container' && rule.deny === undefined;
+  return strictRuntimes || rules.some((rule) => namesTerms(rule) || limitsContainer(rule));
 }
 
 function count(number: number, noun: string): string {

@@ -50,6 +50,16 @@ describe('a policy that asks for more than this machine can enforce does not loa
     );
   });
 
+  test('memory of a container where the kernel has no such controller; an isolate needs none', () => {
+    const machine = withDocker({ ...DOCKER, lacks: ['memory'] });
+    const limited = (tier: string) =>
+      `version: 1\nrules:\n  - match: { plugin: a, unsigned: true }\n    tier: ${tier}\n    limits: { memoryMb: 64 }\n`;
+    expect(problemsOfText(limited('container'), machine)).toEqual([
+      'sandbox-policy.yaml:5: rules[0].limits.memoryMb: the kernel of this machine has no memory controller for containers: the limit could not be enforced',
+    ]);
+    expect(problemsOfText(limited('isolate'), machine)).toEqual([]);
+  });
+
   test('strictRuntimes and a runtime with a known hole that some rule can come to use', () => {
     const machine = withDocker({ ...DOCKER, knownHoles: [HOLE] });
     const strict = `strictRuntimes: true\n${rule('{ runtime: runsc }')}`;
@@ -81,6 +91,7 @@ test.each([
   ['version: 1\nrules:\n  - match: { plugin: a }\n    tier: container\n', false],
   ['version: 1\nrules:\n  - match: { plugin: a }\n    container: {}\n', false],
   ['version: 1\nrules:\n  - match: { plugin: a }\n    container: { tmpfsMb: 8 }\n', true],
+  ['version: 1\nrules:\n  - match: { plugin: a }\n    limits: { memoryMb: 64 }\n', true],
   ['version: 1\nstrictRuntimes: true\n', true],
 ])('Docker is asked before a policy loads only when the policy depends on it: %j', (source, asks) => {
   expect(asksForDocker(loadedOf(source).document)).toBe(asks);

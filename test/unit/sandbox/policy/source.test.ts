@@ -2,8 +2,9 @@
 import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { PolicySource } from '@flowops/sandbox/policy/decision.ts';
-import { openPolicy } from '@flowops/sandbox/policy/source.ts';
+import type { Policy, PolicySource } from '@flowops/sandbox/policy/decision.ts';
+import type { DockerFacts } from '@flowops/sandbox/policy/machine.ts';
+import { type OpenPolicyOptions, openPolicy } from '@flowops/sandbox/policy/source.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { request } from './policy-text.ts';
 
@@ -31,7 +32,7 @@ function logged(pattern: RegExp): Promise<string> {
   return promise;
 }
 
-async function open(options: { file?: string; developer?: boolean }): Promise<PolicySource> {
+async function open(options: Pick<OpenPolicyOptions, 'file' | 'developer' | 'docker'>): Promise<PolicySource> {
   const source = await openPolicy({ ...options, log, pollMs: 5 });
   sources.push(source);
   return source;
@@ -129,6 +130,28 @@ test('a changed file that does not load leaves the former policy in force and sa
   await mended;
   expect(source.current().decide(request())).toMatchObject({ tier: 'container' });
   expect(lines.map(({ level }) => level)).toEqual(['error', 'error', 'info']);
+});
+
+test('a file is held against the Docker of the moment, at start and at each reload', async () => {
+  const file = join(folder, 'policy.yaml');
+  const runsc = 'version: 1\nrules:\n  - match: { plugin: a }\n    container: { runtime: runsc }\n';
+  const facts = (...runtimes: string[]): DockerFacts => ({ kind: 'available', runtimes, lacks: [], knownHoles: [] });
+  let docker = facts('runc');
+  await writeFile(file, runsc);
+  await expect(open({ file, docker: async () => docker })).rejects.toMatchObject({
+    message: expect.stringMatching(
+      /policy.yaml:4: rules\[0\].container.runtime: Docker on this machine has no runtime runsc/,
+    ),
+  });
+  docker = facts('runc', 'runsc');
+  const source = await open({ file, docker: async () => docker });
+  const reloaded = new Promise<Policy>((resolve) => source.onChange(resolve));
+  docker = { kind: 'absent', problem: 'it is gone' };
+  const warned = logged(/the sandbox policy loads, but:/);
+  await writeFile(file, `${runsc}  - match: { plugin: b }\n    deny: "no"\n`);
+  expect(await warned).toContain('which this host cannot offer (it is gone)');
+  const policy = await reloaded;
+  expect(policy.decide(request({ name: 'b' }))).toMatchObject({ kind: 'refuse' });
 });
 
 test('a link that is swapped to another file takes over, as mounted configuration does', async () => {
