@@ -32,7 +32,7 @@ export class WorkerBundles {
     if (put.state === 'refused') return put;
     const bundle: LoadedBundle = { ...put.bundle, script: bundleScript(put.bundle.source), cache };
     this.#bundles.set(bundle.digest, bundle);
-    this.#bytes += bundle.bytes;
+    this.#bytes += sizeOf(bundle);
     this.#evict();
     return { state: 'complete', bundle };
   }
@@ -43,9 +43,14 @@ export class WorkerBundles {
       if (this.#bundles.size <= MAX_BUNDLES && this.#bytes <= MAX_BUNDLE_STORE_BYTES) return;
       if (this.#bundles.size === 1) return;
       this.#bundles.delete(digest);
-      this.#bytes -= bundle.bytes;
+      this.#bytes -= sizeOf(bundle);
     }
   }
+}
+
+/** The text, and most of it once more as a script. */
+function sizeOf({ bytes }: LoadedBundle): number {
+  return 2 * bytes;
 }
 
 function copyOf(data: Uint8Array): ivm.ExternalCopy<ArrayBuffer> {
