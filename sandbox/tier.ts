@@ -57,6 +57,8 @@ export interface HostCallAnswer {
   readonly payloadJson?: Uint8Array;
   readonly code?: ErrorCode;
   readonly message?: string;
+  /** To be called once, when nothing more waits to be sent to the plugin: the next large answer may then be fetched. */
+  readonly onSent?: () => void;
 }
 
 export interface TierEvents {

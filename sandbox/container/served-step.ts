@@ -166,7 +166,12 @@ export class ServedStep implements JobHandle {
     const answer = await this.#options.events.onHostCall(call);
     if (this.#isOver) return;
     const sent = this.#options.peer.send({ case: 'hostReply', value: hostReply(call, answer) });
-    if (sent !== 'too-large') return;
+    if (sent !== 'too-large') {
+      await this.#options.peer.drained();
+      answer.onSent?.();
+      return;
+    }
+    answer.onSent?.();
     const message = 'the answer does not fit into a frame of the sandbox protocol';
     const refusal = hostReply(call, { ok: false, code: 'LIMIT_OUTPUT', message });
     this.#options.peer.send({ case: 'hostReply', value: refusal });

@@ -81,13 +81,14 @@ class HostCalls implements AttemptHostCalls {
   readonly #source: SecretSource;
   readonly #known = new KnownSecrets();
   readonly #meter = new NetMeter();
-  readonly #gate: CallGate;
+  #gate: CallGate;
   readonly #context: FetchContext;
   /** Fetches by callId. */
   readonly #open = new Map<number, AbortController>();
   /** Since the plugin began. */
   #calls = 0;
   #callsBefore = 0;
+  #aborts = 0;
   #isClosed = false;
 
   constructor(request: HostCallsRequest, { secrets, network }: HostCallsParts) {
@@ -109,8 +110,8 @@ class HostCalls implements AttemptHostCalls {
   async call(call: TierHostCall): Promise<HostCallAnswer> {
     if (this.#isClosed) return failedCall('the step has ended');
     const method = methodOf(call.method);
-    // A call that is given up was counted when it was made.
-    if (method === 'abort' && this.#abort(call.payloadJson)) return answer({});
+    // A call that is given up was counted when it was made; its answer may have been on its way already.
+    if (method === 'abort' && ++this.#aborts <= this.#calls) return this.#abort(call.payloadJson);
     const { maxCalls, pluginName } = this.#request;
     this.#calls++;
     if (this.#calls > maxCalls) {
@@ -132,7 +133,7 @@ class HostCalls implements AttemptHostCalls {
       case 'secret':
         return await this.#secret(call.payloadJson);
       case 'abort':
-        return answer({});
+        return this.#abort(call.payloadJson);
       case undefined:
         return failedCall(`there is no host call ${shown(call.method.slice(0, MAX_METHOD_LENGTH))}`);
       default:
@@ -156,6 +157,9 @@ class HostCalls implements AttemptHostCalls {
     this.#abortAll();
     this.#callsBefore += this.#calls;
     this.#calls = 0;
+    this.#aborts = 0;
+    // Answers that were on their way to what is gone hold no turn of what begins.
+    this.#gate = new CallGate(this.#context.terms);
   }
 
   close(): void {
@@ -175,32 +179,36 @@ class HostCalls implements AttemptHostCalls {
     const controller = new AbortController();
     this.#open.set(callId, controller);
     const { signal } = controller;
+    const gate = this.#gate;
     try {
-      const turn = await this.#gate.enter(payloadJson.length + WAITING_BASE_BYTES, signal);
+      const turn = await gate.enter(payloadJson.length + WAITING_BASE_BYTES, signal);
       if (turn === 'aborted') return failedCall('the call was given up');
       if (turn === 'full') return failedCall('too many calls wait for their turn; wait for some before you make more');
+      let hasAnswer = false;
       try {
         const read = readPayload(payloadJson, fetchRequestSchema);
         if (!read.ok) return read;
         const fetched = await fetchForPlugin(read.value, this.#context, signal);
-        if (!fetched.ok) return signal.aborted ? failedCall('the call was given up') : fetched;
-        return answer(fetched.response);
+        if (signal.aborted) return failedCall('the call was given up');
+        if (!fetched.ok) return fetched;
+        const given = answer(fetched.response);
+        hasAnswer = true;
+        return { ...given, onSent: () => gate.leave() };
       } finally {
-        this.#gate.leave();
+        if (!hasAnswer) gate.leave();
       }
     } finally {
       if (this.#open.get(callId) === controller) this.#open.delete(callId);
     }
   }
 
-  /** False when no such fetch is open. */
-  #abort(payloadJson: Uint8Array): boolean {
+  #abort(payloadJson: Uint8Array): HostCallAnswer {
     const read = readPayload(payloadJson, abortRequestSchema);
-    const controller = read.ok ? this.#open.get(read.value.callId) : undefined;
-    if (!read.ok || controller === undefined) return false;
-    this.#open.delete(read.value.callId);
-    controller.abort(new Error('the call was given up'));
-    return true;
+    if (!read.ok) return read;
+    const { callId } = read.value;
+    this.#open.get(callId)?.abort(new Error('the call was given up'));
+    this.#open.delete(callId);
+    return answer({});
   }
 
   async #secret(payloadJson: Uint8Array): Promise<HostCallAnswer> {

@@ -247,7 +247,8 @@ export class WorkerProcess implements IsolateWorker {
   async #answer(call: HostCall): Promise<void> {
     const attempt = this.#find(call.token);
     if (attempt === undefined) return;
-    if (!attempt.countHostCall()) {
+    // A call that is given up was counted when it was made; who gives up more than that is counted by the host calls.
+    if (call.method !== 'abort' && !attempt.countHostCall()) {
       const detail = `its sandbox passed on more than ${attempt.job.limits.hostCalls} host calls`;
       return this.#end({ kind: 'job', attempt, end: { kind: 'charged', code: 'LIMIT_HOST_CALLS', detail } });
     }

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { canary, hostCallClient } from '../support/host-call-client.ts';
@@ -362,20 +363,42 @@ describe('an answer', () => {
 });
 
 describe('TLS', () => {
+  const { key, cert } = selfSigned();
+
   it('with a certificate that no authority signed is refused', async () => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'self-signed-'));
-    const [key, cert] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')];
-    const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1'];
-    const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
-    execFileSync('openssl', [...args, ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
-    const server = await servers.https({ key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') });
-    rmSync(folder, { recursive: true });
+    const server = await servers.https({ key, cert });
     expect(await hostCallClient({ net: granting(server) }).fetch(server.origin)).toMatchObject({
       ok: false,
       code: 'PLUGIN_ERROR',
       message: expect.stringMatching(/certificate/),
     });
     expect(server.seen).toEqual([]);
+  });
+
+  it('with one that counts here is used, for the names and addresses in it and no others', async () => {
+    const usual = getCACertificates('default');
+    setDefaultCACertificates([...usual, cert]);
+    try {
+      const server = await servers.https({ key, cert });
+      const names = ['named.example', 'other.example'].map((name) => `private:${name}:${server.port}`);
+      const client = hostCallClient({
+        net: [...granting(server), ...names],
+        network: { resolve: async () => ['127.0.0.1'] },
+      });
+      for (const host of ['127.0.0.1', 'named.example', 'NAMED.example.']) {
+        const answer = await client.fetch(`https://${host}:${server.port}/`);
+        expect(answer.ok && answer.body.toString()).toBe('secure');
+      }
+      expect(server.seen.map(({ headers }) => headers.host)).toEqual(
+        ['127.0.0.1', 'named.example', 'named.example'].map((host) => `${host}:${server.port}`),
+      );
+      expect(await client.fetch(`https://other.example:${server.port}/`)).toMatchObject({
+        ok: false,
+        message: expect.stringMatching(/does not match certificate/),
+      });
+    } finally {
+      setDefaultCACertificates(usual);
+    }
   });
 
   it('to a server that speaks none is told', async () => {
@@ -411,6 +434,22 @@ describe('a call', () => {
     expect(await client.fetch(server.origin)).toMatchObject({ ok: false });
     expect(server.seen).toHaveLength(1);
     await expect.poll(() => server.connections()).toBe(0);
+  });
+
+  it('is not made for a plugin that takes no answers', async () => {
+    const server = await servers.http((_, response) => response.end('ok'));
+    const client = hostCallClient({ net: granting(server), network: { maxOpen: 2 }, reads: false });
+    const all = Array.from({ length: 5 }, () => client.fetch(server.origin));
+    await Promise.all(all.slice(0, 2));
+    client.calls.close();
+    expect((await Promise.all(all)).map(({ ok }) => ok)).toEqual([true, true, false, false, false]);
+    expect(server.seen).toHaveLength(2);
+  });
+
+  it('that is given up more often than made is counted', async () => {
+    const client = hostCallClient({ maxCalls: 2 });
+    const given = [await client.abort(1), await client.abort(1), await client.abort(1)];
+    expect(given).toEqual([true, true, false]);
   });
 
   it('of what ran before is given up when the plugin begins anew, and counts no more', async () => {
@@ -512,3 +551,15 @@ describe('a secret', () => {
     expect(client.notices).toEqual([expect.stringMatching(/PIN is shorter than 6 characters/)]);
   });
 });
+
+/** For 127.0.0.1 and named.example. */
+function selfSigned(): { key: string; cert: string } {
+  const folder = mkdtempSync(path.join(tmpdir(), 'self-signed-'));
+  const [key, cert] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')];
+  const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1'];
+  const subject = ['-subj', '/CN=test', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:named.example'];
+  execFileSync('openssl', [...args, ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+  const pems = { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
+  rmSync(folder, { recursive: true });
+  return pems;
+}

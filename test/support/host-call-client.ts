@@ -12,6 +12,8 @@ export interface ClientOptions {
   readonly secrets?: Readonly<Record<string, string>>;
   readonly network?: Partial<NetworkTerms>;
   readonly maxCalls?: number;
+  /** False: the plugin takes no answer off the wire. */
+  readonly reads?: boolean;
 }
 
 export type FetchAnswer =
@@ -37,7 +39,7 @@ export interface HostCallClient {
 }
 
 export function hostCallClient(options: ClientOptions = {}): HostCallClient {
-  const { net = [], secretGrants = [], secrets = {}, network = {}, maxCalls = 1_000 } = options;
+  const { net = [], secretGrants = [], secrets = {}, network = {}, maxCalls = 1_000, reads = true } = options;
   const notices: string[] = [];
   const calls = openHostCalls(
     {
@@ -52,8 +54,11 @@ export function hostCallClient(options: ClientOptions = {}): HostCallClient {
     { secrets: givenSecrets(new Map(Object.entries(secrets))), network },
   );
   let lastId = 0;
-  const call = (method: string, payload: unknown, callId = ++lastId) =>
-    calls.call({ callId, method, payloadJson: Buffer.from(JSON.stringify(payload)) });
+  const call = async (method: string, payload: unknown, callId = ++lastId) => {
+    const answer = await calls.call({ callId, method, payloadJson: Buffer.from(JSON.stringify(payload)) });
+    if (reads) answer.onSent?.();
+    return answer;
+  };
   return {
     calls,
     notices,

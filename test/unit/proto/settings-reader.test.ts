@@ -323,7 +323,6 @@ describe('a setting of something that this release lacks', () => {
   it.each([
     ['SANDBOX_URL', 'unix:/run/sandbox.sock'],
     ['SANDBOX_LISTEN', 'tls://0.0.0.0:7000'],
-    ['SECRETS_DIR', '/run/secrets'],
     ['KAFKA_TLS_CA', 'PEM'],
     ['KAFKA_SASL_MECHANISM', 'plain'],
   ])('%s is refused by name', async (name, value) => {
