@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { FlowopsError, messageOf } from './errors.ts';
+import { parseJson } from './json.ts';
 
 /** Of one secret: a certificate chain with its key fits many times. */
 export const MAX_SECRET_BYTES = 64 * 1024;
@@ -14,7 +15,7 @@ const MAX_SECRETS = 1_000;
 /** Of the file, and of what goes through the pipe. */
 export const MAX_SECRETS_TEXT_BYTES = 4 * 1024 * 1024;
 /** Also a file name without tricks: no separator, no leading dot. As Kubernetes names the keys of a Secret. */
-const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+const NAME = /^(?!__proto__$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
 export function isSecretName(name: string): boolean {
   return NAME.test(name);
@@ -56,7 +57,10 @@ export function formatSecrets(values: ReadonlyMap<string, string>): string {
   return JSON.stringify(Object.fromEntries(values));
 }
 
-/** @throws when the text is none that `formatSecrets` made. */
+/** @throws FlowopsError CONFIG_INVALID, without a word of the text, when it is none that `formatSecrets` made. */
 export function parseSecrets(text: string): ReadonlyMap<string, string> {
-  return new Map(Object.entries(valuesSchema.parse(JSON.parse(text))));
+  const parsed = parseJson(text);
+  const checked = valuesSchema.safeParse(parsed.ok ? parsed.value : undefined);
+  if (checked.success) return new Map(Object.entries(checked.data));
+  throw new FlowopsError('CONFIG_INVALID', 'what stands on standard input is no set of secrets');
 }

@@ -42,6 +42,9 @@ it('values come through the pipe as they were', () => {
   );
 });
 
-it.each(['', '{', '[]', '{"a":1}', '{"../x":"1"}'])('%j is refused by the host', (text) => {
-  expect(() => parseSecrets(text)).toThrow();
-});
+it.each(['', '{', '[]', '{"a":1}', '{"../x":"1"}', '"hush', '{"A":"hush"'])(
+  '%j is refused by the host, and none of it is told',
+  (text) => {
+    expect(() => parseSecrets(text)).toThrow(/^what stands on standard input is no set of secrets$/);
+  },
+);
