@@ -1,6 +1,6 @@
 /**
  * The test projects, one for each kind of test. Whatever needs a service gets it from test/services, started once for
- * the project; unit and adversarial tests start none.
+ * the project; unit tests start none.
  *
  * isolated-vm kills a Node 20+ process that has its snapshot on, so every worker starts with --no-node-snapshot.
  */
@@ -41,7 +41,7 @@ export default defineConfig({
       project('unit', { workers: CORES, testTimeoutMs: 10_000 }),
       project('contract', { workers: CORES, testTimeoutMs: 30_000, services: true }),
       project('integration', { workers: 1, testTimeoutMs: 60_000, services: true }),
-      project('adversarial', { workers: 1, testTimeoutMs: 60_000 }),
+      project('adversarial', { workers: 1, testTimeoutMs: 60_000, services: true }),
       project('e2e', { workers: 1, testTimeoutMs: 180_000, services: true }),
     ],
   },

@@ -13,8 +13,8 @@ import { ROOT } from './node24.mjs';
 export const STAGES = [
   { name: 'unit', about: 'each module by itself, no services' },
   { name: 'contract', about: 'one suite for every implementation of an interface' },
-  { name: 'integration', about: 'parts together, real Kafka and Redis' },
-  { name: 'adversarial', about: 'hostile plugins, peers and bundles' },
+  { name: 'integration', about: 'parts together, real Kafka, Redis and Docker' },
+  { name: 'adversarial', about: 'hostile plugins, peers and bundles, in real isolates and containers' },
   { name: 'e2e', about: 'the commands as a person types them' },
 ];
 
