@@ -8,6 +8,7 @@
  */
 import { Agent } from 'node:http';
 import { Duplex, Readable } from 'node:stream';
+import { inspect } from 'node:util';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { AttachedStream } from './attached-stream.ts';
 import { readContainer, readCreated, readDaemon, readFailure, readImage, readList, readUse } from './docker-answers.ts';
@@ -130,10 +131,17 @@ export function dockerEngine(dockerHost: string | undefined): DockerEngine {
   };
 }
 
+/** The modem describes every request to its debug log, switched off or not: with all sockets of an agent, milliseconds. */
+class PlainAgent extends Agent {
+  [inspect.custom](): string {
+    return 'Agent';
+  }
+}
+
 async function connect(dockerHost: string | undefined): Promise<Modem> {
   const { default: Docker } = await import('dockerode');
   const path = /^(?:unix|npipe):\/\/(.+)$/.exec(dockerHost ?? '')?.[1];
-  const agent = new Agent({ keepAlive: false });
+  const agent = new PlainAgent({ keepAlive: false });
   // Other addresses are read by dockerode itself, certificates included; their connections are its own.
   return new Docker(path === undefined ? {} : { socketPath: path, ...{ agent } }).modem;
 }

@@ -7,7 +7,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Peer, PeerMessage } from '@flowops/proto/peer.ts';
-import type { HostCall } from '@flowops/proto/sandbox_pb.js';
+import type { HostCall, Progress } from '@flowops/proto/sandbox_pb.js';
 import { WorkerAttempt, type WorkerFigures } from '../isolate/worker-attempt.ts';
 import type { JobEnd, JobHandle, WorkerJobEvents } from '../isolate/worker-job.ts';
 import type { AttemptJob } from '../tier.ts';
@@ -19,6 +19,8 @@ import type { KernelView } from './kernel-view.ts';
 const WATCH_MS = 50;
 /** Docker takes some milliseconds for an answer and reads every cgroup of the container for it. */
 const ASK_DOCKER_MS = 500;
+/** A person sees no more, and each goes on to engine and topic. */
+const PROGRESS_MS = 50;
 /** Frames about nothing of ours; a runner of ours sends none. */
 const MAX_FOREIGN_FRAMES = 1_000;
 /** A container that may have this little of a core is slow by its own limit, not because of others. */
@@ -52,6 +54,8 @@ export class ServedStep implements JobHandle {
   #isAsking = false;
   #isOver = false;
   #foreignFrames = 0;
+  #progressAt = Number.NEGATIVE_INFINITY;
+  #hasToldDone = false;
   readonly #told = Promise.withResolvers<void>();
   #result: Extract<ContainerEnd, { kind: 'result' }> | undefined;
   /** CPU that the container took before it had the step. */
@@ -108,7 +112,7 @@ export class ServedStep implements JobHandle {
           this.end({ kind: 'charged', code: 'LIMIT_LOG', detail: 'it logs without end' });
         return;
       case 'progress':
-        return events.onProgress(message.value);
+        return this.#progress(message.value);
       case 'hostCall':
         return this.#answer(message.value);
       case 'result':
@@ -155,6 +159,16 @@ export class ServedStep implements JobHandle {
   get figures(): StepFigures {
     const cpuMs = this.#cpuMs === undefined ? null : Math.max(0, this.#cpuMs - (this.#baseCpuMs ?? 0));
     return { cpuMs, peakMemoryBytes: this.#peakMemoryBytes ?? null };
+  }
+
+  /** What comes too soon is dropped: a fraction is not worth a queue. But that it is done is told, once. */
+  #progress(progress: Progress): void {
+    const now = performance.now();
+    const isDone = progress.fraction >= 1;
+    if (now - this.#progressAt < PROGRESS_MS && (!isDone || this.#hasToldDone)) return;
+    this.#progressAt = now;
+    this.#hasToldDone = isDone;
+    this.#options.events.onProgress(progress);
   }
 
   #foreign(): void {
