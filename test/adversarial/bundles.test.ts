@@ -30,10 +30,10 @@ function plugin({
 }
 
 const HELLO = plugin();
-/** Holds the one place of its publisher longer than a policy takes to be read again. */
-const SLOW = plugin({
-  name: 'acme.slow',
-  body: `await new Promise((resolve) => setTimeout(resolve, 6000)); return { o: 1 };`,
+/** Holds the one place of its publisher until it is told to end. */
+const HOLDER = plugin({
+  name: 'acme.holder',
+  body: `await new Promise((resolve) => setTimeout(resolve, 25_000)); return { o: 1 };`,
 });
 const REVOKED = plugin({ body: 'return { o: "revoked" };' });
 
@@ -250,9 +250,10 @@ describe('a reloaded policy', () => {
     }
   });
 
-  it('stops what waits for its turn, and lets what runs end', async () => {
+  it('stops what waits for its turn, and leaves alone what runs', async () => {
     const started = Promise.withResolvers<void>();
-    const running = real.run(SLOW, { signature: ACME.sign(SLOW) }, { onStarted: started.resolve });
+    const request = real.request(HOLDER, { signature: ACME.sign(HOLDER) });
+    const running = real.host.run(request, { onStarted: started.resolve });
     await started.promise;
     const waiting = signedRun(victim);
     await real.rewrite(policy({ digests: [digestOf(victim)] }));
@@ -261,7 +262,8 @@ describe('a reloaded policy', () => {
       hasStarted: false,
       logs: [],
     });
-    expect((await running).outcome).toMatchObject({ status: 'COMPLETED' });
+    running.cancel({ graceMs: 0, reason: 'it ran until now' });
+    expect(await running.outcome).toMatchObject({ status: 'CANCELLED', message: 'it ran until now' });
     await real.reload(policy(), isTaken);
   });
 });
