@@ -1,11 +1,16 @@
 import { GuestBridge, type GuestReport } from '@flowops/sandbox/guest/bridge.ts';
-import { HOST_OP } from '@flowops/sandbox/guest/guest-protocol.ts';
+import {
+  CALL_TOO_MUCH,
+  HOST_OP,
+  MAX_HOST_CALL_LENGTH,
+  MAX_OPEN_CALLS_LENGTH,
+} from '@flowops/sandbox/guest/guest-protocol.ts';
 import { MAX_GUEST_TIMERS } from '@flowops/sandbox/guest/limits.ts';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 const limits = { memoryMb: 64, cpuMs: 1000, wallMs: 1000, outputBytes: 100, logBytes: 100, hostCalls: 2 };
 
-function open() {
+function open(changes: Partial<typeof limits> = {}) {
   const seen = {
     logs: [] as string[],
     calls: [] as string[],
@@ -14,7 +19,7 @@ function open() {
     limits: [] as string[],
   };
   const bridge = new GuestBridge({
-    limits,
+    limits: { ...limits, ...changes },
     events: {
       onLog: (level, message) => void seen.logs.push(`${level} ${message}`),
       onProgress: () => undefined,
@@ -89,4 +94,25 @@ test('after it is closed nothing comes through and no timer is left', () => {
   bridge.take(HOST_OP.completed, '{}', 0, undefined);
   expect(seen).toMatchObject({ fired: [], logs: [], reports: [] });
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('payloads that wait for an answer are bounded together, and room comes back with each answer', () => {
+  const { bridge, seen } = open({ hostCalls: 10 });
+  const half = 'x'.repeat(MAX_OPEN_CALLS_LENGTH / 2);
+  expect(bridge.take(HOST_OP.hostCall, 1, 'fetch', half)).toBe(0);
+  expect(bridge.take(HOST_OP.hostCall, 2, 'fetch', half)).toBe(0);
+  expect(bridge.take(HOST_OP.hostCall, 3, 'fetch', '{}')).toBe(CALL_TOO_MUCH);
+  expect(bridge.takeReply(1)).toBe(true);
+  expect(bridge.take(HOST_OP.hostCall, 3, 'fetch', '{}')).toBe(0);
+  expect(seen.calls).toEqual(['1 fetch', '2 fetch', '3 fetch']);
+  expect(bridge.take(HOST_OP.hostCall, 4, 'fetch', 'x'.repeat(MAX_HOST_CALL_LENGTH + 1))).toBe(1);
+});
+
+test('giving a call up is no call of its own', () => {
+  const { bridge, seen } = open({ hostCalls: 1 });
+  expect(bridge.take(HOST_OP.hostCall, 1, 'fetch', '{}')).toBe(0);
+  expect(bridge.take(HOST_OP.hostCall, 2, 'abort', '{"callId":1}')).toBe(0);
+  expect(seen.limits).toEqual([]);
+  expect(bridge.take(HOST_OP.hostCall, 3, 'fetch', '{}')).toBe(1);
+  expect(seen.limits).toEqual(['LIMIT_HOST_CALLS']);
 });
