@@ -38,7 +38,8 @@ export class PolicyHost {
     const started = await startHostProcess({
       role: 'engine',
       instance: 'test',
-      env: { ...process.env, LOG_LEVEL: 'error', ...env },
+      // A home of its own: what other hosts remember of plugins is not to count here.
+      env: { ...process.env, LOG_LEVEL: 'error', FLOWOPS_HOME: join(scratchFolder(), 'home'), ...env },
       policy: { kind: 'file', file },
     });
     if (!started.ok) throw new Error(started.message);
