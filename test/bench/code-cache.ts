@@ -17,7 +17,7 @@ import { LIMITS, moduleOf } from '../support/worker-host.ts';
 import { median, type Row, round } from './figures.ts';
 
 const CLONE = fileURLToPath(new URL('../..', import.meta.url));
-/** A plugin with a handful of npm packages in it. */
+/** About: a plugin with a handful of npm packages in it. */
 const BUNDLE_BYTES = 470_000;
 
 export async function codeCacheRow(rounds: number): Promise<Row> {
@@ -41,7 +41,7 @@ export async function codeCacheRow(rounds: number): Promise<Row> {
     }
     const [making, cached, plain] = [median(times.making), median(times.with), median(times.without)];
     return {
-      what: `first step of a ${Math.round(BUNDLE_BYTES / 1000)} KB bundle in a worker, code cache / none / making it`,
+      what: `first step of a ${Math.round(library.length / 1000)} KB bundle in a worker, code cache / none / making it`,
       value: `${round(cached)} / ${round(plain)} / ${round(making)} ms`,
       figures: { cachedMs: round(cached), plainMs: round(plain), makingMs: round(making) },
     };
@@ -113,7 +113,7 @@ function jobOf(name: string, library: string, domain: string): WorkerJob {
 /** Code of a library as a bundler writes it, up to the size. */
 async function libraryText(): Promise<string> {
   const { outputFiles } = await build({
-    stdin: { contents: "import * as z from 'zod'; globalThis.library = z;", resolveDir: CLONE },
+    stdin: { contents: "import * as yaml from 'yaml'; globalThis.library = yaml;", resolveDir: CLONE },
     bundle: true,
     write: false,
     format: 'iife',
@@ -123,7 +123,7 @@ async function libraryText(): Promise<string> {
   const [file] = outputFiles;
   if (file === undefined) throw new Error('esbuild gave no file');
   // Called later or never, like most of a library.
-  const copies = Math.ceil(BUNDLE_BYTES / file.text.length);
+  const copies = Math.round(BUNDLE_BYTES / file.text.length);
   const text = Array.from({ length: copies }, (_, n) => `function part${n}() {\n${file.text}\n}\n`).join('');
   return `${text}part0();\n`;
 }
