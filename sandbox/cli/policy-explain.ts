@@ -39,6 +39,7 @@ export async function policyExplain(plugin: string, options: PolicyExplainOption
       request,
       decision: policy.decide(request),
       signatureProblem: problem,
+      isNamed: compiled.plugins.has(subject.pluginId.toLowerCase()),
       violations: ledger.countOf(subject)?.violations ?? 0,
       why: whyDecided(compiled, request),
     };

@@ -17,10 +17,13 @@ export interface Explained {
   readonly signatureProblem: string | undefined;
   /** Violations that this host has counted. */
   readonly violations: number;
+  /** The policy's `plugins` holds its pluginId. */
+  readonly isNamed: boolean;
   readonly why: readonly string[];
 }
 
-export function explainDecision({ request, decision, signatureProblem, violations, why }: Explained): string {
+export function explainDecision(explained: Explained): string {
+  const { request, decision, signatureProblem, why } = explained;
   const { pluginId, name, version, digest, publisher } = request;
   const signed = publisher === undefined ? 'unsigned' : `signed by ${publisher}`;
   const head = [
@@ -35,7 +38,7 @@ export function explainDecision({ request, decision, signatureProblem, violation
     ...head,
     `decided by ${decision.rule}`,
     ...whyLines(why),
-    ...termRows(decision, request, violations).map(([key, text]) => `  ${key.padEnd(11)} ${text}`),
+    ...termRows(decision, explained).map(([key, text]) => `  ${key.padEnd(11)} ${text}`),
     '',
     'the same for these bytes alone, as a rule:',
     pasteableRule(request, decision),
@@ -46,7 +49,7 @@ function whyLines(why: readonly string[]): string[] {
   return why.map((line) => `  ${showControls(line)}`);
 }
 
-function termRows(decision: RunDecision, request: PolicyRequest, violations: number): [string, string][] {
+function termRows(decision: RunDecision, { request, violations, isNamed }: Explained): [string, string][] {
   const { tier, jail, freshness, grants, container, concurrent, policyHash, limits } = decision;
   const { runtime, pids, cpus, tmpfsMb } = container;
   const secrets = grants.secrets.map(({ name, hosts }) => `${name} (to ${hosts.join(', ') || 'no host'})`);
@@ -62,7 +65,7 @@ function termRows(decision: RunDecision, request: PolicyRequest, violations: num
     ['WebAssembly', grants.wasm ? 'yes' : 'no'],
     ['container', `${runtime}, ${pids} pids, ${cpus} cpus, ${tmpfsMb} MB of /tmp`],
     ['violations', violationsText(decision, request, violations)],
-    ['name', nameText(decision, request)],
+    ['name', nameText(decision, request, isNamed)],
   ];
 }
 
@@ -78,11 +81,11 @@ function violationsText({ onViolation }: RunDecision, { history, name }: PolicyR
   return `${violations} of ${onViolation.demoteAfter}, then to the container tier`;
 }
 
-function nameText({ pinsName }: RunDecision, { pluginId, history }: PolicyRequest): string {
+function nameText({ pinsName }: RunDecision, { pluginId, name }: PolicyRequest, isNamed: boolean): string {
   const id = showControls(pluginId);
+  if (isNamed) return `plugins of the policy says that ${id} is ${name}`;
   if (pinsName === true) return `the first use here keeps it as the name of ${id}`;
-  if (history?.agreedName !== undefined) return `the one that ${id} was first used under or agreed to`;
-  return `as the policy says, or of no matter (${id})`;
+  return `the one that ${id} was first used under here, or that was agreed to`;
 }
 
 /**

@@ -28,6 +28,7 @@ function explain(changes: Partial<PolicyRequest>, more: { violations?: number; s
     request: asked,
     decision: policy.decide(asked),
     why: whyDecided(compiled, asked),
+    isNamed: compiled.plugins.has(asked.pluginId),
     ...{ violations, signatureProblem },
   });
 }
@@ -72,7 +73,7 @@ test('an explanation tells of a demotion and of a name that was agreed to', () =
   expect(text).toContain(
     '  violations  demoted to the container tier since 2026-01-01T00:00:00.000Z (the last of 3: LIMIT_CPU); to lift: flowops policy demotions --lift acme.http\n',
   );
-  expect(text).toContain('  name        the one that core.hello was first used under or agreed to\n');
+  expect(text).toContain('  name        the one that core.hello was first used under here, or that was agreed to\n');
 });
 
 test('an explanation of an unsigned plugin says why its signature does not count, and where no rule matches', () => {
