@@ -47,7 +47,11 @@ export const receiptSchema = z.object({
   startMs: z.number(),
   /** Wall time from the guest's first instruction to its end. */
   runMs: z.number(),
-  /** null without a kernel source. */
+  /**
+   * Null without a source. Of an isolate, `host` figures are the kernel's of the whole worker process while this step
+   * and no other was in it (its base of some tens of MB and its helper threads included); `worker` figures are of the
+   * isolate alone, by the worker's word.
+   */
   cpuMs: z.number().nullable(),
   peakMemoryBytes: z.number().nullable(),
   bytesIn: z.number(),

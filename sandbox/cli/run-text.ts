@@ -50,7 +50,8 @@ export function outputsText(outputs: JsonObject): string {
 /** Figures beside the limit they are held against; what nobody measured is said to be unknown. */
 export function receiptText(receipt: Receipt): string {
   const { limits, sources } = receipt;
-  const told = (source: 'host' | 'worker') => (source === 'worker' ? ' (told by the worker)' : '');
+  const ofAll = receipt.tier === 'isolate' ? ' (of the whole worker)' : '';
+  const told = (source: 'host' | 'worker') => (source === 'worker' ? ' (told by the worker)' : ofAll);
   const cpu = receipt.cpuMs === null ? 'not measured' : `${ms(receipt.cpuMs)}${told(sources.cpuMs)}`;
   const memory =
     receipt.peakMemoryBytes === null

@@ -19,6 +19,7 @@ import { messageOf } from '@flowops/proto/errors.ts';
 import { filterLoader, isFilterArch } from './filter-loader.ts';
 import { type JailFile, prepareJailRoot } from './jail-root.ts';
 import { openPrivateFolder } from './private-folder.ts';
+import { keepUsed, pruneUnused } from './prune.ts';
 
 const run = promisify(execFile);
 /**
@@ -113,6 +114,18 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
     binaries: [process.execPath, setpriv, ...addon.binaries],
   });
   if (!prepared.ok) return { ok: false, problem: `the worker's root folder could not be made: ${prepared.problem}` };
+  const folder = path.dirname(prepared.root);
+  const inUse = [
+    prepared.root,
+    `${prepared.root}.json`,
+    filter.ok ? filter.file : '',
+    path.dirname(path.dirname(files.entry)),
+  ];
+  const release = keepUsed(
+    folder,
+    inUse.filter((place) => path.dirname(place) === folder).map((place) => path.basename(place)),
+  );
+  pruneUnused(folder, Date.now());
   const isRoot = process.getuid?.() === 0 && hasUid(workerUid(0));
 
   const wrap = (slot: number, procsFiles: readonly string[], inner: readonly string[]): string[] => {
@@ -163,7 +176,10 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
           return problemOf(thrown);
         }
       },
-      close: prepared.dispose,
+      close: async () => {
+        release();
+        await prepared.dispose();
+      },
     },
   };
 }

@@ -6,9 +6,14 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AttemptOutcome, AttemptRequest } from '../../proto/attempt.ts';
 import { digestOf } from '../../proto/ids.ts';
+import { readBundleManifest } from '../../proto/manifest.ts';
+import { openIsolateTier } from '../../sandbox/isolate/open-tier.ts';
+import { workerFiles } from '../../sandbox/isolate/worker-files.ts';
+import { DEFAULT_CONTAINER } from '../../sandbox/policy/default-limits.ts';
 import {
   openScriptedHost,
   runStep,
@@ -16,7 +21,7 @@ import {
   startAttempt,
   stepOf,
 } from '../fixtures/sandbox/scripted-host.ts';
-import { bundleOf } from '../support/worker-host.ts';
+import { bundleOf, LIMITS } from '../support/worker-host.ts';
 
 const isLinux = process.platform === 'linux';
 /** Loaded machines are slow; a step that does not end at all would take the whole test time. */
@@ -28,9 +33,6 @@ rules:
     tier: isolate
     limits: { memoryMb: 64, cpuMs: 30000, wallMs: 40000 }
     grants: { wasm: true }
-  - match: { plugin: "burner.*", unsigned: true }
-    tier: isolate
-    limits: { memoryMb: 32, cpuMs: 30000, wallMs: 400 }
   - match: { plugin: "*", unsigned: true }
     tier: isolate
     limits: { memoryMb: 64, cpuMs: 30000, wallMs: 40000 }
@@ -45,6 +47,25 @@ const HOG = `const hog = {
   rest: () => new Promise((resolve) => setTimeout(resolve, 1500)),
 };
 await hog[inputs.how](); return { o: 'done' };`;
+
+/** As the host gives it to a tier. */
+const REQUEST = {
+  purpose: 'run',
+  flowId: 'flow',
+  runId: 'run',
+  stepId: 'step',
+  attempt: 1,
+  pluginVersion: '1.0.0',
+  idempotencyKey: 'k',
+  inputsJson: Buffer.from('{}'),
+  allowWasm: false,
+  concurrent: 4,
+  jail: 'required',
+  freshness: 'isolate',
+  container: DEFAULT_CONTAINER,
+  rule: 'rule 1',
+  policyHash: 'sha256:p',
+} as const;
 
 let scripted: ScriptedHost;
 const folder = mkdtempSync(path.join(tmpdir(), 'isolate-host-'));
@@ -170,14 +191,36 @@ function cpuTicks(pid: number): number {
   }
 }
 
-describe.runIf(isLinux)('63: a hundred plugins, each a burner', () => {
-  it('leave a neighbour its wall limit', { timeout: SLOW_MS }, async () => {
-    const burners = Array.from({ length: 100 }, (_, i) =>
-      runStep(scripted.host, requestOf(`burner.n${i}`, 'for (;;);', {}, `burner-${i}`)),
-    );
-    const neighbour = requestOf('neighbour', 'await new Promise((r) => setTimeout(r, 20)); return { o: 1 };');
-    const mine = await Promise.all([runStep(scripted.host, neighbour), run('neighbour', 'return { o: 2 };')]);
-    for (const outcome of mine) expect(outcome, JSON.stringify(outcome)).toMatchObject({ status: 'COMPLETED' });
-    for (const outcome of await Promise.all(burners)) expect(outcome).toMatchObject({ code: 'LIMIT_WALL' });
+describe.runIf(isLinux)('63: a hundred plugins of one author, each a burner', () => {
+  it('leave a neighbour its wall limit, and get no more than their share', { timeout: SLOW_MS }, async () => {
+    const tier = await openIsolateTier({
+      files: await workerFiles(),
+      maxWorkers: 4,
+      cores: 2,
+      instance: 'test',
+      log: pino({ level: 'silent' }),
+      withoutJail: false,
+    });
+    const events = {
+      onStarted: () => {},
+      onLog: () => {},
+      onProgress: () => {},
+      onHostCall: async () => ({ ok: false }),
+    };
+    const ends = (name: string, body: string, domain: string, wallMs: number) => {
+      const bytes = Buffer.from(bundleOf(body, { name, outputs: { o: { type: 'json' } } }));
+      const manifest = readBundleManifest(bytes);
+      if (!manifest.ok) throw new Error(manifest.problem);
+      const bundle = { digest: digestOf(bytes), bytes, manifest: manifest.manifest };
+      return tier.run({ ...REQUEST, pluginId: name, bundle, domain, limits: { ...LIMITS, wallMs } }, events).ended;
+    };
+    const burners = Array.from({ length: 100 }, (_, i) => ends(`evil.n${i}`, 'for (;;);', 'publisher:evil', 200));
+    const slow = 'await new Promise((r) => setTimeout(r, 20)); return { o: 1 };';
+    for (let i = 0; i < 3; i++) {
+      const { outcome } = await ends('good.plugin', slow, 'publisher:good', 30_000);
+      expect(outcome, JSON.stringify(outcome)).toMatchObject({ status: 'COMPLETED' });
+    }
+    for (const { outcome } of await Promise.all(burners)) expect(outcome).toMatchObject({ code: 'LIMIT_WALL' });
+    await tier.close();
   });
 });

@@ -68,7 +68,7 @@ describe('the receipt', () => {
   bundle      sha256:cccccccccccc, unsigned
   wall        12 ms of 30000 ms (queued 0 ms, start 2.3 ms)
   CPU         3.5 ms (told by the worker) of 10000 ms
-  memory      24.1 MB of 64 MB
+  memory      24.1 MB (of the whole worker) of 64 MB
   outputs     45 bytes of 1.0 MB
   log         at most 64.0 KB
   host calls  0 of 1000`);

@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { describe, expect, it, vi } from 'vitest';
 import { HostCallSchema, LogSchema, ResultSchema, Status } from '../../../../proto/sandbox_pb.js';
 import { IsolateTier } from '../../../../sandbox/isolate/tier.ts';
-import type { IsolateWorker, JobEnd, WorkerJobEvents } from '../../../../sandbox/isolate/worker-job.ts';
+import type { IsolateWorker, JobEnd, KernelFigures, WorkerJobEvents } from '../../../../sandbox/isolate/worker-job.ts';
 import type { PoolJob } from '../../../../sandbox/isolate/worker-pool.ts';
 import { DEFAULT_CONTAINER } from '../../../../sandbox/policy/default-limits.ts';
 import type { TierRequest } from '../../../../sandbox/tier.ts';
@@ -74,7 +74,7 @@ function makeTier(options: { jailProblem?: string } = {}) {
   const events = { onStarted: vi.fn(), onLog: vi.fn(), onProgress: vi.fn(), onHostCall };
   const run = (changes: Partial<TierRequest> = {}) => tier.run({ ...REQUEST, ...changes }, events);
   const start = () => submitted.at(-1)?.start(worker);
-  const end = (how: JobEnd) => inWorker.at(-1)?.onEnded(how, undefined);
+  const end = (how: JobEnd, used?: KernelFigures) => inWorker.at(-1)?.onEnded(how, used);
   return { run, start, end, submitted, withdraw, done, handle, events, last: () => inWorker.at(-1) };
 }
 
@@ -98,6 +98,28 @@ describe('a step in the isolate tier', () => {
       figures: { tier: 'isolate', jail: 'namespaces', runtime: 'isolated-vm 0', cpuMs: null, droppedLogLines: 3 },
     });
     expect([events.onStarted.mock.calls.length, done.mock.calls.length]).toEqual([1, 1]);
+  });
+
+  it('67: has the figures of the kernel before those of its worker, each with its source', async () => {
+    const result = create(ResultSchema, {
+      status: Status.COMPLETED,
+      outputsJson: Buffer.from('{}'),
+      receiptJson: Buffer.from('{"cpuMs":0,"heapBytes":5,"runMs":0}'),
+    });
+    const figuresOf = async (used?: KernelFigures) => {
+      const { run, start, end } = makeTier();
+      const { ended } = run({ freshness: 'context' });
+      start();
+      end({ kind: 'result', result }, used);
+      return (await ended).figures;
+    };
+    expect(await figuresOf({ cpuMs: 812.5, peakMemoryBytes: undefined })).toMatchObject({
+      freshness: 'context',
+      cpuMs: 812.5,
+      peakMemoryBytes: 5,
+      sources: { cpuMs: 'host', peakMemoryBytes: 'worker' },
+    });
+    expect(await figuresOf()).toMatchObject({ cpuMs: 0, sources: { cpuMs: 'worker', peakMemoryBytes: 'worker' } });
   });
 
   it('that is a suspect runs again alone, and its start is told once', async () => {

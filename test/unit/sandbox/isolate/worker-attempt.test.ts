@@ -34,7 +34,7 @@ const JOB: AttemptJob = {
   allowWasm: false,
 };
 
-function makeAttempt(othersCpuMs = 0) {
+function makeAttempt(othersCpuMs = 0, measure?: () => { cpuMs: number; peakMemoryBytes: number }) {
   const onOverdue = vi.fn();
   const onEnded = vi.fn();
   const events = {
@@ -44,7 +44,7 @@ function makeAttempt(othersCpuMs = 0) {
     onHostCall: async () => ({ ok: false }),
     onEnded,
   };
-  const attempt = new WorkerAttempt({ token: Buffer.alloc(16), job: JOB, events, othersCpuMs, onOverdue });
+  const attempt = new WorkerAttempt({ token: Buffer.alloc(16), job: JOB, events, othersCpuMs, measure, onOverdue });
   return { attempt, onOverdue, onEnded };
 }
 
@@ -110,5 +110,25 @@ describe('a job in a worker', () => {
     attempt.observe(() => ({ atMs: 0, cpuMs: 0, delayMs: 0 }));
     expect(attempt.isStarved(now)).toBe(expected);
     attempt.end({ kind: 'innocent', detail: '' });
+  });
+
+  it('tells what the kernel measured when it was alone, and nothing when another one came', () => {
+    const used = { cpuMs: 7, peakMemoryBytes: 70 };
+    const alone = makeAttempt(0, () => used);
+    alone.attempt.end({ kind: 'killed-on-cancel' });
+    expect(alone.onEnded).toHaveBeenCalledWith({ kind: 'killed-on-cancel' }, used);
+    const shared = makeAttempt(0, () => used);
+    shared.attempt.share(1000);
+    shared.attempt.end({ kind: 'killed-on-cancel' });
+    expect(shared.onEnded).toHaveBeenCalledWith({ kind: 'killed-on-cancel' }, undefined);
+  });
+
+  it('may make as many host calls as its limit, and a few that were on their way', () => {
+    const { attempt } = makeAttempt();
+    let calls = 0;
+    while (attempt.countHostCall()) calls++;
+    expect(calls).toBeGreaterThanOrEqual(JOB.limits.hostCalls);
+    expect(calls).toBeLessThan(JOB.limits.hostCalls + 100);
+    attempt.end({ kind: 'killed-on-cancel' });
   });
 });
