@@ -22,6 +22,8 @@ export interface Bench {
   readonly canaries: Canaries;
   /** For files of a case; removed with the bench. */
   readonly folder: string;
+  /** Of a host that a case starts by itself. */
+  readonly hostEnv: Readonly<Record<string, string | undefined>>;
   readonly neighbour: HostileBundle;
   openHost(options: OpenHostOptions): Promise<BenchHost>;
   /** @returns what its hosts left behind. Idempotent. */

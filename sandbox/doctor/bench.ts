@@ -10,21 +10,12 @@ import { type HostProcess, startHostProcess } from '@flowops/proto/host-process.
 import type { Bench, BenchHost, OpenHostOptions } from './bench-contract.ts';
 import { bundleOf } from './bundle.ts';
 import { CANARY_SECRET, makeCanaries } from './canaries.ts';
-import { ends } from './case.ts';
 import type { DockerView } from './docker-view.ts';
+import { NEIGHBOUR } from './neighbour.ts';
 import { descendantsOf, isAlive } from './process-tree.ts';
-import type { PlannedPlugin } from './test-policy.ts';
 
 /** A granted secret and its value: what a plugin may read, and what must still be cut out of text by accident. */
 export const GRANTED_SECRET = { name: 'GRANTED', value: 'granted-secret-value-0123456789' } as const;
-export const NEIGHBOUR: PlannedPlugin = {
-  name: 'doctor.neighbour',
-  attempt: {
-    ...ends('a neighbour', 'COMPLETED', "await new Promise((r) => setTimeout(r, 20)); return { o: 'fine' };"),
-    outputs: { o: 'string' },
-    limits: { wallMs: 30_000 },
-  },
-};
 /** What a killed process needs to be gone from /proc. */
 const GONE_MS = 3_000;
 const GONE_POLL_MS = 25;
@@ -94,6 +85,7 @@ export async function openBench({ docker, env }: BenchOptions): Promise<Bench> {
   return {
     canaries,
     folder,
+    hostEnv: { ...hostEnv, KAFKA_SASL_PASSWORD: undefined },
     neighbour: bundleOf(NEIGHBOUR.name, NEIGHBOUR.attempt),
     openHost,
     close: () => {

@@ -48,10 +48,14 @@ export type DockerResult =
   | { readonly ok: true; readonly docker: DockerView; readonly facts: DockerFacts }
   | { readonly ok: false; readonly problem: string };
 
-/** Reads DOCKER_HOST as Docker's own tools do. Never throws. */
-export async function openDockerView(): Promise<DockerResult> {
+/**
+ * Never throws.
+ * @param host as DOCKER_HOST takes it; absent: that variable, or the usual socket.
+ */
+export async function openDockerView(host?: string): Promise<DockerResult> {
   try {
-    const docker = viewOf(new Docker({ timeout: TIMEOUT_MS }));
+    const where = host?.startsWith('unix://') ? { socketPath: host.slice('unix://'.length) } : {};
+    const docker = viewOf(new Docker({ ...where, timeout: TIMEOUT_MS }));
     return { ok: true, docker, facts: await docker.facts() };
   } catch (thrown) {
     return { ok: false, problem: messageOf(thrown).split('\n')[0] ?? '' };

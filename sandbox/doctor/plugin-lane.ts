@@ -3,13 +3,13 @@
  * the host must be as quiet and as empty as before.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NEIGHBOUR } from './bench.ts';
 import type { Bench, BenchHost } from './bench-contract.ts';
 import { bundleOf } from './bundle.ts';
 import type { HostileBundle } from './bundle-text.ts';
 import { canariesIn } from './canaries.ts';
 import type { Place, PluginAttempt, PluginCase } from './case.ts';
 import type { DockerView } from './docker-view.ts';
+import { NEIGHBOUR } from './neighbour.ts';
 import type { OriginServers } from './origin-server.ts';
 import { cpuMsOf, descendantsOf, descriptorsOf } from './process-tree.ts';
 import { runStep, type StepRun } from './step.ts';

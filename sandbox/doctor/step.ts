@@ -54,12 +54,12 @@ export function startStep(host: SandboxHost, bundle: HostileBundle, options: Ste
       inputsJson: JSON.stringify(options.inputs ?? {}),
       idempotencyKey: `doctor/${token}/step`,
       ...(options.tier === undefined ? {} : { requestedTier: options.tier }),
+      ...(options.signature === undefined ? {} : { signature: options.signature }),
       bundle: async () => ({
         ok: true,
         bundle: {
           digest: bundle.digest,
           bytes: bundle.bytes,
-          ...(options.signature === undefined ? {} : { signature: options.signature }),
         },
       }),
     },

@@ -179,13 +179,15 @@ export const CONTAINER_CASES: readonly PluginCase[] = [
     id: '31',
     title: 'no socket of Docker, no file of the kernel, no device of the host',
     runtimes,
-    attempts: [
+    attempts: ({ runtime }) => [
       native(
         hunt(
           'what there is to reach',
-          `for (const file of ['/var/run/docker.sock', '/run/docker.sock', '/run/containerd/containerd.sock', '/dev/mem', '/dev/kmem', '/dev/sda', '/dev/vda', '/dev/kvm', '/dev/fuse', '/dev/net/tun', '/dev/loop0', '/dev/mapper/control']) {
+          `for (const file of ['/var/run/docker.sock', '/run/docker.sock', '/run/containerd/containerd.sock', '/dev/mem', '/dev/kmem', '/dev/sda', '/dev/vda', '/dev/kvm', '/dev/loop0', '/dev/mapper/control']) {
              if (fs.existsSync(file)) found.push(file);
            }
+           // gVisor shows devices of its own under these names.
+           if (!${runtime === 'runsc'}) for (const file of ['/dev/fuse', '/dev/net/tun']) if (fs.existsSync(file)) found.push(file);
            for (const file of ['/proc/kcore', '/proc/kmsg', '/proc/keys', '/proc/timer_list', '/proc/sched_debug', '/sys/kernel/debug/tracing/trace', '/sys/firmware/efi']) {
              try { const f = fs.openSync(file); const b = Buffer.alloc(64); if (fs.readSync(f, b) > 0 && b.some((x) => x !== 0)) found.push('read ' + file); fs.closeSync(f); } catch {}
            }
@@ -343,7 +345,7 @@ export const CONTAINER_CASES: readonly PluginCase[] = [
     id: '61',
     title: 'PID 1 cannot be read, traced, stopped or killed',
     runtimes,
-    attempts: [
+    attempts: ({ runtime }) => [
       native(
         hunt(
           'its memory and signals',
@@ -354,6 +356,8 @@ export const CONTAINER_CASES: readonly PluginCase[] = [
            const state = /^State:\\t(\\w)/m.exec(fs.readFileSync('/proc/1/status', 'utf8'))?.[1];
            if (state === 'T' || state === 't' || state === 'Z') found.push('state ' + state);
            try { fs.readFileSync('/init'); found.push('read /init'); } catch {}`,
+          // In gVisor a plugin can end its own container: nothing of that reaches the host.
+          runtime === 'runsc' ? { expect: { endings: ['COMPLETED', 'SANDBOX_CRASHED'], outputs: { found: [] } } } : {},
         ),
         ALL,
       ),
@@ -393,7 +397,7 @@ export const CONTAINER_CASES: readonly PluginCase[] = [
           'process.reallyExit(0); await new Promise(() => {});',
         ),
       ),
-      native(ends('aborts', 'SANDBOX_CRASHED', 'process.abort();')),
+      native(ends('aborts', 'SANDBOX_CRASHED', "process.kill(process.pid, 'SIGABRT'); await new Promise(() => {});")),
     ],
   },
 ];
