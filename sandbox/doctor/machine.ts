@@ -37,7 +37,7 @@ export async function describeMachine(options: MachineOptions): Promise<readonly
     isolatedVm(),
     await jail(),
     ...(await docker(options)),
-    ...options.holes.map(({ id, message }) => ({ name: id, text: message, ok: false })),
+    ...options.holes.map(({ id, message }) => line(id, message.replace(`${id} in `, ''), false)),
   ];
 }
 
