@@ -2,6 +2,7 @@
 import type { HostileCase } from './case.ts';
 import { CONTAINER_CASES } from './cases/container.ts';
 import { CONTAINER_EXHAUSTION_CASES } from './cases/container-exhaustion.ts';
+import { PROCESS_CASES } from './cases/container-processes.ts';
 import { ESCAPE_CASES } from './cases/escape.ts';
 import { EXHAUSTION_CASES } from './cases/exhaustion.ts';
 import { HOST_CALL_CASES } from './cases/host-calls.ts';
@@ -14,6 +15,7 @@ export const HOSTILE_CASES: readonly HostileCase[] = [
   ...EXHAUSTION_CASES,
   ...CONTAINER_EXHAUSTION_CASES,
   ...CONTAINER_CASES,
+  ...PROCESS_CASES,
   ...HOST_CALL_CASES,
   ...RPC_CASES,
   ...POLICY_CASES,
