@@ -122,7 +122,9 @@ export const PROCESS_CASES: readonly PluginCase[] = [
         hunt(
           'its memory and signals',
           `for (const file of ['mem', 'environ', 'maps', 'auxv', 'stack', 'syscall', 'personality']) try { const f = fs.openSync('/proc/1/' + file, 'r'); const b = Buffer.alloc(16); if (fs.readSync(f, b) > 0) found.push('read ' + file); fs.closeSync(f); } catch {}
-           for (const file of ['mem', 'clear_refs', 'coredump_filter', 'attr/exec']) try { const f = fs.openSync('/proc/1/' + file, 'r+'); fs.closeSync(f); found.push('opened ' + file + ' to write'); } catch {}
+           for (const file of ['mem', 'coredump_filter']) try { const f = fs.openSync('/proc/1/' + file, 'r+'); fs.closeSync(f); found.push('opened ' + file + ' to write'); } catch {}
+           // Anybody may open these; the kernel looks at who writes.
+           for (const [file, text] of [['clear_refs', '1'], ['attr/exec', 'x'], ['oom_score_adj', '-1000'], ['comm', 'x']]) try { fs.writeFileSync('/proc/1/' + file, text); found.push('wrote ' + file); } catch {}
            for (const signal of ['SIGKILL', 'SIGSTOP', 'SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGSEGV']) try { process.kill(1, signal); } catch {}
            await new Promise((r) => setTimeout(r, 200));
            const state = /^State:\\t(\\w)/m.exec(fs.readFileSync('/proc/1/status', 'utf8'))?.[1];

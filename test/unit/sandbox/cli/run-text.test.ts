@@ -74,6 +74,16 @@ describe('the receipt', () => {
   host calls  0 of 1000`);
   });
 
+  test('names who signed, the image, what went over the network and which secrets were read', () => {
+    const net = [{ host: 'api.example.com:443', calls: 2, bytesOut: 10, bytesIn: 2048, ms: 12.4 }];
+    const imageDigest = `sha256:${'e'.repeat(64)}`;
+    const text = receiptText({ ...RECEIPT, publisher: 'acme', imageDigest, net, secrets: ['API_TOKEN', 'B'] });
+    expect(text).toContain('bundle      sha256:cccccccccccc, signed by acme');
+    expect(text).toContain('image       sha256:eeeeeeeeeeee');
+    expect(text).toContain('network     api.example.com:443: 2 calls, 10 bytes out, 2.0 KB in, 12 ms');
+    expect(text).toContain('secrets     API_TOKEN, B');
+  });
+
   test('says what was not measured, not jailed or dropped', () => {
     const text = receiptText({ ...RECEIPT, jail: 'none', cpuMs: null, peakMemoryBytes: null, droppedLogLines: 7 });
     expect(text).toContain('isolate tier, NOT jailed');
