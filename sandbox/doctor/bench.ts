@@ -19,6 +19,8 @@ export const GRANTED_SECRET = { name: 'GRANTED', value: 'granted-secret-value-01
 /** What a killed process needs to be gone from /proc. */
 const GONE_MS = 3_000;
 const GONE_POLL_MS = 25;
+/** Made for every later host too: the worker's code, and what Node compiled. */
+const KEPT_FILES = /^(?:flowops-sandbox-\d+|node-compile-cache)$/;
 /** Of a host's log, kept to look for canaries. */
 const MAX_LOG_LENGTH = 4 * 1024 * 1024;
 
@@ -91,7 +93,7 @@ export async function openBench({ docker, env }: BenchOptions): Promise<Bench> {
     close: () => {
       closing ??= (async () => {
         const left = (await Promise.all([...open].map((host) => host.close()))).flat();
-        const files = (await readdir(temporary)).filter((name) => !name.startsWith('node-compile-cache'));
+        const files = (await readdir(temporary)).filter((name) => !KEPT_FILES.test(name));
         if (files.length > 0) left.push(`files of the host in its temporary folder: ${files.slice(0, 5).join(', ')}`);
         await rm(folder, { recursive: true, force: true });
         return left;

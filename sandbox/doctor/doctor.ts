@@ -49,17 +49,24 @@ async function runPlace(place: Place, cases: readonly HostileCase[], options: Do
     ...(options.docker === undefined ? {} : { docker: options.docker }),
   });
   const origins = await openOriginServers();
+  let last: CaseResult | undefined;
+  const onResult = (result: CaseResult): void => {
+    if (last !== undefined) options.onResult(last);
+    last = result;
+  };
   try {
     const plugins = cases.filter((hostile): hostile is PluginCase => hostile.kind === 'plugin');
-    if (plugins.length > 0) await runLane({ ...options, bench, place, cases: plugins, origins });
+    if (plugins.length > 0) await runLane({ ...options, onResult, bench, place, cases: plugins, origins });
     for (const hostile of cases) {
       if (hostile.kind !== 'host' || options.signal.aborted) continue;
       const problems = await problemsOfHostCase(hostile, bench);
-      options.onResult({ id: hostile.id, title: hostile.title, place, problems });
+      onResult({ id: hostile.id, title: hostile.title, place, problems });
     }
   } finally {
-    await bench.close();
+    const left = await bench.close();
     await origins.close();
+    // What shows only when all is over is told with the last case.
+    if (last !== undefined) options.onResult({ ...last, problems: [...last.problems, ...left] });
   }
 }
 
