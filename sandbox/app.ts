@@ -15,6 +15,7 @@
  *   guest/         what runs a plugin in every tier: the protocol with it, its bounds, inject/ = the API it sees
  *   container/     the container tier: tier → pool → step-container → served-step over docker-engine; hardening and its
  *                  check; runner/ and init/ run inside the container
+ *   doctor/        what this machine can enforce, known holes, the hostile cases; of it this process loads the facts only
  *   cli/           `flowops sandbox …`, `flowops policy …`
  *
  * Nothing here loads plugin code, and nothing of isolate/worker/, container/runner/ and guest/ is loaded by this process.
