@@ -4,7 +4,7 @@
  * isolates are real and in this process, so that a test sees whether one is kept.
  */
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { guestTexts } from '../../sandbox/bundling/build-program.ts';
+import { buildPrelude } from '../../sandbox/bundling/build-program.ts';
 import { bundleScript } from '../../sandbox/isolate/worker/bundle-script.ts';
 import { IsolateRun } from '../../sandbox/isolate/worker/isolate-run.ts';
 import { type BundleCode, IsolateFactory, type IsolateHome } from '../../sandbox/isolate/worker/prepared-isolate.ts';
@@ -17,12 +17,7 @@ const found = { outputs: { found: { type: 'json' } } } as const;
 let factory: IsolateFactory;
 const homes = new Set<IsolateHome>();
 beforeAll(async () => {
-  const texts = await guestTexts();
-  const textOf = (name: string) => texts[name]?.text.text ?? '';
-  factory = await IsolateFactory.create({
-    prelude: textOf('flowops:prelude'),
-    urlProgram: textOf('flowops:url-program'),
-  });
+  factory = await IsolateFactory.create((await buildPrelude()).text);
 });
 afterEach(() => {
   for (const home of homes) home.dispose();

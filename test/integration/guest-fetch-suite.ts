@@ -12,7 +12,7 @@ import {
 } from '@flowops/proto/host-call-messages.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { StepHost } from '../support/step-host.ts';
-import { type AnswerCall, bundleOf, type StepResult } from '../support/worker-host.ts';
+import { type AnswerCall, bundleOf, type StepOptions, type StepResult } from '../support/worker-host.ts';
 
 type Given = Partial<Omit<FetchResponse, 'body'>> & { readonly body?: string | Uint8Array };
 
@@ -63,7 +63,8 @@ function fetchSuite(w: StepHost): void {
     w.answerCall = answering(({ url }) => ({ body: `<${url}>` }));
   });
 
-  const run = (body: string): Promise<StepResult> => w.run(bundleOf(`const o = []; ${body}\nreturn { o };`, json));
+  const run = (body: string, options?: StepOptions): Promise<StepResult> =>
+    w.run(bundleOf(`const o = []; ${body}\nreturn { o };`, json), options);
 
   describe('fetch', () => {
     test("sends method, headers and body, and leaves out the headers that are the host's own", async () => {
@@ -212,6 +213,7 @@ function fetchSuite(w: StepHost): void {
          const all = [1, 2, 3].map(() => send('/never', c.signal).catch((e) => e.name));
          await all[2]; c.abort();
          o.push(await Promise.all(all));`,
+        { limits: { wallMs: 60_000, cpuMs: 60_000 } },
       );
       expect(done.outputs).toEqual({ o: [MAX_REQUEST_BODY_BYTES, ['AbortError', 'AbortError', 'TypeError']] });
     });
