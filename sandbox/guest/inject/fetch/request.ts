@@ -4,6 +4,7 @@ import type { AbortSignal } from '../abort.ts';
 import { loadAbort, loadUrl } from '../polyfills.ts';
 import { Body, type Content, copyContent, readBody, takeContent } from './body.ts';
 import { guardedHeaders, type Headers } from './headers.ts';
+import { plainUrl } from './plain-url.ts';
 
 export type Redirect = 'follow' | 'manual' | 'error';
 
@@ -107,6 +108,8 @@ function readParts(input: unknown, init: RequestSettings): Parts {
 function readUrl(input: unknown): string {
   const text = String(input);
   if (text.length > MAX_URL_LENGTH) throw new TypeError(`a URL has at most ${MAX_URL_LENGTH} characters`);
+  const plain = plainUrl(text);
+  if (plain !== undefined) return plain;
   const url = new (loadUrl().URL)(text);
   if (url.username !== '' || url.password !== '') {
     throw new TypeError('a URL for fetch has no user name and no password: use the header authorization');
