@@ -11,11 +11,14 @@ export type ContainerEnd =
   | Extract<JobEnd, { kind: 'result' | 'charged' | 'starved' | 'killed-on-cancel' }>
   /** Ours, and known. */
   | { readonly kind: 'fault'; readonly detail: string }
-  /** It went by itself, closed its output or broke the protocol. `oomKills` as the kernel counted at that moment. */
-  | { readonly kind: 'died'; readonly oomKills: number; readonly detail: string };
+  /** It went by itself, closed its output or broke the protocol. */
+  | { readonly kind: 'died'; readonly detail: string };
 
 export interface EndWitnesses {
-  oomKillsNow(): number;
+  /** As the kernel counted while the container was there. */
+  readonly oomKills: number;
+  /** Its memory was seen at its limit. */
+  readonly wasAtMemoryLimit: boolean;
   inspect(): Promise<DockerAnswer<ContainerFacts>>;
   isDaemonUnbroken(): Promise<boolean>;
 }
@@ -38,7 +41,7 @@ export async function judgeEnd(end: ContainerEnd, witnesses: EndWitnesses): Prom
     case 'died':
       break;
   }
-  if (end.oomKills > 0 || witnesses.oomKillsNow() > 0 || (await isOomKilled(witnesses))) {
+  if (witnesses.oomKills > 0 || (await isOomKilled(witnesses))) {
     return { kind: 'charged', code: 'LIMIT_MEMORY', detail: 'its container ran out of memory' };
   }
   if (!(await witnesses.isDaemonUnbroken())) return { kind: 'innocent', detail: 'Docker was lost in the middle' };
@@ -53,6 +56,8 @@ async function isOomKilled(witnesses: EndWitnesses): Promise<boolean> {
     const { isOomKilled: isOom, isRunning, exitCode } = answer.value;
     if (isOom) return true;
     if (!isRunning && exitCode !== EXIT_KILLED) return false;
+    // Docker's own note gets lost when the cgroup is gone before it looked; killed at the limit, by nobody of ours.
+    if (!isRunning && witnesses.wasAtMemoryLimit) return true;
     if (performance.now() > untilMs) return false;
     await sleep(OOM_POLL_MS);
   }

@@ -16,13 +16,17 @@ import type { ContainerEnd } from './container-blame.ts';
 import type { ContainerUse, DockerAnswer } from './docker-engine.ts';
 import type { KernelView } from './kernel-view.ts';
 
-const WATCH_MS = 50;
+/** Memory grows by a gigabyte a second, and a cgroup is gone some milliseconds after its last process. */
+const WATCH_MS = 20;
 /** Docker takes some milliseconds for an answer and reads every cgroup of the container for it. */
 const ASK_DOCKER_MS = 500;
 /** A person sees no more, and each goes on to engine and topic. */
 const PROGRESS_MS = 50;
 /** Frames about nothing of ours; a runner of ours sends none. */
 const MAX_FOREIGN_FRAMES = 1_000;
+/** Of its limit; the kernel kills when it cannot find the rest. */
+const FULL_SHARE = 0.97;
+const MIB = 1024 * 1024;
 /** A container that may have this little of a core is slow by its own limit, not because of others. */
 const MIN_CPUS_TO_STARVE = 0.2;
 
@@ -62,6 +66,7 @@ export class ServedStep implements JobHandle {
   #baseCpuMs: number | undefined;
   #cpuMs: number | undefined;
   #peakMemoryBytes: number | undefined;
+  #oomKills = 0;
 
   constructor(options: ServedStepOptions) {
     this.#options = options;
@@ -130,7 +135,7 @@ export class ServedStep implements JobHandle {
     if (this.#isOver) return;
     this.#isOver = true;
     clearInterval(this.#watch);
-    this.#take(this.#options.view?.cpuMs(), this.#options.view?.peakMemoryBytes());
+    if (this.#options.view !== undefined) this.#seeKernel(this.#options.view);
     this.#options.onOver(reason);
   }
 
@@ -171,6 +176,15 @@ export class ServedStep implements JobHandle {
     this.#options.events.onProgress(progress);
   }
 
+  /** As long as the kernel could be asked. */
+  get oomKills(): number {
+    return this.#oomKills;
+  }
+
+  get wasAtMemoryLimit(): boolean {
+    return (this.#peakMemoryBytes ?? 0) >= this.#options.job.limits.memoryMb * MIB * FULL_SHARE;
+  }
+
   #foreign(): void {
     this.#options.peer.countDropped('foreign');
     if (++this.#foreignFrames > MAX_FOREIGN_FRAMES) this.#options.peer.fail('sends frames about nothing of this step');
@@ -193,8 +207,13 @@ export class ServedStep implements JobHandle {
 
   #look(): void {
     const { view } = this.#options;
-    if (view !== undefined) this.#take(view.cpuMs(), view.peakMemoryBytes());
+    if (view !== undefined) this.#seeKernel(view);
     else if (!this.#isAsking) void this.#ask();
+  }
+
+  #seeKernel(view: KernelView): void {
+    this.#oomKills = Math.max(this.#oomKills, view.oomKills());
+    this.#take(view.cpuMs(), view.peakMemoryBytes());
   }
 
   async #ask(): Promise<void> {

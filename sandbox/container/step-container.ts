@@ -211,8 +211,7 @@ export class StepContainer {
 
   #onClosed(detail: string): void {
     this.#opened.resolve(detail);
-    const oomKills = this.#view?.oomKills() ?? 0;
-    if (this.#phase.name === 'serving') this.#phase.step.end({ kind: 'died', oomKills, detail });
+    if (this.#phase.name === 'serving') this.#phase.step.end({ kind: 'died', detail });
     else if (this.#phase.name === 'waiting') void this.#finish(undefined);
   }
 
@@ -250,7 +249,8 @@ export class StepContainer {
         // What it said before it was killed still counts.
         await Promise.race([this.#peer?.closed, served.step.hasResult, sleep(DRAIN_MS, undefined, { ref: false })]);
         const end = await judgeEnd(served.step.result ?? served.end, {
-          oomKillsNow: () => this.#view?.oomKills() ?? 0,
+          oomKills: served.step.oomKills,
+          wasAtMemoryLimit: served.step.wasAtMemoryLimit,
           inspect: () => engine.inspect(id),
           isDaemonUnbroken: () => daemon.isUnbrokenSince(this.#generation),
         });

@@ -3,10 +3,11 @@
  * does; what is asked each time is whether the container ends when it should, with everything in it.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { type DockerService, startDocker } from '../services/docker.ts';
 import { probeImage } from '../services/docker-probe.ts';
 import { type ContainerOptions, NODE, type Runtime, script, TestContainer } from '../support/container.ts';
+import { skipBecause } from '../support/skip.ts';
 
 const DEAF = 122;
 const HOST_GONE = 123;
@@ -56,8 +57,8 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
     return container;
   };
 
-  it('passes on how the runner ended: its exit code, or 128 and its signal', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('passes on how the runner ended: its exit code, or 128 and its signal', async (context) => {
+    needs(runtime, context);
     const exits = start({ program: script('process.exit(7)') });
     const dies = start({ program: script('process.kill(process.pid, "SIGKILL")') });
     const missing = start({ program: ['/no-such-program'] });
@@ -65,16 +66,14 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
     expect(missing.stderr).toContain('cannot start /no-such-program');
   });
 
-  it('refuses a life time that is none', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('refuses a life time that is none', async (context) => {
+    needs(runtime, context);
     const wrong = ['0', '-1', 'x', '10x', '', '9999999'].map((lifeSeconds) => start({ lifeSeconds, program: [NODE] }));
     expect(await Promise.all(wrong.map((container) => container.ended()))).toEqual(wrong.map(() => WRONG_USE));
   });
 
-  it('brings the host bytes on descriptor 3, its answers from 4, and keeps prints apart from them', async ({
-    skip,
-  }) => {
-    await needs(runtime, skip);
+  it('brings the host bytes on descriptor 3, its answers from 4, and keeps prints apart from them', async (context) => {
+    needs(runtime, context);
     const echo = `
       import net from 'node:net';
       import fs from 'node:fs';
@@ -94,8 +93,8 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
     expect(container.stderr).toContain('a print');
   });
 
-  it('ends a container whose host has died, whatever the guest does meanwhile', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('ends a container whose host has died, whatever the guest does meanwhile', async (context) => {
+    needs(runtime, context);
     const container = start({ lifeSeconds: LONG_LIFE_SECONDS, program: [...script(HOSTILE), containerMark(runtime)] });
     await container.shows('hostile');
     await container.killHost();
@@ -103,8 +102,8 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
     expect(processesWith(`flowops-daemon-${containerMark(runtime)}`)).toEqual([]);
   });
 
-  it('ends a container whose guest has closed all its descriptors when the host dies', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('ends a container whose guest has closed all its descriptors when the host dies', async (context) => {
+    needs(runtime, context);
     const drops = `
       import fs from 'node:fs';
       console.log('drops');
@@ -119,10 +118,8 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
     expect(await container.ended()).toBe(HOST_GONE);
   });
 
-  it('ends a container whose guest takes nothing, since the end of its host could not be seen behind full pipes', async ({
-    skip,
-  }) => {
-    await needs(runtime, skip);
+  it('ends a container whose guest takes nothing, since the end of its host could not be seen behind full pipes', async (context) => {
+    needs(runtime, context);
     const container = start({ lifeSeconds: LONG_LIFE_SECONDS, program: script(HOSTILE) });
     await container.shows('hostile');
     // More than the pipes and buffers in between take.
@@ -130,15 +127,15 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
     expect(await container.ended()).toBe(DEAF);
   });
 
-  it('ends a hostile container at its life time, with the host still there', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('ends a hostile container at its life time, with the host still there', async (context) => {
+    needs(runtime, context);
     const container = start({ lifeSeconds: 3, program: script(HOSTILE) });
     await container.shows('hostile');
     expect(await container.ended()).toBe(LIFE_OVER);
   });
 
-  it('takes the daemons of the runner with it', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('takes the daemons of the runner with it', async (context) => {
+    needs(runtime, context);
     const mark = `flowops-daemon-ends-${process.pid}-${runtime}`;
     const leaves = `
       import { spawn } from 'node:child_process';
@@ -150,8 +147,8 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
     expect(processesWith(mark)).toEqual([]);
   });
 
-  it('reaps what the runner leaves behind', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('reaps what the runner leaves behind', async (context) => {
+    needs(runtime, context);
     const orphans = `
       import { spawnSync } from 'node:child_process';
       import fs from 'node:fs';
@@ -165,8 +162,8 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
     expect(await container.ended()).toBe(0);
   });
 
-  it('cannot be traced or read', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('cannot be traced or read', async (context) => {
+    needs(runtime, context);
     const container = start({ program: ['/probe', 'init'] });
     await container.shows('end ok');
     expect(await container.ended()).toBe(0);
@@ -179,8 +176,8 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
       expect(results, name).toMatchObject({ [name]: expect.stringMatching(/^(EPERM|EACCES|ENOSYS)$/) });
   });
 
-  it('is not stopped by a guest that stops it', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('is not stopped by a guest that stops it', async (context) => {
+    needs(runtime, context);
     // runc's kernel drops the signal, and the life time ends it; on gVisor the init is stopped and then killed by its timer.
     const stops = `${HOSTILE} process.kill(1, 'SIGSTOP'); console.log('stopped it');`;
     const container = start({ lifeSeconds: 4, program: script(stops) });
@@ -188,8 +185,8 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
     expect(await container.ended()).toBe(runtime === 'runc' ? LIFE_OVER : KILLED);
   });
 
-  it('cannot be killed so that its guest stays', async ({ skip }) => {
-    await needs(runtime, skip);
+  it('cannot be killed so that its guest stays', async (context) => {
+    needs(runtime, context);
     const kills = `
       for (let signal = 1; signal <= 64; signal++) if (signal !== 19) try { process.kill(1, signal); } catch {}
       setTimeout(() => process.exit(7), 1000);
@@ -200,8 +197,8 @@ describe.each<Runtime>(['runc', 'runsc'])('the init of a step container on %s', 
   });
 });
 
-async function needs(runtime: Runtime, skip: (why: string) => void): Promise<void> {
-  if (!service.runtimes.includes(runtime)) skip(`the Docker daemon has no runtime ${runtime}`);
+function needs(runtime: Runtime, context: TestContext): void {
+  if (!service.runtimes.includes(runtime)) skipBecause(context, `the Docker daemon has no runtime ${runtime}`);
 }
 
 function containerMark(runtime: Runtime): string {

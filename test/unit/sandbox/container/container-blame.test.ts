@@ -11,11 +11,12 @@ const EXITED: ContainerFacts = {
   imageId: 'sha256:i',
   inspected: {},
 };
-const DIED: ContainerEnd = { kind: 'died', oomKills: 0, detail: 'the connection was lost' };
+const DIED: ContainerEnd = { kind: 'died', detail: 'the connection was lost' };
 
 function judge(end: ContainerEnd, changes: Partial<EndWitnesses> = {}) {
   return judgeEnd(end, {
-    oomKillsNow: () => 0,
+    oomKills: 0,
+    wasAtMemoryLimit: false,
     inspect: async () => ({ ok: true, value: EXITED }),
     isDaemonUnbroken: async () => true,
     ...changes,
@@ -25,13 +26,21 @@ function judge(end: ContainerEnd, changes: Partial<EndWitnesses> = {}) {
 describe('how a step ended in its container', () => {
   it('is what the host ended it for, whatever else is seen afterwards', async () => {
     const end = { kind: 'charged', code: 'LIMIT_WALL', detail: 'it ran longer' } as const;
-    expect(await judge(end, { oomKillsNow: () => 1, isDaemonUnbroken: async () => false })).toEqual(end);
+    expect(await judge(end, { oomKills: 1, isDaemonUnbroken: async () => false })).toEqual(end);
     expect(await judge({ kind: 'killed-on-cancel' })).toEqual({ kind: 'killed-on-cancel' });
   });
 
-  it('is out of memory when the kernel counted a kill, before or after the end', async () => {
-    expect(await judge({ ...DIED, oomKills: 1 })).toMatchObject({ kind: 'charged', code: 'LIMIT_MEMORY' });
-    expect(await judge(DIED, { oomKillsNow: () => 1 })).toMatchObject({ kind: 'charged', code: 'LIMIT_MEMORY' });
+  it('is out of memory when the kernel counted a kill', async () => {
+    expect(await judge(DIED, { oomKills: 1 })).toMatchObject({ kind: 'charged', code: 'LIMIT_MEMORY' });
+  });
+
+  it('is out of memory when it was killed at its limit by nobody of ours; an exit of its own there is a crash', async () => {
+    const ended = (exitCode: number) => ({
+      wasAtMemoryLimit: true,
+      inspect: async () => ({ ok: true, value: { ...EXITED, exitCode } }) as const,
+    });
+    expect(await judge(DIED, ended(137))).toMatchObject({ code: 'LIMIT_MEMORY' });
+    expect(await judge(DIED, ended(1))).toMatchObject({ code: 'SANDBOX_CRASHED' });
   });
 
   it('is out of memory when Docker says so, also some time after the end', async () => {
@@ -45,7 +54,7 @@ describe('how a step ended in its container', () => {
   });
 
   it('is out of memory rather than the loss of Docker when both are seen', async () => {
-    expect(await judge({ ...DIED, oomKills: 1 }, { isDaemonUnbroken: async () => false })).toMatchObject({
+    expect(await judge(DIED, { oomKills: 1, isDaemonUnbroken: async () => false })).toMatchObject({
       code: 'LIMIT_MEMORY',
     });
   });
