@@ -35,12 +35,16 @@ export interface DockerService {
 }
 
 const KEPT_IMAGES = 8;
+/** Layers of a build are what makes the next one take seconds; a week of them is a few gigabytes at most. */
+const KEPT_LAYERS_HOURS = 7 * 24;
 const CONNECT_TIMEOUT_MS = 60_000;
 const CONNECT_POLL_MS = 50;
 const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'flowops');
 const KEEPER = join(import.meta.dirname, 'docker-keeper.ts');
 const WAITING = 'waiting for another test run that builds the image';
 const STEP_REPOSITORY = 'flowops/step-runner';
+/** Made by docker-probe.ts of the former. */
+const PROBE_REPOSITORY = 'flowops/step-probe';
 
 const runtimesSchema = z.record(z.string(), z.unknown());
 
@@ -209,9 +213,12 @@ async function mayMakeBase(): Promise<boolean> {
   return true;
 }
 
-/** Those of older sources; the newest come first. One that a container uses stays. */
+/** Those of older sources; the newest come first. One that a container uses stays. What a build left unnamed goes later. */
 async function removeOldImages(cli: DockerCli): Promise<void> {
-  const listed = await docker(cli, ['images', '--format', '{{.Repository}}:{{.Tag}}', STEP_REPOSITORY]);
-  if (!listed.ok) return;
-  for (const name of listed.stdout.split('\n').slice(KEPT_IMAGES)) await docker(cli, ['rmi', name]);
+  for (const repository of [STEP_REPOSITORY, PROBE_REPOSITORY]) {
+    const listed = await docker(cli, ['images', '--format', '{{.Repository}}:{{.Tag}}', repository]);
+    if (!listed.ok) return;
+    for (const name of listed.stdout.split('\n').slice(KEPT_IMAGES)) await docker(cli, ['rmi', name]);
+  }
+  await docker(cli, ['image', 'prune', '--force', '--filter', `until=${KEPT_LAYERS_HOURS}h`]);
 }
