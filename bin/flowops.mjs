@@ -1,7 +1,9 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
 /**
  * The command `flowops`, as far as any Node from 18 on can take it: it checks that a Node 24 and the dependencies are
  * there, names what is missing with the one command that brings it, and goes on in flowops.ts under Node 24.
+ *
+ * The two dashes keep Node from reading our own options: it looks for --env-file among all words of a command line.
  *
  * Under Node 24 it goes on in this process. Otherwise it starts one and stands in for it: same terminal, signals
  * passed on, same exit code; and when it is itself killed, the other end of a pipe tells the child (lifeline.mjs).
@@ -22,7 +24,8 @@ if (problem !== undefined) {
   module.enableCompileCache(COMPILE_CACHE);
   await import('./flowops.ts');
 } else {
-  await runAs(findNode24(), [join(ROOT, 'bin', 'flowops-child.mjs'), ...process.argv.slice(2)], { lifeline: true });
+  const child = join(ROOT, 'bin', 'flowops-child.mjs');
+  await runAs(findNode24(), ['--', child, ...process.argv.slice(2)], { lifeline: true });
 }
 
 function findProblem() {

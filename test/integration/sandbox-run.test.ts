@@ -73,7 +73,7 @@ function start(
   args: readonly string[],
   env: Record<string, string> = {},
 ): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [join(ROOT, 'bin/flowops.ts'), ...args], {
+  const child = spawn(process.execPath, ['--', join(ROOT, 'bin/flowops.ts'), ...args], {
     cwd: folder,
     env: { PATH: process.env.PATH ?? '', FLOWOPS_HOME: join(folder, 'home'), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -39,7 +39,7 @@ export interface FlowopsCall {
 }
 
 export function startFlowops(args: readonly string[], { cwd, env = {}, input }: FlowopsCall): FlowopsProcess {
-  const command = [process.execPath, join(ROOT, 'bin', 'flowops.mjs'), ...args];
+  const command = [process.execPath, '--', join(ROOT, 'bin', 'flowops.mjs'), ...args];
   const argv = SETPRIV === undefined ? command : [SETPRIV, '--pdeathsig', 'KILL', '--', ...command];
   const child = spawn(argv[0] ?? '', argv.slice(1), {
     cwd,
