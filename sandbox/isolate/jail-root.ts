@@ -3,12 +3,13 @@
  * worker's own files, and nothing else. Made once per content and kept, because node alone is over 100 MB.
  *
  * Invariants:
- *   R1. A root is complete or not there: it is built beside its place and renamed.
+ *   R1. A root is complete or not there: it is built beside its place and renamed, and one that is complete is never
+ *       touched again, because workers of another host may be starting in it.
  *   R2. It lies in a folder that only we can write to and every uid can traverse (private-folder.ts): the clone
  *       itself may lie under a 0700 folder.
  */
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { chmod, copyFile, link, lstat, mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -19,12 +20,16 @@ import { openPrivateFolder } from './private-folder.ts';
 
 const run = promisify(execFile);
 /** Changes when the layout of a root does, so that an older one is not taken for a new one. */
-const LAYOUT = 'flowops-jail-root-1';
+const LAYOUT = 'flowops-jail-root-2';
+/** Several hosts may mend a broken root at once. */
+const MAX_MOVES = 5;
 
 /** A file of the host and where it is inside the root (absolute there). */
 export interface JailFile {
   readonly source: string;
   readonly target: string;
+  /** What tells its content apart where its time does not: by default its size and time do. */
+  readonly identity?: string;
 }
 
 export type JailRoot =
@@ -58,10 +63,10 @@ export async function prepareJailRoot(options: JailRootOptions): Promise<JailRoo
 
 async function contentName(files: readonly JailFile[]): Promise<string> {
   const hash = createHash('sha256').update(`${LAYOUT}\n${process.arch}\n`);
-  for (const { source, target } of files) {
+  for (const { source, target, identity } of files) {
     const real = await realpath(source);
     const { size, mtimeMs } = await stat(real);
-    hash.update(`${target}\n${real}\n${size}\n${mtimeMs}\n`);
+    hash.update(`${target}\n${real}\n${identity ?? `${size}\n${mtimeMs}`}\n`);
   }
   return hash.digest('hex').slice(0, 32);
 }
@@ -78,30 +83,48 @@ async function isComplete(root: string): Promise<boolean> {
 }
 
 async function build(root: string, options: JailRootOptions): Promise<void> {
-  const temporary = `${root}.${process.pid}.tmp`;
-  await rm(temporary, { recursive: true, force: true });
+  const temporary = `${root}.${randomUUID()}.tmp`;
   await makeFolder(temporary);
+  try {
+    const list = await fill(temporary, options);
+    // Before the root is there: whoever sees the root finds its list.
+    await writeFile(`${temporary}.json`, JSON.stringify(list), { mode: 0o644 });
+    await rename(`${temporary}.json`, `${root}.json`);
+    await moveTo(root, temporary);
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+    await rm(`${temporary}.json`, { force: true });
+  }
+}
+
+async function fill(folder: string, options: JailRootOptions): Promise<z.output<typeof listSchema>> {
   const libraries = await Promise.all(options.binaries.map(sharedLibraries));
   const files = new Map<string, string>();
   for (const library of libraries.flat()) files.set(library, library);
   for (const { source, target } of options.files) files.set(target, source);
-  const list: { target: string; bytes: number }[] = [];
+  const list: z.output<typeof listSchema> = [];
   for (const [target, source] of files) {
-    const place = path.join(temporary, target);
-    await makeFolder(path.dirname(place), temporary);
+    const place = path.join(folder, target);
+    await makeFolder(path.dirname(place), folder);
     await placeFile(await realpath(source), place);
     list.push({ target, bytes: (await lstat(place)).size });
   }
-  // A root that lost files is replaced; one that another host finished meanwhile has the same content.
-  await rm(root, { recursive: true, force: true });
-  try {
-    await rename(temporary, root);
-  } catch (thrown) {
-    await rm(temporary, { recursive: true, force: true });
-    if (!(await lstat(root).catch(() => undefined))) throw thrown;
+  return list;
+}
+
+/** A root that another host finished meanwhile stays; one that lost files is put aside. */
+async function moveTo(root: string, temporary: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await rename(temporary, root);
+    } catch (thrown) {
+      if (await isComplete(root)) return;
+      if (tries === MAX_MOVES) throw thrown;
+      const aside = `${root}.${randomUUID()}.tmp`;
+      await rename(root, aside).catch(() => {}); // gone meanwhile: the next try tells
+      await rm(aside, { recursive: true, force: true });
+    }
   }
-  await writeFile(`${root}.json.${process.pid}.tmp`, JSON.stringify(list), { mode: 0o644 });
-  await rename(`${root}.json.${process.pid}.tmp`, `${root}.json`);
 }
 
 /** mkdir -p with 0755 whatever the umask. */

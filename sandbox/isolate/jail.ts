@@ -18,6 +18,7 @@ import { promisify } from 'node:util';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { filterLoader, isFilterArch } from './filter-loader.ts';
 import { type JailFile, prepareJailRoot } from './jail-root.ts';
+import { lastWordsOf } from './last-words.ts';
 import { openPrivateFolder } from './private-folder.ts';
 import { keepUsed, pruneUnused } from './prune.ts';
 
@@ -108,7 +109,7 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
       { source: setpriv, target: '/setpriv' },
       ...addon.files,
       { source: files.entry, target: `/app/${path.basename(files.entry)}` },
-      ...(filter.ok ? [{ source: filter.file, target: FILTER_IN_ROOT }] : []),
+      ...(filter.ok ? [{ source: filter.file, target: FILTER_IN_ROOT, identity: 'named by its content' }] : []),
       ...(files.beside ?? []),
     ],
     binaries: [process.execPath, setpriv, ...addon.binaries],
@@ -274,11 +275,9 @@ function addonFile(folder: string, loader: string): string {
   throw new Error('node-gyp-build has no path()');
 }
 
-/** The last line that a tool of the chain wrote, without our paths. */
+/** What a tool of the chain wrote, without our paths. */
 function problemOf(thrown: unknown): string {
   const stderr = thrown instanceof Error && 'stderr' in thrown ? String(thrown.stderr) : '';
-  const last = stderr.trim().split('\n').at(-1) ?? '';
-  return (last || messageOf(thrown).split('\n')[0] || 'unknown')
-    .replaceAll(/\/[\w./-]+\/(?=[\w.-]+)/g, '')
-    .slice(0, 300);
+  const said = lastWordsOf(stderr) || messageOf(thrown).split('\n')[0] || 'unknown';
+  return said.replaceAll(/\/[\w./-]+\/(?=[\w.-]+)/g, '').slice(0, 300);
 }

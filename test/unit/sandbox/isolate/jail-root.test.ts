@@ -1,4 +1,16 @@
-import { chmod, lstat, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -10,6 +22,7 @@ let source: string;
 
 beforeEach(async () => {
   place = await mkdtemp(path.join(tmpdir(), 'jail-root-test-'));
+  await chmod(place, 0o755);
   source = path.join(place, 'source.txt');
   await writeFile(source, 'content', { mode: 0o600 });
 });
@@ -17,8 +30,9 @@ afterEach(async () => {
   await rm(place, { recursive: true, force: true });
 });
 
-const prepare = async () => {
-  const root = await prepareJailRoot({ files: [{ source, target: '/app/file.txt' }], binaries: [], places: [place] });
+const prepare = async (identity?: string) => {
+  const file = { source, target: '/app/file.txt', ...(identity === undefined ? {} : { identity }) };
+  const root = await prepareJailRoot({ files: [file], binaries: [], places: [place] });
   if (!root.ok) throw new Error(root.problem);
   return root;
 };
@@ -38,6 +52,47 @@ describe.runIf(process.platform === 'linux')('the root folder of a jail', () => 
     await writeFile(source, 'other content');
     expect((await prepare()).root).not.toBe(first.root);
   });
+
+  it('is the same for a file that is known by more than its time, whenever that was touched', async () => {
+    const first = await prepare('v1');
+    await utimes(source, new Date(), new Date(Date.now() - 60_000));
+    expect((await prepare('v1')).root).toBe(first.root);
+    expect((await prepare('v2')).root).not.toBe(first.root);
+  });
+
+  it('is never taken from under a host that has it, whoever else prepares the same at that time', async () => {
+    const inodes = new Set<number>();
+    const starts = Array.from({ length: 12 }, async () => {
+      const { root } = await prepare();
+      inodes.add((await lstat(root)).ino);
+      expect(await readFile(path.join(root, 'app/file.txt'), 'utf8')).toBe('content');
+    });
+    await Promise.all(starts);
+    expect(inodes.size).toBe(1);
+    const left = await readdir(path.join(place, `flowops-sandbox-${uid}`));
+    expect(left.filter((name) => name.includes('.tmp'))).toEqual([]);
+  });
+
+  it.runIf(uid === 0)(
+    'is never made where other users cannot get through, and the answer names that folder',
+    async () => {
+      await chmod(place, 0o700);
+      const below = path.join(place, 'below');
+      await mkdir(below);
+      await chmod(below, 0o755);
+      const files = [{ source, target: '/app/file.txt' }];
+      const refused = await prepareJailRoot({ files, binaries: [], places: [below] });
+      expect(refused).toMatchObject({
+        ok: false,
+        problem: expect.stringContaining(`${place} does not let other users`),
+      });
+      const open = await mkdtemp(path.join(tmpdir(), 'jail-root-test-'));
+      await chmod(open, 0o755);
+      const moved = await prepareJailRoot({ files, binaries: [], places: [below, open] });
+      expect(moved).toMatchObject({ ok: true, root: expect.stringContaining(open) });
+      await rm(open, { recursive: true });
+    },
+  );
 
   it('is made again when somebody cleaned files away', async () => {
     const { root } = await prepare();
