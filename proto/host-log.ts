@@ -4,7 +4,7 @@ import { showControls } from './terminal-text.ts';
 
 /** pino's number; a fatal line is told by the failed start itself. */
 const FATAL = 60;
-const lineSchema = z.object({ level: z.number(), msg: z.string() });
+const lineSchema = z.object({ level: z.number(), msg: z.string(), problem: z.string().optional().catch(undefined) });
 
 /** Takes the host's log in pieces, gives whole lines. */
 export function hostLog(say: (line: string) => void): (text: string) => void {
@@ -22,7 +22,9 @@ export function hostLog(say: (line: string) => void): (text: string) => void {
 function shownLine(line: string): string | undefined {
   const read = readLine(line);
   if (read === undefined) return line.trim() === '' ? undefined : `sandbox host: ${showControls(line)}`;
-  return read.level >= FATAL ? undefined : `sandbox host: ${showControls(read.msg)}`;
+  if (read.level >= FATAL) return undefined;
+  const why = read.problem === undefined ? '' : ` (${read.problem})`;
+  return `sandbox host: ${showControls(read.msg + why)}`;
 }
 
 /** Undefined when it is not a log line, such as a warning of Node itself. */

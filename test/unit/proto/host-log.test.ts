@@ -28,3 +28,9 @@ test('what is no log line is shown as it is, without steering the terminal', () 
 test('the last words of a host that does not start are left to the error that carries them', () => {
   expect(shown('{"level":60,"code":"CONFIG_INVALID","msg":"wrong"}\n')).toEqual([]);
 });
+
+test('the reason that a line carries in a field of its own is shown with it', () => {
+  expect(
+    shown('{"level":40,"msg":"no worker","problem":"mount failed\\u001b[2J"}\n{"level":40,"msg":"x","problem":3}\n'),
+  ).toEqual(['sandbox host: no worker (mount failed␛[2J)', 'sandbox host: x']);
+});
