@@ -27,6 +27,7 @@ import { Epochs } from './epochs.ts';
 import { cancelledBefore, type HostResult, refusal, resultOf } from './host-result.ts';
 import { type OwnEnd, outcomeOf } from './own-end.ts';
 import { reconsider } from './policy-change.ts';
+import { ProgressCap } from './progress-cap.ts';
 import { redactLine, redactOutcome } from './redaction.ts';
 import { violationOf } from './violations.ts';
 
@@ -36,9 +37,6 @@ const KEEP_RESULT_MS = 3_600_000;
 const MAX_KEPT_RESULTS = 1_000;
 /** A bundle service that has not answered by then has its own error by now. */
 const BUNDLE_WAIT_MS = 120_000;
-
-/** A line of text on somebody's screen. */
-const MAX_PROGRESS_LENGTH = 1024;
 
 export interface AttemptTableOptions {
   readonly tiers: Tiers;
@@ -261,6 +259,7 @@ export class AttemptTable {
       },
       this.#options.hostCalls,
     );
+    const progressCap = new ProgressCap();
     const run = this.#options.tiers[admitted.tier].run(request, {
       onStarted: () => {
         record.hasStarted = true;
@@ -269,9 +268,10 @@ export class AttemptTable {
       onRestarted: () => calls.restart(),
       onLog: (line) =>
         record.caller?.log({ ...redactLine(line, calls), token: record.token, timeMs: BigInt(Date.now()) }),
-      onProgress: ({ fraction, message }) => {
-        const told = calls.redact(message.slice(0, MAX_PROGRESS_LENGTH));
-        record.caller?.progress({ token: record.token, fraction, message: told });
+      onProgress: (progress) => {
+        const told = progressCap.admit(progress, performance.now());
+        if (told === undefined) return;
+        record.caller?.progress({ token: record.token, ...told, message: calls.redact(told.message) });
       },
       onHostCall: (call) =>
         record.debug !== undefined && isDebugMethod(call.method)

@@ -6,6 +6,8 @@ import type { Log } from '@flowops/proto/sandbox_pb.js';
 
 /** Of one line, message and fields each. */
 export const MAX_LINE_BYTES = 16 * 1024;
+/** What a line costs beside its text, as the guest counts it too (guest/bridge.ts): empty lines are not free. */
+export const LINE_COST_BYTES = 16;
 /** A sandbox that sends on after this many dropped lines does not keep its own caps and is ended. */
 const MAX_DROPPED_LINES = 100_000;
 const CUT_MARK = ' … (cut)';
@@ -38,7 +40,7 @@ export class LogCap {
   admit(log: Log): AdmittedLine | undefined {
     const message = cut(log.message);
     const fieldsJson = log.fieldsJson.length > MAX_LINE_BYTES ? new Uint8Array(0) : log.fieldsJson;
-    const bytes = Buffer.byteLength(message) + fieldsJson.length;
+    const bytes = Buffer.byteLength(message) + fieldsJson.length + LINE_COST_BYTES;
     if (this.#bytes + bytes > this.#limitBytes) {
       this.#dropped++;
       return undefined;

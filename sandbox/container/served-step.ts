@@ -7,11 +7,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Peer, PeerMessage } from '@flowops/proto/peer.ts';
-import type { HostCall, Progress } from '@flowops/proto/sandbox_pb.js';
-import { WorkerAttempt, type WorkerFigures } from '../isolate/worker-attempt.ts';
-import type { JobEnd, JobHandle, WorkerJobEvents } from '../isolate/worker-job.ts';
+import type { HostCall } from '@flowops/proto/sandbox_pb.js';
+import { LiveStep, type SandboxFigures } from '../steps/live-step.ts';
+import { bundlePieces, hostReply, invokeMessage } from '../steps/sandbox-messages.ts';
+import { STARVED, type StepEnd, type StepEvents, type StepHandle } from '../steps/step-end.ts';
 import type { AttemptJob } from '../tier.ts';
-import { bundlePieces, hostReply, invokeMessage } from './caller-messages.ts';
 import type { ContainerEnd } from './container-blame.ts';
 import type { ContainerUse, DockerAnswer } from './docker-engine.ts';
 import type { KernelView } from './kernel-view.ts';
@@ -20,8 +20,6 @@ import type { KernelView } from './kernel-view.ts';
 const WATCH_MS = 20;
 /** Docker takes some milliseconds for an answer and reads every cgroup of the container for it. */
 const ASK_DOCKER_MS = 500;
-/** A person sees no more, and each goes on to engine and topic. */
-const PROGRESS_MS = 50;
 /** Frames about nothing of ours; a runner of ours sends none. */
 const MAX_FOREIGN_FRAMES = 1_000;
 /** Of its limit; the kernel kills when it cannot find the rest. */
@@ -30,12 +28,10 @@ const MIB = 1024 * 1024;
 /** A container that may have this little of a core is slow by its own limit, not because of others. */
 const MIN_CPUS_TO_STARVE = 0.2;
 
-const STARVED = { kind: 'starved', detail: 'it got less than a tenth of a core because of others' } as const;
-
 export interface ServedStepOptions {
   readonly peer: Peer;
   readonly job: AttemptJob;
-  readonly events: WorkerJobEvents;
+  readonly events: StepEvents;
   readonly cpus: number;
   readonly view: KernelView | undefined;
   /** Asked where the kernel cannot be seen. */
@@ -50,16 +46,14 @@ export interface StepFigures {
   readonly peakMemoryBytes: number | null;
 }
 
-export class ServedStep implements JobHandle {
+export class ServedStep implements StepHandle {
   readonly #options: ServedStepOptions;
   readonly #token = randomBytes(16);
-  readonly #clock: WorkerAttempt;
+  readonly #clock: LiveStep;
   #watch: NodeJS.Timeout | undefined;
   #isAsking = false;
   #isOver = false;
   #foreignFrames = 0;
-  #progressAt = Number.NEGATIVE_INFINITY;
-  #hasToldDone = false;
   readonly #told = Promise.withResolvers<void>();
   #result: Extract<ContainerEnd, { kind: 'result' }> | undefined;
   /** CPU that the container took before it had the step. */
@@ -70,7 +64,7 @@ export class ServedStep implements JobHandle {
 
   constructor(options: ServedStepOptions) {
     this.#options = options;
-    this.#clock = new WorkerAttempt({
+    this.#clock = new LiveStep({
       token: this.#token,
       job: options.job,
       events: options.events,
@@ -117,7 +111,7 @@ export class ServedStep implements JobHandle {
           this.end({ kind: 'charged', code: 'LIMIT_LOG', detail: 'it logs without end' });
         return;
       case 'progress':
-        return this.#progress(message.value);
+        return events.onProgress(message.value);
       case 'hostCall':
         return this.#answer(message.value);
       case 'result':
@@ -157,23 +151,13 @@ export class ServedStep implements JobHandle {
   }
 
   /** The container is proven to have ended. */
-  settle(end: JobEnd): void {
+  settle(end: StepEnd): void {
     this.#clock.end(end);
   }
 
   get figures(): StepFigures {
     const cpuMs = this.#cpuMs === undefined ? null : Math.max(0, this.#cpuMs - (this.#baseCpuMs ?? 0));
     return { cpuMs, peakMemoryBytes: this.#peakMemoryBytes ?? null };
-  }
-
-  /** What comes too soon is dropped: a fraction is not worth a queue. But that it is done is told, once. */
-  #progress(progress: Progress): void {
-    const now = performance.now();
-    const isDone = progress.fraction >= 1;
-    if (now - this.#progressAt < PROGRESS_MS && (!isDone || this.#hasToldDone)) return;
-    this.#progressAt = now;
-    this.#hasToldDone = isDone;
-    this.#options.events.onProgress(progress);
   }
 
   /** As long as the kernel could be asked. */
@@ -234,7 +218,7 @@ export class ServedStep implements JobHandle {
     this.end({ kind: 'charged', code: 'LIMIT_CPU', detail });
   }
 
-  #now(): WorkerFigures | undefined {
+  #now(): SandboxFigures | undefined {
     const delayMs = this.#options.view?.delayMs() ?? 0;
     return this.#cpuMs === undefined ? undefined : { atMs: performance.now(), cpuMs: this.#cpuMs, delayMs };
   }

@@ -477,6 +477,19 @@ describe('host calls of an attempt', () => {
     expect(JSON.parse(Buffer.from(result.receiptJson).toString())).toMatchObject({ hostCalls: 11 });
   });
 
+  it('may tell their progress without end: little of it is passed on, but that they are done is', async () => {
+    const { wire, call } = await running({ decision: RUN });
+    const tell = (fraction: number) =>
+      call.events.onProgress({ $typeName: 'flowops.sandbox.v1.Progress', ...callProgress(''), fraction });
+    for (let i = 0; i < 5_000; i++) tell(0.5);
+    for (let i = 0; i < 5_000; i++) tell(1);
+    call.end({ status: 'COMPLETED', outputsJson: Buffer.from('{}') });
+    await wire.next('result');
+    const told = wire.all('progress').map(({ fraction }) => fraction);
+    expect(told.length).toBeLessThan(500);
+    expect([told[0], told.at(-1)]).toEqual([0.5, 1]);
+  });
+
   it('give a secret that is in nothing that leaves the host', async () => {
     const grants = { net: [], secrets: [{ name: 'TOKEN', hosts: [] }], wasm: false };
     const secrets = givenSecrets(new Map([['TOKEN', 'canary-1234']]));

@@ -1,14 +1,14 @@
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { LogSchema } from '../../../../proto/sandbox_pb.js';
-import { LogCap, MAX_LINE_BYTES } from '../../../../sandbox/attempts/log-cap.ts';
+import { LINE_COST_BYTES, LogCap, MAX_LINE_BYTES } from '../../../../sandbox/attempts/log-cap.ts';
 
 const line = (message: string, fields = '', level = 'info') =>
   create(LogSchema, { level, message, fieldsJson: Buffer.from(fields) });
 
 describe('the cap on logs', () => {
   it('passes lines until the limit of all lines is reached, then drops and counts', () => {
-    const cap = new LogCap(10);
+    const cap = new LogCap(10 + 2 * LINE_COST_BYTES);
     expect(cap.admit(line('12345'))?.message).toBe('12345');
     expect(cap.admit(line('123456'))).toBeUndefined();
     expect(cap.admit(line('123', '{}'))?.message).toBe('123');
@@ -33,6 +33,13 @@ describe('the cap on logs', () => {
       message: 'm',
     });
     expect(cap.admit(line('m', '{}', 'warn'))).toMatchObject({ level: 'warn' });
+  });
+
+  it('counts more than the text of a line, so that empty lines are not free', () => {
+    const cap = new LogCap(10 * LINE_COST_BYTES);
+    const admitted = Array.from({ length: 100 }, () => cap.admit(line(''))).filter((one) => one !== undefined);
+    expect(admitted).toHaveLength(10);
+    expect(cap.dropped).toBe(90);
   });
 
   it('tells who logs on and on', () => {
