@@ -251,6 +251,20 @@ export function guestSuite(w: StepHost): void {
     });
   });
 
+  test.each([
+    ['export default {', 'Unexpected end of input', '2:17'],
+    ['export default {\n  a: 1,\n  b: = 2,\n};', "Unexpected token '='", '4:6'],
+    ["const ä = 'é'; let a; let a; export default 1;", "Identifier 'a' has already been declared", '2:27'],
+    ['export { missing as default };', "Export 'missing' is not defined in module", '2:10'],
+    ['await 1;\nimport.meta = 2; export default 1;', 'Invalid left-hand side in assignment', '3:1'],
+  ])('%j is PLUGIN_INVALID, and the place in the bundle is told', async (code, problem, place) => {
+    const line = `//! flowops-plugin ${JSON.stringify(manifestSchema.parse({ name: 'test.plugin', version: '1.0.0' }))}\n`;
+    expect(await w.run(line + code)).toMatchObject({
+      code: 'PLUGIN_INVALID',
+      message: `the bundle is not a JavaScript module: ${problem} (test.plugin.js:${place})`,
+    });
+  });
+
   test('code that declares something else than its first line is PLUGIN_INVALID and the field is named', async () => {
     const manifest = manifestSchema.parse({ name: 'test.plugin', version: '1.0.0' });
     const other = moduleOf('return {};', { ...manifest, permissions: { net: ['a.example:443'], secrets: [] } });

@@ -4,9 +4,9 @@
  */
 import { isBuiltin } from 'node:module';
 import vm from 'node:vm';
-import { describeThrown } from '@flowops/sdk/thrown.ts';
 import type { EnterFunction, HostFunction } from '../../../guest/guest-protocol.ts';
 import type { GuestMode } from '../thread-protocol.ts';
+import { syntaxPlace } from './syntax-place.ts';
 
 /** Shown in stacks of ours, which own-frames.ts cuts out. */
 const PRELUDE_FILE = 'flowops:prelude';
@@ -71,12 +71,14 @@ function emptyOuterRealm(kept: ReadonlySet<PropertyKey>): void {
 }
 
 function compile(source: string, options: vm.SourceTextModuleOptions & { identifier: string }): vm.SourceTextModule {
+  const make = (): vm.SourceTextModule => new vm.SourceTextModule(source, options);
   let module: vm.SourceTextModule;
   try {
-    module = new vm.SourceTextModule(source, options);
+    module = make();
   } catch (thrown) {
-    // Node keeps the place of a syntax error of a module to itself.
-    throw new CompileProblem(`the bundle is not a JavaScript module: ${describeThrown(thrown).message}`);
+    const place = syntaxPlace(make);
+    const where = place === undefined ? '' : ` (${options.identifier}:${place})`;
+    throw new CompileProblem(`the bundle is not a JavaScript module: ${wordsOf(thrown)}${where}`);
   }
   const specifiers = module.dependencySpecifiers;
   const foreign = options.context === undefined ? specifiers.filter((name) => !isBuiltin(name)) : specifiers;
@@ -85,6 +87,11 @@ function compile(source: string, options: vm.SourceTextModuleOptions & { identif
   throw new CompileProblem(
     `the bundle imports ${names.join(', ')}; a bundle is one file without imports: build it with \`flowops plugin build\``,
   );
+}
+
+/** V8's own error, of the context's realm: no instance of an Error of ours. */
+function wordsOf(thrown: unknown): string {
+  return String(Reflect.get(Object(thrown), 'message'));
 }
 
 /** One of Node's own modules, as `import` gives it. */
