@@ -10,6 +10,8 @@
  *   policy/        what may run where, with what limits
  *   ledger/        what this host remembers of plugins: names of first use, violations
  *   tier.ts        what a tier is to the host
+ *   steps/         what both tiers do for a step in a sandbox: its clock and limits, what it is told, how it can end
+ *   kernel/        what /proc tells about a process
  *   isolate/       the isolate tier: tier → worker-pool → worker-source → worker-process (host side);
  *                  worker/ runs inside the jail
  *   guest/         what runs a plugin in every tier: the protocol with it, its bounds, inject/ = the API it sees

@@ -3,12 +3,12 @@
  * memory, a fault of ours that can be named, else a crash, which is the plugin's.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { JobEnd } from '../isolate/worker-job.ts';
+import type { StepEnd } from '../steps/step-end.ts';
 import type { ContainerFacts, DockerAnswer } from './docker-engine.ts';
 
 /** Why a container with a step in it is being ended. */
 export type ContainerEnd =
-  | Extract<JobEnd, { kind: 'result' | 'charged' | 'starved' | 'killed-on-cancel' }>
+  | Extract<StepEnd, { kind: 'result' | 'charged' | 'starved' | 'killed-on-cancel' }>
   /** Ours, and known. */
   | { readonly kind: 'fault'; readonly detail: string }
   /** It went by itself, closed its output or broke the protocol. */
@@ -29,7 +29,7 @@ const OOM_POLL_MS = 50;
 /** 128 + SIGKILL: how a first process ends that was killed for memory; or by us. */
 const EXIT_KILLED = 137;
 
-export async function judgeEnd(end: ContainerEnd, witnesses: EndWitnesses): Promise<JobEnd> {
+export async function judgeEnd(end: ContainerEnd, witnesses: EndWitnesses): Promise<StepEnd> {
   switch (end.kind) {
     case 'result':
     case 'charged':

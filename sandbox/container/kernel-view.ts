@@ -8,7 +8,7 @@
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { isRunning, processDelayMs, startTicks } from '../isolate/process-figures.ts';
+import { isRunning, processDelayMs, startTicks } from '../kernel/process-figures.ts';
 
 const NS_PER_MS = 1e6;
 const US_PER_MS = 1e3;

@@ -7,7 +7,7 @@
  * so from then on (step-container.ts).
  */
 import { readFileSync, readlinkSync } from 'node:fs';
-import { isRunning, startTicks } from '../isolate/process-figures.ts';
+import { isRunning, startTicks } from '../kernel/process-figures.ts';
 
 export const APP_LABEL = 'flowops.app';
 const APP = 'step-container';

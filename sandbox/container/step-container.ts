@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { assertNever, messageOf } from '@flowops/proto/errors.ts';
 import { Peer } from '@flowops/proto/peer.ts';
 import type { Logger } from 'pino';
-import type { WorkerJobEvents } from '../isolate/worker-job.ts';
+import type { StepEvents } from '../steps/step-end.ts';
 import type { AttemptJob } from '../tier.ts';
 import { type ContainerEnd, judgeEnd } from './container-blame.ts';
 import type { DockerDaemon } from './daemon.ts';
@@ -111,7 +111,7 @@ export class StepContainer {
   }
 
   /** Must be ready. */
-  serve(job: AttemptJob, label: string, events: WorkerJobEvents): ServedStep {
+  serve(job: AttemptJob, label: string, events: StepEvents): ServedStep {
     const peer = this.#peer;
     const id = this.#id;
     if (this.#phase.name !== 'waiting' || peer === undefined || id === undefined) {

@@ -7,8 +7,8 @@ import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
 import type { Log, Result } from '@flowops/proto/sandbox_pb.js';
 import { LogCap } from '../attempts/log-cap.ts';
 import { failedOutcome, readSandboxResult, type TierOutcome } from '../attempts/sandbox-result.ts';
-import { explainEnd } from '../isolate/end-messages.ts';
-import type { JobEnd } from '../isolate/worker-job.ts';
+import { explainEnd } from '../steps/explain-end.ts';
+import type { StepEnd } from '../steps/step-end.ts';
 import type { Tier, TierEnd, TierEvents, TierFigures, TierRequest, TierRun } from '../tier.ts';
 import type { DockerDaemon, DockerWorld } from './daemon.ts';
 import type { ContainerPool, PoolTicket } from './pool.ts';
@@ -184,7 +184,7 @@ class ContainerRun implements TierRun {
     return !this.#log.isBeyondAll;
   }
 
-  #onEnded(end: JobEnd): void {
+  #onEnded(end: StepEnd): void {
     if (this.#state.phase !== 'in-container') return;
     this.#state.ticket?.done();
     switch (end.kind) {

@@ -1,6 +1,6 @@
 /** What a process has under it, as the kernel tells: for "nothing of it is left". Linux; elsewhere nothing is known. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { childrenOf, processCpuMs } from '../isolate/process-figures.ts';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { childrenOf, processCpuMs } from '../kernel/process-figures.ts';
 
 /** All below `pid`, itself left out. */
 export function descendantsOf(pid: number): number[] {
@@ -24,6 +24,20 @@ export function descriptorsOf(pid: number): number {
   } catch {
     return 0;
   }
+}
+
+/** Processes of this machine, containers of a Docker on it included, with `text` in their command line. */
+export function processesWith(text: string): number[] {
+  if (!existsSync('/proc/self')) return [];
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return pid > 0 && pid !== process.pid && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text);
+      } catch {
+        return false; // no process, or gone meanwhile
+      }
+    });
 }
 
 /** Not gone, and not only waiting to be reaped. */

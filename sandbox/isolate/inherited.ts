@@ -3,7 +3,7 @@
  * on, but stops at the first gap; anything above would go on into every worker. For processes that serve a sandbox.
  */
 import { closeSync } from 'node:fs';
-import { inheritedDescriptors } from './process-figures.ts';
+import { inheritedDescriptors } from '../kernel/process-figures.ts';
 
 export function closeInheritedDescriptors(): void {
   if (process.platform !== 'linux') return;

@@ -7,9 +7,10 @@ import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
 import type { Log, Result } from '@flowops/proto/sandbox_pb.js';
 import { LogCap } from '../attempts/log-cap.ts';
 import { failedOutcome, readSandboxResult, readSandboxUsage, type TierOutcome } from '../attempts/sandbox-result.ts';
+import { explainEnd } from '../steps/explain-end.ts';
+import type { KernelFigures, StepEnd, StepHandle } from '../steps/step-end.ts';
 import type { Tier, TierEnd, TierEvents, TierFigures, TierRequest, TierRun } from '../tier.ts';
-import { explainEnd } from './end-messages.ts';
-import type { IsolateWorker, JobEnd, JobHandle, KernelFigures } from './worker-job.ts';
+import type { IsolateWorker } from './worker-job.ts';
 import type { PoolTicket, WorkerPool } from './worker-pool.ts';
 
 /** Workers that were ended because of others; after so many it is this machine that has a problem. */
@@ -52,7 +53,7 @@ export function jailMissing(rule: string, problem: string): string {
 
 type RunState =
   | { readonly phase: 'queued'; readonly ticket: PoolTicket | undefined }
-  | { readonly phase: 'in-worker'; readonly ticket: PoolTicket | undefined; readonly handle: JobHandle | undefined }
+  | { readonly phase: 'in-worker'; readonly ticket: PoolTicket | undefined; readonly handle: StepHandle | undefined }
   | { readonly phase: 'ended' };
 
 class IsolateRun implements TierRun {
@@ -164,7 +165,7 @@ class IsolateRun implements TierRun {
     return !this.#log.isBeyondAll;
   }
 
-  #onEnded(end: JobEnd, used: KernelFigures | undefined): void {
+  #onEnded(end: StepEnd, used: KernelFigures | undefined): void {
     if (this.#state.phase !== 'in-worker') return;
     this.#used = used;
     this.#state.ticket?.done();

@@ -3,13 +3,13 @@
  * the kernel's (out of memory), else a crash; and nobody is charged for what another one may have done.
  */
 import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
-import type { JobEnd } from './worker-job.ts';
+import type { StepEnd } from '../steps/step-end.ts';
 
 /** Why a worker is being ended. */
 export type EndCause<Attempt> =
   | { readonly kind: 'closed' }
   /** Because of this one, whoever else is in it. */
-  | { readonly kind: 'job'; readonly attempt: Attempt; readonly end: JobEnd }
+  | { readonly kind: 'job'; readonly attempt: Attempt; readonly end: StepEnd }
   /** The worker as a whole took too much or stopped answering. */
   | { readonly kind: 'breach'; readonly code: ErrorCode; readonly detail: string }
   /** It went by itself, or broke the protocol. */
@@ -25,7 +25,7 @@ export interface WorkerDeath<Attempt> {
   readonly isOom: boolean;
 }
 
-export function endOfJob<Attempt>(attempt: Attempt, death: WorkerDeath<Attempt>): JobEnd {
+export function endOfJob<Attempt>(attempt: Attempt, death: WorkerDeath<Attempt>): StepEnd {
   const { cause, wasAlone, wasReady, isOom } = death;
   if (!wasReady) return { kind: 'innocent', detail: 'its sandbox did not start' };
   switch (cause.kind) {

@@ -8,11 +8,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WorkerCommand } from './jail.ts';
 import {
-  type Confinement,
   childrenOf,
-  confinementGaps,
   firstThreadDelayMs,
   hasChildren,
   isRunning,
@@ -22,7 +19,9 @@ import {
   resetPeakResident,
   residentBytes,
   startTicks,
-} from './process-figures.ts';
+} from '../kernel/process-figures.ts';
+import { type Confinement, confinementGaps } from './confinement.ts';
+import type { WorkerCommand } from './jail.ts';
 
 /** What a dying worker wrote is kept for the log, no more. */
 const MAX_STDERR_BYTES = 4096;

@@ -2,10 +2,10 @@
  * What the kernel tells about one worker as a whole: from its cgroup where it has one, else from /proc. For the limits
  * that the host enforces and for the figures of a receipt whose source is the host.
  */
-import type { WorkerFigures } from './worker-attempt.ts';
+import type { SandboxFigures } from '../steps/live-step.ts';
+import type { KernelFigures } from '../steps/step-end.ts';
 import type { WorkerCgroup } from './worker-cgroup.ts';
 import type { WorkerChild } from './worker-child.ts';
-import type { KernelFigures } from './worker-job.ts';
 
 export class WorkerGauge {
   readonly #child: WorkerChild;
@@ -23,7 +23,7 @@ export class WorkerGauge {
     return this.#lastCpuMs;
   }
 
-  now(): WorkerFigures | undefined {
+  now(): SandboxFigures | undefined {
     const cpuMs = this.cpuMs();
     const delayMs = this.#child.delayMs();
     return cpuMs === undefined || delayMs === undefined ? undefined : { atMs: performance.now(), cpuMs, delayMs };

@@ -12,21 +12,21 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import type { PeerMessageInit } from '@flowops/proto/peer-rules.ts';
-import { type HostCall, Purpose } from '@flowops/proto/sandbox_pb.js';
-import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/sandbox-client.ts';
+import type { HostCall } from '@flowops/proto/sandbox_pb.js';
 import type { Logger } from 'pino';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
-import type { HostCallAnswer } from '../tier.ts';
+import { LiveStep } from '../steps/live-step.ts';
+import { bundlePieces, hostReply, invokeMessage } from '../steps/sandbox-messages.ts';
+import { STARVED, type StepEvents, type StepHandle } from '../steps/step-end.ts';
 import { CodeCacheGate } from './code-cache-gate.ts';
 import type { CodeCaches } from './code-caches.ts';
+import type { Confinement } from './confinement.ts';
 import type { WorkerCommand } from './jail.ts';
-import type { Confinement } from './process-figures.ts';
-import { limitsMessage, WorkerAttempt } from './worker-attempt.ts';
 import { type EndCause, endOfJob } from './worker-blame.ts';
 import type { WorkerCgroup } from './worker-cgroup.ts';
 import { WorkerChild } from './worker-child.ts';
 import { WorkerGauge } from './worker-gauge.ts';
-import type { IsolateWorker, JobEnd, JobHandle, WorkerEvents, WorkerJob, WorkerJobEvents } from './worker-job.ts';
+import type { IsolateWorker, WorkerEvents, WorkerJob } from './worker-job.ts';
 import { WorkerWatch } from './worker-watch.ts';
 
 /** node, isolated-vm and the prepared isolates of a worker with no step in it, with room for compiling. */
@@ -45,14 +45,12 @@ const RECENTLY_MS = 250;
 /** A hundred milliseconds, but on a machine full of burners a worker starts slowly too. */
 const START_TIMEOUT_MS = 30_000;
 
-const STARVED: JobEnd = { kind: 'starved', detail: 'it got less than a tenth of a core because of others' };
-
 type WorkerState =
   | { readonly phase: 'starting' }
   | { readonly phase: 'ready' }
   | {
       readonly phase: 'ending';
-      readonly cause: EndCause<WorkerAttempt>;
+      readonly cause: EndCause<LiveStep>;
       readonly wasReady: boolean;
       readonly wasAlone: boolean;
     }
@@ -77,7 +75,7 @@ export class WorkerProcess implements IsolateWorker {
   readonly #gauge: WorkerGauge;
   readonly #peer: Peer;
   readonly #watch: WorkerWatch;
-  readonly #attempts = new Map<string, WorkerAttempt>();
+  readonly #attempts = new Map<string, LiveStep>();
   readonly #digests = new Map<string, StoredBundle>();
   readonly #ended = Promise.withResolvers<void>();
   readonly #gate: CodeCacheGate;
@@ -147,10 +145,10 @@ export class WorkerProcess implements IsolateWorker {
     return this.#steps >= MAX_STEPS || this.#hasGrown;
   }
 
-  run(job: WorkerJob, events: WorkerJobEvents): JobHandle {
+  run(job: WorkerJob, events: StepEvents): StepHandle {
     const token = randomBytes(16);
     const others = [...this.#attempts.values()];
-    const attempt: WorkerAttempt = new WorkerAttempt({
+    const attempt: LiveStep = new LiveStep({
       token,
       job,
       events,
@@ -238,7 +236,7 @@ export class WorkerProcess implements IsolateWorker {
     }
   }
 
-  #find(token: Uint8Array): WorkerAttempt | undefined {
+  #find(token: Uint8Array): LiveStep | undefined {
     const attempt = this.#attempts.get(hexOf(token));
     if (attempt === undefined) this.#peer.countDropped('late');
     return attempt;
@@ -252,19 +250,9 @@ export class WorkerProcess implements IsolateWorker {
       const detail = `its sandbox passed on more than ${attempt.job.limits.hostCalls} host calls`;
       return this.#end({ kind: 'job', attempt, end: { kind: 'charged', code: 'LIMIT_HOST_CALLS', detail } });
     }
-    const answer: HostCallAnswer = await attempt.events.onHostCall(call);
+    const answer = await attempt.events.onHostCall(call);
     if (!attempt.isLive) return;
-    this.#peer.send({
-      case: 'hostReply',
-      value: {
-        token: call.token,
-        callId: call.callId,
-        ok: answer.ok,
-        payloadJson: answer.payloadJson ?? new Uint8Array(0),
-        code: answer.code ?? '',
-        message: answer.message ?? '',
-      },
-    });
+    this.#peer.send({ case: 'hostReply', value: hostReply(call, answer) });
     await this.#peer.drained();
     answer.onSent?.();
   }
@@ -273,19 +261,7 @@ export class WorkerProcess implements IsolateWorker {
     const sent = this.#peer.send({
       case: 'invoke',
       value: {
-        token,
-        purpose: job.purpose === 'inspect' ? Purpose.INSPECT : Purpose.RUN,
-        flowId: job.flowId,
-        runId: job.runId,
-        stepId: job.stepId,
-        attempt: job.attempt,
-        pluginId: job.pluginId,
-        pluginVersion: job.pluginVersion,
-        digest: job.bundle.digest,
-        inputsJson: job.inputsJson,
-        idempotencyKey: job.idempotencyKey,
-        limits: limitsMessage(job.limits),
-        allowWasm: job.allowWasm,
+        ...invokeMessage(token, job),
         policyHash: job.policyHash,
         freshContext: job.freshness === 'context',
         debug: job.debug ?? false,
@@ -297,18 +273,9 @@ export class WorkerProcess implements IsolateWorker {
 
   #putBundle(bundle: StoredBundle): void {
     this.#digests.set(bundle.digest, bundle);
-    const { bytes, digest } = bundle;
-    for (let offset = 0; offset < bytes.length; offset += BUNDLE_CHUNK_BYTES) {
-      this.#peer.send({
-        case: 'putBundle',
-        value: {
-          digest,
-          totalBytes: BigInt(bytes.length),
-          offset: BigInt(offset),
-          data: bytes.subarray(offset, offset + BUNDLE_CHUNK_BYTES),
-          ...(offset === 0 ? this.#gate.offer(this.#domain, bundle) : {}),
-        },
-      });
+    for (const piece of bundlePieces(bundle)) {
+      const offer = piece.offset === 0n ? this.#gate.offer(this.#domain, bundle) : {};
+      this.#peer.send({ case: 'putBundle', value: { ...piece, ...offer } });
     }
   }
 
@@ -335,7 +302,7 @@ export class WorkerProcess implements IsolateWorker {
   }
 
   /** A wall limit that was reached for want of a core is not the step's doing. */
-  #isStarved(attempt: WorkerAttempt, code: string): boolean {
+  #isStarved(attempt: LiveStep, code: string): boolean {
     return code === 'LIMIT_WALL' && attempt.isStarved(this.#gauge.now());
   }
 
@@ -355,7 +322,7 @@ export class WorkerProcess implements IsolateWorker {
     if (this.#state.phase === 'ready') this.#options.events.onRelease();
   }
 
-  #end(cause: EndCause<WorkerAttempt>): void {
+  #end(cause: EndCause<LiveStep>): void {
     if (this.#state.phase === 'ending' || this.#state.phase === 'ended') return;
     const isAlone = this.#attempts.size === 1 && performance.now() - this.#lastLeftAt > RECENTLY_MS;
     this.#state = { phase: 'ending', cause, wasReady: this.#state.phase === 'ready', wasAlone: isAlone };
@@ -384,7 +351,7 @@ export class WorkerProcess implements IsolateWorker {
     this.#ended.resolve();
   }
 
-  #startProblem(cause: EndCause<WorkerAttempt>): string {
+  #startProblem(cause: EndCause<LiveStep>): string {
     return this.#child.lastWords || ('detail' in cause ? cause.detail : 'it did not start');
   }
 }

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { digestOf } from '@flowops/proto/ids.ts';
 import type { PeerMessage, PeerMessageInit } from '@flowops/proto/peer-rules.ts';
 import { AttachReply_State } from '@flowops/proto/sandbox_pb.js';
-import { residentBytes } from '../../isolate/process-figures.ts';
+import { residentBytes } from '../../kernel/process-figures.ts';
 import type { Bench } from '../bench-contract.ts';
 import type { HostCase } from '../case.ts';
 import { NEIGHBOUR } from '../neighbour.ts';

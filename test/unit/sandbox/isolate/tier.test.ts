@@ -2,9 +2,10 @@ import { create } from '@bufbuild/protobuf';
 import { describe, expect, it, vi } from 'vitest';
 import { HostCallSchema, LogSchema, ResultSchema, Status } from '../../../../proto/sandbox_pb.js';
 import { IsolateTier } from '../../../../sandbox/isolate/tier.ts';
-import type { IsolateWorker, JobEnd, KernelFigures, WorkerJobEvents } from '../../../../sandbox/isolate/worker-job.ts';
+import type { IsolateWorker } from '../../../../sandbox/isolate/worker-job.ts';
 import type { PoolJob } from '../../../../sandbox/isolate/worker-pool.ts';
 import { DEFAULT_CONTAINER } from '../../../../sandbox/policy/default-limits.ts';
+import type { KernelFigures, StepEnd, StepEvents } from '../../../../sandbox/steps/step-end.ts';
 import type { TierRequest } from '../../../../sandbox/tier.ts';
 
 const REQUEST: TierRequest = {
@@ -46,7 +47,7 @@ function makeTier(options: { jailProblem?: string } = {}) {
   const withdraw = vi.fn(() => true);
   const done = vi.fn();
   const handle = { cancel: vi.fn(), pause: vi.fn(), resume: vi.fn() };
-  const inWorker: WorkerJobEvents[] = [];
+  const inWorker: StepEvents[] = [];
   const worker: IsolateWorker = {
     id: 1,
     isJailed: true,
@@ -74,17 +75,17 @@ function makeTier(options: { jailProblem?: string } = {}) {
   const events = { onStarted: vi.fn(), onLog: vi.fn(), onProgress: vi.fn(), onHostCall };
   const run = (changes: Partial<TierRequest> = {}) => tier.run({ ...REQUEST, ...changes }, events);
   const start = () => submitted.at(-1)?.start(worker);
-  const end = (how: JobEnd, used?: KernelFigures) => inWorker.at(-1)?.onEnded(how, used);
+  const end = (how: StepEnd, used?: KernelFigures) => inWorker.at(-1)?.onEnded(how, used);
   return { run, start, end, submitted, withdraw, done, handle, events, last: () => inWorker.at(-1) };
 }
 
-const completed: JobEnd = {
+const completed: StepEnd = {
   kind: 'result',
   result: create(ResultSchema, { status: Status.COMPLETED, outputsJson: Buffer.from('{"a":1}'), droppedLogLines: 3 }),
 };
-const suspect: JobEnd = { kind: 'suspect', detail: 'its sandbox died' };
-const innocent: JobEnd = { kind: 'innocent', detail: 'of another step' };
-const starved: JobEnd = { kind: 'starved', detail: 'no core' };
+const suspect: StepEnd = { kind: 'suspect', detail: 'its sandbox died' };
+const innocent: StepEnd = { kind: 'innocent', detail: 'of another step' };
+const starved: StepEnd = { kind: 'starved', detail: 'no core' };
 
 describe('a step in the isolate tier', () => {
   it('ends with the outputs and figures of its worker', async () => {

@@ -1,9 +1,11 @@
-/** What a host says to a runner, as messages: a job as Invoke, its bundle in pieces, an answer to a host call. Pure. */
-import type { PeerMessageInit } from '@flowops/proto/peer.ts';
-import { type HostCall, Purpose } from '@flowops/proto/sandbox_pb.js';
+/**
+ * What a host says to a sandbox of either tier, as messages: a job as Invoke, its bundle in pieces, an answer to a host
+ * call. Pure. What only an isolate's worker is told (freshness, debugger, code caches) is added by worker-process.ts.
+ */
+import type { PeerMessageInit } from '@flowops/proto/peer-rules.ts';
+import { type HostCall, type Limits, Purpose } from '@flowops/proto/sandbox_pb.js';
 import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/sandbox-client.ts';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
-import { limitsMessage } from '../isolate/worker-attempt.ts';
 import type { AttemptJob, HostCallAnswer } from '../tier.ts';
 
 type MessageOf<Name extends PeerMessageInit['case']> = Extract<PeerMessageInit, { case: Name }>['value'];
@@ -41,5 +43,17 @@ export function hostReply(call: HostCall, answer: HostCallAnswer): MessageOf<'ho
     payloadJson: answer.payloadJson ?? new Uint8Array(0),
     code: answer.code ?? '',
     message: answer.message ?? '',
+  };
+}
+
+/** The limits in force. */
+function limitsMessage(limits: AttemptJob['limits']): Omit<Limits, '$typeName' | '$unknown'> {
+  return {
+    memoryMb: limits.memoryMb,
+    cpuMs: limits.cpuMs,
+    wallMs: limits.wallMs,
+    outputBytes: limits.outputBytes,
+    logBytes: limits.logBytes,
+    hostCalls: limits.hostCalls,
   };
 }

@@ -1,4 +1,4 @@
-/** The sentence a person reads when the host ended a step: what happened, and what to change. */
+/** The sentence a person reads when the host ended a step of either tier: what happened, and what to change. */
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { TierRequest } from '../tier.ts';
 

@@ -1,16 +1,16 @@
 /**
- * One job inside one worker: its phase, its timers and its share of the worker's CPU. The wall limit begins with
- * Started. Owned by worker-process.ts, which ends the worker when one of the timers here asks for it.
+ * One step inside one sandbox, a worker or a container: its phase, its timers and its share of the sandbox's CPU. The
+ * wall limit begins with Started. Owned by whoever serves it (isolate/worker-process.ts, container/served-step.ts), who
+ * ends the sandbox when one of the timers here asks for it.
  */
-import type { Limits } from '@flowops/proto/sandbox_pb.js';
 import type { AttemptJob } from '../tier.ts';
-import type { JobEnd, KernelFigures, WorkerJobEvents } from './worker-job.ts';
+import type { KernelFigures, StepEnd, StepEvents } from './step-end.ts';
 
 /** From Invoke to the guest's first instruction: compiling the largest bundle takes well under a second. */
 export const START_LIMIT_MS = 10_000;
-/** The worker ends a step at its wall limit by itself; the host does when that did not work. */
+/** The sandbox ends a step at its wall limit by itself; the host does when that did not work. */
 export const WALL_GRACE_MS = 500;
-/** The worker's own overhead and helper threads. */
+/** The sandbox's own overhead and helper threads. */
 export const CPU_GRACE_MS = 1_000;
 /** Less of a core than this, and ready to run for at least half of the time: others had the cores (design 5.2). */
 const STARVED_CPU_SHARE = 0.1;
@@ -18,49 +18,49 @@ const STARVED_DELAY_SHARE = 0.5;
 /** Every promise of a run must have settled this long after the isolate was disposed (design 5.4). */
 export const SETTLE_MS = 200;
 
-/** An honest worker makes none beyond the limit; those that were on their way when it was reached. */
+/** An honest sandbox makes none beyond the limit; those that were on their way when it was reached. */
 const HOST_CALL_SLACK = 16;
 
 /** Node fires a longer timer at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-type AttemptPhase =
+type StepPhase =
   | { readonly name: 'sent'; readonly timer: NodeJS.Timeout }
   | { readonly name: 'running'; readonly timer: NodeJS.Timeout }
   | { readonly name: 'cancelling'; readonly timer: NodeJS.Timeout; readonly deadline: number }
   | { readonly name: 'ended' };
 
-/** What a timer of a job asks of its worker. */
-export type Overdue = Extract<JobEnd, { kind: 'charged' | 'killed-on-cancel' }>;
+/** What a timer of a step asks of its sandbox. */
+export type Overdue = Extract<StepEnd, { kind: 'charged' | 'killed-on-cancel' }>;
 
-/** Figures of the kernel about a worker at one moment. */
-export interface WorkerFigures {
+/** Figures of the kernel about a sandbox at one moment. */
+export interface SandboxFigures {
   readonly atMs: number;
   readonly cpuMs: number;
   /** Ready to run without a core. */
   readonly delayMs: number;
 }
 
-export class WorkerAttempt {
+export class LiveStep {
   readonly token: Uint8Array;
   readonly job: AttemptJob;
-  readonly events: WorkerJobEvents;
+  readonly events: StepEvents;
   readonly #onOverdue: (end: Overdue) => void;
-  #phase: AttemptPhase;
+  #phase: StepPhase;
   #hasStarted = false;
-  /** CPU of the worker when this job was first seen by the watch, and what it may have grown by since. */
-  #base: WorkerFigures | undefined;
+  /** CPU of the sandbox when this step was first looked at, and what it may have grown by since. */
+  #base: SandboxFigures | undefined;
   #cpuBudgetMs: number;
   #hostCalls = 0;
-  /** While it is and was alone in its worker, what the worker takes is what it takes. */
+  /** While it is and was alone in its sandbox, what that takes is what it takes. */
   #measure: (() => KernelFigures) | undefined;
   #used: KernelFigures | undefined;
 
   constructor(options: {
     token: Uint8Array;
     job: AttemptJob;
-    events: WorkerJobEvents;
-    /** CPU limits of the jobs that are there already. */
+    events: StepEvents;
+    /** CPU limits of the steps that are there already. */
     othersCpuMs: number;
     /** Given where it is alone. */
     measure?: (() => KernelFigures) | undefined;
@@ -93,7 +93,7 @@ export class WorkerAttempt {
     return true;
   }
 
-  /** True when the worker is to be told: the first time, and when the grace becomes shorter. */
+  /** True when the sandbox is to be told: the first time, and when the grace becomes shorter. */
   cancel(graceMs: number): boolean {
     const deadline = performance.now() + graceMs;
     if (this.#phase.name === 'ended') return false;
@@ -104,41 +104,41 @@ export class WorkerAttempt {
     return true;
   }
 
-  /** Another job came into the worker: its CPU cannot be told from ours. */
+  /** Another step came into the sandbox: its CPU cannot be told from ours. */
   share(cpuMs: number): void {
     this.#cpuBudgetMs += cpuMs;
     this.#measure = undefined;
   }
 
-  /** False: the worker passes on more calls than a step may make, which the real one never does. */
+  /** False: the sandbox passes on more calls than a step may make, which the real one never does. */
   countHostCall(): boolean {
     return ++this.#hostCalls <= this.job.limits.hostCalls + HOST_CALL_SLACK;
   }
 
   /** The watch has seen it for the first time; `figures` is not called again. */
-  observe(figures: () => WorkerFigures | undefined): void {
+  observe(figures: () => SandboxFigures | undefined): void {
     this.#base ??= figures();
   }
 
-  /** True when the worker took more CPU since this job came than all jobs since then may. */
-  exceedsCpu(workerCpuMs: number): boolean {
-    return this.#base !== undefined && workerCpuMs - this.#base.cpuMs > this.#cpuBudgetMs + CPU_GRACE_MS;
+  /** True when the sandbox took more CPU since this step came than all steps since then may. */
+  exceedsCpu(sandboxCpuMs: number): boolean {
+    return this.#base !== undefined && sandboxCpuMs - this.#base.cpuMs > this.#cpuBudgetMs + CPU_GRACE_MS;
   }
 
   /** True when others had the cores while it ran. Unknown is false. */
-  isStarved(now: WorkerFigures | undefined): boolean {
+  isStarved(now: SandboxFigures | undefined): boolean {
     if (this.#base === undefined || now === undefined) return false;
     const elapsedMs = now.atMs - this.#base.atMs;
     const isSlow = now.cpuMs - this.#base.cpuMs < elapsedMs * STARVED_CPU_SHARE;
     return isSlow && now.delayMs - this.#base.delayMs > elapsedMs * STARVED_DELAY_SHARE;
   }
 
-  /** What it used so far is what it used; the worker's cgroup may go. */
+  /** What it used so far is what it used; its cgroup may go. */
   stopMeasuring(): void {
     this.#used ??= this.#measure?.();
   }
 
-  end(end: JobEnd): void {
+  end(end: StepEnd): void {
     if (this.#phase.name === 'ended') return;
     this.stopMeasuring();
     clearTimeout(this.#phase.timer);
@@ -149,16 +149,4 @@ export class WorkerAttempt {
   #arm(ms: number, end: Overdue): NodeJS.Timeout {
     return setTimeout(() => this.#onOverdue(end), Math.min(ms, MAX_TIMER_MS));
   }
-}
-
-/** The limits in force as they go to a worker. */
-export function limitsMessage(limits: AttemptJob['limits']): Omit<Limits, '$typeName' | '$unknown'> {
-  return {
-    memoryMb: limits.memoryMb,
-    cpuMs: limits.cpuMs,
-    wallMs: limits.wallMs,
-    outputBytes: limits.outputBytes,
-    logBytes: limits.logBytes,
-    hostCalls: limits.hostCalls,
-  };
 }

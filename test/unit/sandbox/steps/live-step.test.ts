@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   CPU_GRACE_MS,
+  LiveStep,
   SETTLE_MS,
   START_LIMIT_MS,
   WALL_GRACE_MS,
-  WorkerAttempt,
-} from '../../../../sandbox/isolate/worker-attempt.ts';
+} from '../../../../sandbox/steps/live-step.ts';
 import type { AttemptJob } from '../../../../sandbox/tier.ts';
 
 const JOB: AttemptJob = {
@@ -44,7 +44,7 @@ function makeAttempt(othersCpuMs = 0, measure?: () => { cpuMs: number; peakMemor
     onHostCall: async () => ({ ok: false }),
     onEnded,
   };
-  const attempt = new WorkerAttempt({ token: Buffer.alloc(16), job: JOB, events, othersCpuMs, measure, onOverdue });
+  const attempt = new LiveStep({ token: Buffer.alloc(16), job: JOB, events, othersCpuMs, measure, onOverdue });
   return { attempt, onOverdue, onEnded };
 }
 
@@ -55,7 +55,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe('a job in a worker', () => {
+describe('a step in a sandbox', () => {
   it('is overdue when its code does not begin', () => {
     const { onOverdue } = makeAttempt();
     vi.advanceTimersByTime(START_LIMIT_MS - 1);
@@ -91,7 +91,7 @@ describe('a job in a worker', () => {
     expect([attempt.cancel(1), attempt.start()]).toEqual([false, false]);
   });
 
-  it('exceeds its CPU when the worker took more than all jobs in it may', () => {
+  it('exceeds its CPU when its sandbox took more than all steps in it may', () => {
     const { attempt } = makeAttempt(500);
     attempt.observe(() => ({ atMs: 0, cpuMs: 300, delayMs: 0 }));
     attempt.share(250);
