@@ -33,11 +33,14 @@ export async function describeMachine(options: MachineOptions): Promise<readonly
       'node',
       `${process.version}, ${process.platform} ${arch()}, ${availableParallelism()} cores, ${megabytes()} MB`,
     ),
-    ...(process.platform === 'linux' ? [line('kernel', release()), seccomp(), cgroups()] : []),
+    ...(process.platform === 'linux'
+      ? [line('kernel', options.versions.kernel ?? release()), seccomp(), cgroups()]
+      : []),
     isolatedVm(),
     await jail(),
     ...(await docker(options)),
-    ...options.holes.map(({ id, message }) => line(id, message.replace(`${id} in `, ''), false)),
+    // What is only named asks nobody to do anything.
+    ...options.holes.map(({ id, message, isExcepted }) => line(id, message.replace(`${id} in `, ''), isExcepted)),
   ];
 }
 

@@ -46,17 +46,23 @@ export class DockerWatch {
     return this.#looking;
   }
 
-  /** Names in the log what is wrong with this machine's containers. */
+  /** Names in the log what is wrong with this machine's containers, and the holes that its kernel is known to have. */
   async report(): Promise<void> {
+    const { log } = this.#options;
     const facts = await this.look();
     if (facts.kind === 'absent') {
-      this.#options.log.warn(
+      log.warn(
         `this host cannot offer the container tier (${facts.problem}): steps that the policy sends there fail with ` +
           'SANDBOX_UNAVAILABLE until Docker answers; `flowops sandbox doctor` tells more',
       );
-      return;
     }
-    for (const hole of new Set(facts.knownHoles.map((known) => known.hole))) this.#options.log.warn(hole);
+    const ofContainers = facts.kind === 'available' ? facts.knownHoles.map(({ hole }) => hole) : [];
+    for (const hole of new Set([...ofContainers, ...facts.isolateHoles])) log.warn(`known hole: ${hole}`);
+    if (facts.exceptedHoles.length === 0) return;
+    log.info(
+      `also published, but out of reach of guest code here: ${facts.exceptedHoles.join(', ')}; ` +
+        '`flowops sandbox doctor` says why',
+    );
   }
 
   /** Why `strictRuntimes: true` lets no container of this runtime start; undefined: it may. */

@@ -18,9 +18,17 @@ export interface Machine {
   readonly containers?: DockerFacts;
 }
 
+/** What leads out of the sandboxes of this machine, Docker or not; each a sentence that says what to do. */
+interface HoleFacts {
+  /** Of the kernel that isolates run on. */
+  readonly isolateHoles: readonly string[];
+  /** Short names of those that are told and held against nothing: what they need is nothing that guest code has. */
+  readonly exceptedHoles: readonly string[];
+}
+
 /** What the Docker daemon of this host can do. */
 export type DockerFacts =
-  | {
+  | ({
       readonly kind: 'available';
       /** Names that the daemon knows: "runc", "runsc". */
       readonly runtimes: readonly string[];
@@ -28,8 +36,8 @@ export type DockerFacts =
       readonly lacks: readonly ('memory' | 'cpus' | 'pids')[];
       /** What is known to be wrong with a runtime of this machine; each a clause that says what to do. */
       readonly knownHoles: readonly { readonly runtime: string; readonly hole: string }[];
-    }
-  | { readonly kind: 'absent'; readonly problem: string };
+    } & HoleFacts)
+  | ({ readonly kind: 'absent'; readonly problem: string } & HoleFacts);
 
 export function thisMachine(containers?: DockerFacts): Machine {
   const constrained = process.constrainedMemory();
@@ -98,16 +106,28 @@ function overMemory(memoryMb: number | undefined, machine: Machine, path: KeyPat
   return [{ path, message }];
 }
 
-/** Every rule may come to run containers: a request may ask for them, and a demotion sends plugins there. */
+/**
+ * Every rule may come to run containers: a request may ask for them, and a demotion sends plugins there. Isolates stand
+ * on the kernel alone, with Docker or without.
+ */
 function checkStrictRuntimes(policy: PolicyDocument, { containers }: Machine): RuleProblem[] {
-  if (policy.strictRuntimes !== true || containers?.kind !== 'available') return [];
+  if (policy.strictRuntimes !== true || containers === undefined) return [];
   const used = runtimesOf(policy);
-  return containers.knownHoles
-    .filter(({ runtime }) => used.has(runtime))
-    .map(({ runtime, hole }) => ({
-      path: ['strictRuntimes'],
-      message: `${runtime} of this machine has a known hole: ${hole}`,
-    }));
+  const ofContainers = containers.kind === 'available' ? containers.knownHoles : [];
+  const messages = [
+    ...ofContainers
+      .filter(({ runtime }) => used.has(runtime))
+      .map(({ runtime, hole }) => `${runtime} of this machine has a known hole: ${hole}`),
+    ...(givesIsolates(policy) ? containers.isolateHoles : []).map(
+      (hole) => `the isolate tier of this machine stands on a known hole: ${hole}`,
+    ),
+  ];
+  return messages.map((message) => ({ path: ['strictRuntimes'], message }));
+}
+
+function givesIsolates(policy: PolicyDocument): boolean {
+  const giving = (policy.rules ?? []).filter(({ deny }) => deny === undefined);
+  return tierOf(policy, undefined) === 'isolate' || giving.some((rule) => tierOf(policy, rule) === 'isolate');
 }
 
 function runtimesOf({ rules = [] }: PolicyDocument): ReadonlySet<string> {

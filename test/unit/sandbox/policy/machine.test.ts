@@ -4,8 +4,10 @@ import { asksForDocker, type DockerFacts, type Machine } from '@flowops/sandbox/
 import { describe, expect, test } from 'vitest';
 import { loadedOf, MACHINE, problemsOfText, warningsOf } from './policy-text.ts';
 
-const DOCKER: DockerFacts = { kind: 'available', runtimes: ['runc', 'runsc'], lacks: [], knownHoles: [] };
-const ABSENT: DockerFacts = { kind: 'absent', problem: 'nobody answers at /var/run/docker.sock' };
+const NO_HOLES = { isolateHoles: [], exceptedHoles: [] };
+const DOCKER = { kind: 'available', runtimes: ['runc', 'runsc'], lacks: [], knownHoles: [], ...NO_HOLES } as const;
+const ABSENT = { kind: 'absent', problem: 'nobody answers at /var/run/docker.sock', ...NO_HOLES } as const;
+const KERNEL_HOLE = 'CVE-2026-43284 in the Linux kernel 6.6.15: install a newer one';
 const HOLE = { runtime: 'runc', hole: 'CVE-2025-31133 in runc 1.1.5: install 1.2.8 or later' };
 
 const withDocker = (containers: DockerFacts): Machine => ({ ...MACHINE, containers });
@@ -69,6 +71,21 @@ describe('a policy that asks for more than this machine can enforce does not loa
     expect(problemsOfText(rule('{ runtime: runsc }'), machine)).toEqual([]);
     const onlyRunsc = withDocker({ ...DOCKER, knownHoles: [{ ...HOLE, runtime: 'runsc' }] });
     expect(problemsOfText('version: 1\nstrictRuntimes: true\n', onlyRunsc)).toEqual([]);
+  });
+
+  test.each([
+    ['where Docker answers', DOCKER],
+    ['where there is no Docker', ABSENT],
+  ])('strictRuntimes, a kernel with a known hole and a rule that gives isolates, %s', (_title, docker) => {
+    const machine = withDocker({ ...docker, isolateHoles: [KERNEL_HOLE], exceptedHoles: ['CVE-2021-41091 (Docker)'] });
+    const problem = `sandbox-policy.yaml:2: strictRuntimes: the isolate tier of this machine stands on a known hole: ${KERNEL_HOLE}`;
+    const policy = (rest: string) => `version: 1\nstrictRuntimes: true\n${rest}`;
+    const rules = 'rules:\n  - match: { plugin: a, unsigned: true }\n    tier: isolate\n';
+    expect(problemsOfText(policy(rules), machine)).toEqual([problem]);
+    expect(problemsOfText(policy('defaults: { tier: isolate }\n'), machine)).toEqual([problem]);
+    expect(problemsOfText(policy(''), machine)).toEqual([]);
+    expect(problemsOfText(policy('rules:\n  - match: { plugin: a }\n    deny: gone\n'), machine)).toEqual([]);
+    expect(problemsOfText(`version: 1\n${rules}`, machine)).toEqual([]);
   });
 });
 
@@ -137,9 +154,29 @@ describe('a host that watches Docker', () => {
   test('names in its log what is missing or has a hole, each once', async () => {
     const holes = watch({ ...DOCKER, knownHoles: [HOLE, { ...HOLE, runtime: 'runsc' }] });
     await holes.docker.report();
-    expect(holes.lines).toEqual([HOLE.hole]);
+    expect(holes.lines).toEqual([`known hole: ${HOLE.hole}`]);
     const absent = watch(ABSENT);
     await absent.docker.report();
     expect(absent.lines).toEqual([expect.stringMatching(/cannot offer the container tier \(nobody answers/)]);
+  });
+
+  test('names the holes of its kernel without Docker too, and those out of reach in one line', async () => {
+    const { docker, lines } = watch({
+      ...ABSENT,
+      isolateHoles: [KERNEL_HOLE],
+      exceptedHoles: ['CVE-2025-55130 (Node.js 24.12.0)', 'CVE-2021-41091 (Docker 20.10.5)'],
+    });
+    await docker.report();
+    expect(lines.slice(1)).toEqual([
+      `known hole: ${KERNEL_HOLE}`,
+      'also published, but out of reach of guest code here: CVE-2025-55130 (Node.js 24.12.0), CVE-2021-41091 (Docker 20.10.5); `flowops sandbox doctor` says why',
+    ]);
+    const both = watch({
+      ...DOCKER,
+      knownHoles: [{ runtime: 'runc', hole: KERNEL_HOLE }],
+      isolateHoles: [KERNEL_HOLE],
+    });
+    await both.docker.report();
+    expect(both.lines).toEqual([`known hole: ${KERNEL_HOLE}`]);
   });
 });

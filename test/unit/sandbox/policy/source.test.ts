@@ -135,7 +135,8 @@ test('a changed file that does not load leaves the former policy in force and sa
 test('a file is held against the Docker of the moment, at start and at each reload', async () => {
   const file = join(folder, 'policy.yaml');
   const runsc = 'version: 1\nrules:\n  - match: { plugin: a }\n    container: { runtime: runsc }\n';
-  const facts = (...runtimes: string[]): DockerFacts => ({ kind: 'available', runtimes, lacks: [], knownHoles: [] });
+  const NO_HOLES = { knownHoles: [], isolateHoles: [], exceptedHoles: [] };
+  const facts = (...runtimes: string[]): DockerFacts => ({ kind: 'available', runtimes, lacks: [], ...NO_HOLES });
   let docker = facts('runc');
   await writeFile(file, runsc);
   await expect(open({ file, docker: async () => docker })).rejects.toMatchObject({
@@ -146,7 +147,7 @@ test('a file is held against the Docker of the moment, at start and at each relo
   docker = facts('runc', 'runsc');
   const source = await open({ file, docker: async () => docker });
   const reloaded = new Promise<Policy>((resolve) => source.onChange(resolve));
-  docker = { kind: 'absent', problem: 'it is gone' };
+  docker = { kind: 'absent', problem: 'it is gone', isolateHoles: [], exceptedHoles: [] };
   const warned = logged(/the sandbox policy loads, but:/);
   await writeFile(file, `${runsc}  - match: { plugin: b }\n    deny: "no"\n`);
   expect(await warned).toContain('which this host cannot offer (it is gone)');
