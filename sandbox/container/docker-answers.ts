@@ -81,7 +81,8 @@ export function readUse(answer: unknown): ContainerUse {
   const { cpu_stats, memory_stats } = useSchema.parse(answer);
   const nanoseconds = cpu_stats?.cpu_usage?.total_usage;
   return {
-    cpuMs: nanoseconds === undefined ? undefined : nanoseconds / NS_PER_MS,
+    // Of a container that does not run any more Docker tells zeros.
+    cpuMs: nanoseconds === undefined || nanoseconds === 0 ? undefined : nanoseconds / NS_PER_MS,
     peakMemoryBytes: memory_stats?.max_usage ?? undefined,
   };
 }

@@ -38,6 +38,8 @@ export interface OpenContainerTierOptions {
   readonly log: Logger;
   /** For tests. */
   readonly engine?: DockerEngine;
+  /** For tests: as if this host saw less of the machine. */
+  readonly viewOf?: ContainerWorld['viewOf'];
 }
 
 export function openContainerTier(options: OpenContainerTierOptions): Tier {
@@ -48,7 +50,10 @@ export function openContainerTier(options: OpenContainerTierOptions): Tier {
   const left = new Set<string>();
   const runSweep = (): Promise<number> => sweep({ engine, self: owner, tracked, left, log });
   const daemon = new DockerDaemon({ engine, image: options.image, log, onConnected: () => void runSweep() });
-  const world: ContainerWorld = { engine, daemon, owner, tracked, left, log, seccompProfile: SECCOMP_PROFILE_JSON };
+  const world: ContainerWorld = {
+    ...{ engine, daemon, owner, tracked, left, log, viewOf: options.viewOf },
+    seccompProfile: SECCOMP_PROFILE_JSON,
+  };
   let made = 0;
   const pool = new ContainerPool<KeyedShape, StepContainer>({
     maxContainers: options.maxContainers,

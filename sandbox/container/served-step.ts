@@ -34,6 +34,8 @@ export interface ServedStepOptions {
   readonly events: StepEvents;
   readonly cpus: number;
   readonly view: KernelView | undefined;
+  /** As Docker told it of the waiting container, where the kernel cannot be seen. */
+  readonly before: ContainerUse | undefined;
   /** Asked where the kernel cannot be seen. */
   readonly use: () => Promise<DockerAnswer<ContainerUse>>;
   /** The container is to be ended. At most once. */
@@ -58,6 +60,8 @@ export class ServedStep implements StepHandle {
   #result: Extract<ContainerEnd, { kind: 'result' }> | undefined;
   /** CPU that the container took before it had the step. */
   #baseCpuMs: number | undefined;
+  /** Seen only later, it would hide what the step took until then. */
+  #isBaseKnown = false;
   #cpuMs: number | undefined;
   #peakMemoryBytes: number | undefined;
   #oomKills = 0;
@@ -74,8 +78,10 @@ export class ServedStep implements StepHandle {
   }
 
   begin(): void {
-    const { peer, job, view } = this.#options;
+    const { peer, job, view, before } = this.#options;
+    this.#take(before?.cpuMs, before?.peakMemoryBytes);
     this.#look();
+    this.#isBaseKnown = this.#baseCpuMs !== undefined;
     this.#watch = setInterval(() => this.#look(), view === undefined ? ASK_DOCKER_MS : WATCH_MS);
     for (const piece of bundlePieces(job.bundle)) peer.send({ case: 'putBundle', value: piece });
     const sent = peer.send({ case: 'invoke', value: invokeMessage(this.#token, job) });
@@ -156,7 +162,8 @@ export class ServedStep implements StepHandle {
   }
 
   get figures(): StepFigures {
-    const cpuMs = this.#cpuMs === undefined ? null : Math.max(0, this.#cpuMs - (this.#baseCpuMs ?? 0));
+    const base = this.#isBaseKnown ? this.#baseCpuMs : undefined;
+    const cpuMs = base === undefined || this.#cpuMs === undefined ? null : Math.max(0, this.#cpuMs - base);
     return { cpuMs, peakMemoryBytes: this.#peakMemoryBytes ?? null };
   }
 

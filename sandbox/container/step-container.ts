@@ -15,7 +15,7 @@ import type { StepEvents } from '../steps/step-end.ts';
 import type { AttemptJob } from '../tier.ts';
 import { type ContainerEnd, judgeEnd } from './container-blame.ts';
 import type { DockerDaemon } from './daemon.ts';
-import type { AttachedContainer, DockerEngine, DockerFailure } from './docker-engine.ts';
+import type { AttachedContainer, ContainerUse, DockerEngine, DockerFailure } from './docker-engine.ts';
 import type { ContainerShape, SpecOptions } from './hardening.ts';
 import { containerSpec } from './hardening.ts';
 import { hardeningGaps } from './hardening-check.ts';
@@ -55,7 +55,7 @@ export interface ContainerWorld {
   readonly tracked: Set<string>;
   /** The sweep's: ids of ended ones that could not be removed, names of some that may have been made. */
   readonly left: Set<string>;
-  readonly viewOf?: typeof openKernelView;
+  readonly viewOf?: typeof openKernelView | (() => undefined) | undefined;
 }
 
 type Phase =
@@ -87,6 +87,8 @@ export class StepContainer {
   #attached: AttachedContainer | undefined;
   #peer: Peer | undefined;
   #view: KernelView | undefined;
+  /** Where the kernel cannot be seen: what it took until it waited. */
+  #useBefore: ContainerUse | undefined;
   #startedAtMs = 0;
 
   constructor(options: ContainerOptions) {
@@ -123,6 +125,7 @@ export class StepContainer {
       events,
       cpus: this.shape.cpus,
       view: this.#view,
+      before: this.#useBefore,
       use: () => this.#world.engine.use(id),
       onOver: (end) => void this.#finish({ step, end }),
     });
@@ -182,6 +185,10 @@ export class StepContainer {
     if (gaps.length > 0) return { kind: 'shape', text: `Docker did not apply ${gaps.join(', ')}` };
     if (!isRunning || this.#peer?.isOpen !== true) return { kind: 'unlucky', text: 'it ended before it had a step' };
     this.#view = (this.#world.viewOf ?? openKernelView)(id, pid);
+    if (this.#view === undefined) {
+      const use = await engine.use(id);
+      if (use.ok) this.#useBefore = use.value;
+    }
     return undefined;
   }
 
