@@ -52,15 +52,28 @@ export function classifyAddress(address: string): AddressClass {
   return parsed instanceof ipaddr.IPv6 ? classify6(parsed) : classify4(parsed);
 }
 
+/** The IPv4 address that a mapped, NAT64 or 6to4 form carries; any other text as it is. */
+export function plainAddress(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const parsed = ipaddr.parse(address);
+  return parsed instanceof ipaddr.IPv6 ? (carried(parsed)?.toString() ?? address) : address;
+}
+
+function carried(address: ipaddr.IPv6): ipaddr.IPv4 | undefined {
+  const carrier = CARRIERS.find(([range]) => address.match(range));
+  if (carrier === undefined) return undefined;
+  const [, at] = carrier;
+  return new ipaddr.IPv4(address.toByteArray().slice(at, at + 4));
+}
+
 function classify4(address: ipaddr.IPv4): AddressClass {
   if (isIn(address, SPECIAL_4)) return 'special';
   return isIn(address, PRIVATE_4) ? 'private' : 'global';
 }
 
 function classify6(address: ipaddr.IPv6): AddressClass {
-  for (const [range, at] of CARRIERS) {
-    if (address.match(range)) return classify4(new ipaddr.IPv4(address.toByteArray().slice(at, at + 4)));
-  }
+  const inner = carried(address);
+  if (inner !== undefined) return classify4(inner);
   if (isIn(address, SPECIAL_6)) return 'special';
   if (isIn(address, PRIVATE_6)) return 'private';
   return isIn(address, GLOBAL_6) ? 'global' : 'special';

@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net';
 import type { SecretGrant } from '../policy/decision.ts';
+import { hostOfGrant, isName, kindOfHost, openingGrant, wordsOfHost } from './place-kind.ts';
 
 /** A host name has at most 253 characters; a stranger's text gets no more room in a message. */
 const MAX_SHOWN_CHARS = 300;
@@ -22,23 +23,32 @@ export function denyNet(denier: Denier, asked: string, granted: readonly string[
   const place = shown(asked);
   const what = from === undefined ? 'asked for' : `was redirected by ${shown(from)} to`;
   const gives = granted.length === 0 ? 'grants no network' : `grants ${listed(granted)} only`;
-  return `${denier.pluginName} ${what} ${place}; ${denier.rule} ${gives}. ${allowNet(denier, place)}`;
+  const words = wordsOfHost(hostOfGrant(asked));
+  const is = words === undefined ? '' : `, ${words}`;
+  return `${denier.pluginName} ${what} ${place}${is}; ${denier.rule} ${gives}${allowPlace(denier, place)}`;
 }
 
-/** @param place `host:port` of the grant that is there. @param isName the place is not the address itself. */
+/** @param place `host:port` of the grant that is there. @param address what it is here; a name's own otherwise. */
 export function denyAddress(denier: Denier, place: string, address: string, isSpecial: boolean): string {
-  const host = place.slice(0, place.lastIndexOf(':'));
+  const host = hostOfGrant(place);
   const port = place.slice(place.lastIndexOf(':') + 1);
-  const isName = isIP(host.replace(/^\[|\]$/g, '')) === 0;
-  const is = isName ? `, which is ${shown(address)} here` : '';
-  const kind = isSpecial ? 'an address for special use' : 'a private address';
+  const isNamed = isName(host);
+  const is = isNamed ? `, which is ${shown(address)} here` : '';
+  const kind = wordsOfHost(address) ?? (isSpecial ? 'an address for special use' : 'a private address');
   // A name never leads to link-local and metadata addresses: whoever means them writes them down.
   const literal = isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`;
-  const line = `private:${isSpecial && isName ? literal : place}`;
   return (
-    `${denier.pluginName} asked for ${shown(place)}${is}, ${kind}; ${denier.rule} does not grant it as private. ` +
-    allowNet(denier, line)
+    `${denier.pluginName} asked for ${shown(place)}${is}, ${kind}; ${denier.rule} does not grant it as private` +
+    allowPlace(denier, isSpecial && isNamed ? literal : place, `private:${isSpecial && isNamed ? literal : place}`)
   );
+}
+
+/** What would open a place, behind a warning where hardly anybody should. */
+function allowPlace(denier: Denier, place: string, line = openingGrant(place)): string {
+  const host = hostOfGrant(place);
+  if (kindOfHost(host) !== 'metadata') return `. ${allowNet(denier, line)}`;
+  if (isName(host)) return '; no grant of this name opens it, only one of its address';
+  return `. A plugin that reaches it can act as this machine: allow it only to one of your own. ${allowNet(denier, line)}`;
 }
 
 export function denySecret(denier: Denier, name: string, granted: readonly SecretGrant[]): string {

@@ -44,11 +44,7 @@ export function secretsFolder(folder: string): SecretSource {
       try {
         return await readInside(folder, name);
       } catch (thrown) {
-        return failure(
-          codeOf(thrown) === 'ENOENT'
-            ? `SECRETS_DIR has no file ${name}`
-            : `its file cannot be read (${codeOf(thrown)})`,
-        );
+        return failure(unread(name, codeOf(thrown)));
       }
     },
   };
@@ -83,6 +79,13 @@ function readValue(bytes: Buffer): ReadSecret {
   const value = text.replace(/\r?\n$/, '');
   if (Buffer.byteLength(value) > MAX_SECRET_BYTES) return failure(`its file has more than ${MAX_SECRET_BYTES} bytes`);
   return value === '' ? failure('its file is empty') : { ok: true, value };
+}
+
+function unread(name: string, code: string): string {
+  if (code === 'ENOENT') return `SECRETS_DIR has no file ${name}`;
+  if (code === 'EACCES')
+    return `the sandbox host may not read its file ${name} in SECRETS_DIR; give its user the right to`;
+  return `its file ${name} in SECRETS_DIR cannot be read (${code})`;
 }
 
 function failure(problem: string): ReadSecret {

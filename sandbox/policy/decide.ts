@@ -121,7 +121,9 @@ function refuseBeforeRules(policy: CompiledPolicy, request: PolicyRequest): Refu
   if (denial !== undefined) return denied(`${name} ${version} is denied by ${denial.place}: ${denial.reason}`);
   const least = policy.minVersions.get(name);
   if (least !== undefined && semver.lt(version, least.version)) {
-    return denied(`${name} ${version} is older than ${least.version}, the lowest that ${least.place} allows`);
+    return denied(
+      `${name} ${version} is older than ${least.version}, the lowest that ${least.place} allows; use that or a later one`,
+    );
   }
   return undefined;
 }

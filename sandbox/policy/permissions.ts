@@ -2,8 +2,9 @@
  * What a manifest asks for against what a rule gives (design 5.3, 5.5): compared as text, exactly, `private:` included.
  * A plugin that asks for more does not start; one that starts has what it asked for and no more. Pure.
  */
+import { hostOfGrant, kindOfHost, openingGrant, wordsOfHost } from '../host-calls/place-kind.ts';
 import type { Grants, PolicyRequest, RefuseDecision, SecretGrant } from './decision.ts';
-import { denied, invalid, listed, yamlText } from './refusal.ts';
+import { denied, invalid, listed, shown, yamlText } from './refusal.ts';
 import { isNetGrant, isSecretName } from './schema.ts';
 
 /** What a rule gives. `manifest`: whatever is asked for (the developer policy). */
@@ -55,19 +56,44 @@ export function grantPermissions(
   const missingNames = names.filter((name) => !given.secrets.some((secret) => secret.name === name));
   if (missingNet.length === 0 && missingNames.length === 0) return { ok: true, net, secrets };
   const asked = [
-    ...(missingNet.length === 0 ? [] : [listed(missingNet)]),
+    ...(missingNet.length === 0 ? [] : [listed(missingNet, placeText)]),
     ...(missingNames.length === 0 ? [] : [`the secret ${listed(missingNames)}`]),
   ].join(' and ');
+  const what = givenText(given, missingNet.length > 0, missingNames.length > 0);
+  const warning = missingNet.some((text) => kindOfHost(hostOfGrant(text)) === 'metadata')
+    ? ' A plugin that reaches it can act as this machine: allow it only to one of your own.'
+    : '';
+  const way = wayToAllow(request, { given, missingNet, missingNames, isRule });
+  return refuse(denied(`${request.name} asked for ${asked}; ${place} grants ${what}.${warning} To allow: ${way}`));
+}
+
+interface Missing {
+  readonly given: Extract<GivenPermissions, { kind: 'listed' }>;
+  readonly missingNet: readonly string[];
+  readonly missingNames: readonly string[];
+  readonly isRule: boolean;
+}
+
+/** The line to add, and what the manifest has to say where it asks for what no grant opens as it is written. */
+function wayToAllow({ name, digest, permissions }: PolicyRequest, missing: Missing): string {
+  const { given, missingNet, missingNames, isRule } = missing;
+  const opening = missingNet.map(openingGrant);
+  const hosts = [...new Set(permissions.net)].map(openingGrant);
   const grants = grantsText({
-    net: [...given.net, ...missingNet],
-    secrets: [...given.secrets, ...missingNames.map((name) => ({ name, hosts: net }))],
+    net: [...given.net, ...opening],
+    secrets: [...given.secrets, ...missingNames.map((secret) => ({ name: secret, hosts }))],
   });
   const line = grants.length > MAX_GRANTS_CHARS ? 'grants with all that it asks for' : `grants: ${grants}`;
-  const way = isRule
-    ? line
-    : `a rule with match: { plugin: "${request.name}", digest: "${request.digest}" } and ${line}`;
-  const what = givenText(given, missingNet.length > 0, missingNames.length > 0);
-  return refuse(denied(`${request.name} asked for ${asked}; ${place} grants ${what}. To allow: ${way}`));
+  const way = isRule ? line : `a rule with match: { plugin: "${name}", digest: "${digest}" } and ${line}`;
+  if (opening.every((text, index) => text === missingNet[index])) return way;
+  const inPlugin = grantsText({ net: hosts });
+  return `${way}, and in the plugin: permissions: ${inPlugin.length > MAX_GRANTS_CHARS ? 'with private: before them' : inPlugin}`;
+}
+
+/** "10.0.0.5:80 (a private address)" */
+function placeText(text: string): string {
+  const words = wordsOfHost(hostOfGrant(text));
+  return words === undefined ? shown(text) : `${shown(text)} (${words})`;
 }
 
 function refuse(refusal: RefuseDecision): Granted {

@@ -14,8 +14,8 @@ export function invalid(message: string): RefuseDecision {
   return { kind: 'refuse', code: 'PLUGIN_INVALID', message };
 }
 
-export function listed(texts: readonly string[]): string {
-  const first = texts.slice(0, MAX_LISTED).map(shown).join(', ');
+export function listed(texts: readonly string[], word: (text: string) => string = shown): string {
+  const first = texts.slice(0, MAX_LISTED).map(word).join(', ');
   return texts.length > MAX_LISTED ? `${first} and ${texts.length - MAX_LISTED} more` : first;
 }
 

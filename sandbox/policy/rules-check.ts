@@ -2,6 +2,7 @@
  * What the rules mean together, beyond their shapes: a name is only a claim, a denial gives nothing, a rule must be
  * able to match, what it gives must fit together. Pure; the places of problems are key paths.
  */
+import { hostOfGrant, isName, kindOfHost, openingGrant, wordsOfHost } from '../host-calls/place-kind.ts';
 import { containerOf, tierOf } from './compile.ts';
 import { LEAST_RUNSC_PIDS } from './default-limits.ts';
 import type { KeyPath } from './document.ts';
@@ -109,9 +110,28 @@ function checkReachable(policy: PolicyDocument, index: number): RuleProblem[] {
   return found === undefined ? [] : [{ path: ['rules', index, ...found.key], message: found.message }];
 }
 
+/** A grant that opens nothing, or more than almost anybody means. */
+function netWarning(text: string): string | undefined {
+  const host = hostOfGrant(text);
+  const words = wordsOfHost(host);
+  if (words === undefined) return undefined;
+  const isMetadata = kindOfHost(host) === 'metadata';
+  if (isMetadata && isName(host)) return 'no grant of this name opens it, only one of the address it leads to';
+  const opening = openingGrant(text);
+  if (opening !== text) {
+    // Where a name leads is known when it is resolved.
+    return `${host} is ${words}: ${isName(host) ? 'most likely only' : 'only'} ${opening} opens it`;
+  }
+  return isMetadata ? `opens the place ${words}: the plugin can act as this machine` : undefined;
+}
+
 function termWarnings(policy: PolicyDocument, rule: PolicyRule): RuleProblem[] {
   const found: RuleProblem[] = [];
   const { net = [], secrets = [] } = rule.grants ?? {};
+  for (const [index, text] of net.entries()) {
+    const message = netWarning(text);
+    if (message !== undefined) found.push({ path: ['grants', 'net', index], message });
+  }
   for (const [index, { name, hosts }] of secrets.entries()) {
     const beyond = hosts.filter((host) => !net.includes(host));
     if (beyond.length === 0) continue;

@@ -14,6 +14,10 @@ export function explainEnd(code: ErrorCode, detail: string, request: TierRequest
       return `${step} was ended: ${detail}. Let it hold less, or raise limits.memoryMb (${limits.memoryMb}) in ${rule}`;
     case 'LIMIT_LOG':
       return `${step} was ended: ${detail}. Let it log less; limits.logBytes is ${limits.logBytes} in ${rule}`;
+    case 'LIMIT_OUTPUT':
+      return `${step} was ended: ${detail}. Let it return less, or raise limits.outputBytes (${limits.outputBytes}) in ${rule}`;
+    case 'LIMIT_HOST_CALLS':
+      return `${step} was ended: ${detail}. Let it make fewer, or raise limits.hostCalls (${limits.hostCalls}) in ${rule}`;
     case 'SANDBOX_CRASHED':
       return `${step} was ended: ${detail}, and no limit explains it. Run it alone with \`flowops sandbox run\` to see why`;
     default:

@@ -127,8 +127,8 @@ describe('a refused request', () => {
       ok: false,
       code: 'POLICY_DENIED',
       message:
-        `acme.test asked for ${server.place}; rule 1 (policy.yaml:3) grants api.example.com:443 only. ` +
-        `To allow: grants: { net: ["${server.place}"] }, and in the plugin: permissions: { net: ["${server.place}"] }`,
+        `acme.test asked for ${server.place}, this machine itself; rule 1 (policy.yaml:3) grants api.example.com:443 only. ` +
+        `To allow: grants: { net: ["private:${server.place}"] }, and in the plugin: permissions: { net: ["private:${server.place}"] }`,
     });
     expect(server.connections()).toBe(0);
   });
@@ -145,7 +145,9 @@ describe('a refused request', () => {
     });
     expect(await plain.fetch(`http://inside.example:${server.port}/`)).toMatchObject({
       code: 'POLICY_DENIED',
-      message: expect.stringMatching(/inside.example:\d+, which is 127.0.0.1 here, a private address/),
+      message: expect.stringMatching(
+        /inside.example:\d+, which is 127.0.0.1 here, this machine itself; .* \["private:inside/,
+      ),
     });
     expect(server.connections()).toBe(0);
     const granted = hostCallClient({

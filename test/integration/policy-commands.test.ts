@@ -80,7 +80,7 @@ describe('policy diff', () => {
     expect(stdout).toBe(
       [
         'acme.slack 1.0.0 (published as slack)',
-        '  runs  yes, in the isolate tier by rule 1 (old.yaml:4) → no: acme.slack 1.0.0 is older than 1.1.0, the lowest that minVersion (new.yaml:7) allows',
+        '  runs  yes, in the isolate tier by rule 1 (old.yaml:4) → no: acme.slack 1.0.0 is older than 1.1.0, the lowest that minVersion (new.yaml:7) allows; use that or a later one',
         'acme.slack 1.1.0 (published as slack)',
         '  tier  isolate → container',
         `${former} → ${next}: 2 of 3 published versions would change\n`,

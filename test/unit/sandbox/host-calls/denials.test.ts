@@ -24,6 +24,36 @@ describe('a refusal', () => {
     );
   });
 
+  it.each([
+    ['10.0.0.5:8443', 'a private address', 'private:10.0.0.5:8443'],
+    ['127.0.0.1:6379', 'this machine itself', 'private:127.0.0.1:6379'],
+    ['[fe80::1]:80', 'an address for special use (link-local, multicast, reserved)', 'private:[fe80::1]:80'],
+    ['redis:6379', 'a name of this machine or its own network', 'private:redis:6379'],
+  ])('of %s without any grant says what it is, and proposes nothing that would be refused again', (place, is, line) => {
+    expect(denyNet(slack, place, [])).toBe(
+      `acme.slack asked for ${place}, ${is}; rule 2 (sandbox-policy.yaml:14) grants no network. To allow: ` +
+        `grants: { net: ["${line}"] }, and in the plugin: permissions: { net: ["${line}"] }`,
+    );
+  });
+
+  it('of the metadata service warns before it says what would open it', () => {
+    const message =
+      'acme.slack asked for 169.254.169.254:80, where a cloud gives the credentials of this machine to whoever asks; ' +
+      'rule 2 (sandbox-policy.yaml:14) grants no network. A plugin that reaches it can act as this machine: allow it only ' +
+      'to one of your own. To allow: grants: { net: ["private:169.254.169.254:80"] }, and in the plugin: permissions: ' +
+      '{ net: ["private:169.254.169.254:80"] }';
+    expect(denyNet(slack, '169.254.169.254:80', [])).toBe(message);
+    expect(denyNet(slack, '169.254.169.254:80', [], 'slack.com:443')).toBe(
+      message.replace('asked for', 'was redirected by slack.com:443 to'),
+    );
+  });
+
+  it('of a name of the metadata service proposes no grant of the name, which opens nothing', () => {
+    expect(denyNet(slack, 'metadata.google.internal:80', [])).toMatch(
+      /credentials of this machine .*; no grant of this name opens it, only one of its address$/,
+    );
+  });
+
   it('of a private address says how to grant it', () => {
     expect(denyAddress(slack, '10.0.0.5:8080', '10.0.0.5', false)).toBe(
       'acme.slack asked for 10.0.0.5:8080, a private address; rule 2 (sandbox-policy.yaml:14) does not grant it as ' +
@@ -36,9 +66,11 @@ describe('a refusal', () => {
 
   it('of an address for special use wants the address itself in the policy', () => {
     expect(denyAddress(slack, 'slack.com:80', '169.254.169.254', true)).toMatch(
-      /an address for special use; .* net: \["private:169.254.169.254:80"\]/,
+      /which is 169.254.169.254 here, where a cloud gives .* A plugin that reaches it .* net: \["private:169.254.169.254:80"\]/,
     );
-    expect(denyAddress(slack, 'slack.com:80', 'fe80::1', true)).toMatch(/net: \["private:\[fe80::1\]:80"\]/);
+    expect(denyAddress(slack, 'slack.com:80', 'fe80::1', true)).toMatch(
+      /which is fe80::1 here, an address for special use .* net: \["private:\[fe80::1\]:80"\]/,
+    );
   });
 
   it('of a secret, and of the place it was sent to', () => {

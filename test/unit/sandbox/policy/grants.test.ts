@@ -108,6 +108,31 @@ describe('a plugin that asks for more than its rule gives does not start', () =>
     });
   });
 
+  test('and a place that only a private grant opens is proposed as one, in the manifest too', () => {
+    expect(ask({ net: ['10.0.0.5:5432', 'redis:6379'] }, 'acme.other')).toMatchObject({
+      message:
+        'acme.other asked for 10.0.0.5:5432 (a private address), redis:6379 (a name of this machine or its own network); ' +
+        'rule 2 (sandbox-policy.yaml:9) grants no network. To allow: grants: { net: ["private:10.0.0.5:5432", ' +
+        '"private:redis:6379"] }, and in the plugin: permissions: { net: ["private:10.0.0.5:5432", "private:redis:6379"] }',
+    });
+    expect(ask({ net: ['private:10.0.0.5:5432'] }, 'acme.other')).toMatchObject({
+      message: expect.stringMatching(
+        /asked for private:10.0.0.5:5432 \(a private address\); .* To allow: grants: { net: \["private:10.0.0.5:5432"\] }$/,
+      ),
+    });
+  });
+
+  test.each(['169.254.169.254:80', 'private:169.254.169.254:80', 'private:metadata.google.internal:80'])(
+    'and %s comes with a warning before the line to add',
+    (net) => {
+      expect(ask({ net: [net] }, 'acme.other')).toMatchObject({
+        message: expect.stringMatching(
+          /^acme.other asked for \S+ \(where a cloud gives the credentials of this machine to whoever asks\); .* grants no network\. A plugin that reaches it can act as this machine: allow it only to one of your own\. To allow: grants: { net: \["private:/,
+        ),
+      });
+    },
+  );
+
   test('and a manifest that asks for very much makes no endless message', () => {
     const net = Array.from({ length: 100 }, (_, i) => `${'x'.repeat(200)}.host-${i}.example:443`);
     const decision = ask({ net });
@@ -156,6 +181,31 @@ describe('in the file', () => {
     expect(warningsOf(rule(grants))).toEqual([
       'sandbox-policy.yaml:5: rules[0].grants.secrets[0].hosts: T may go to b.example:443, which grants.net of this rule does not hold: it will never get there',
     ]);
+  });
+
+  test.each([
+    ['10.0.0.5:5432', '10.0.0.5 is a private address: only private:10.0.0.5:5432 opens it'],
+    [
+      'localhost:80',
+      'localhost is a name of this machine or its own network: most likely only private:localhost:80 opens it',
+    ],
+    [
+      '169.254.169.254:80',
+      '169.254.169.254 is where a cloud gives the credentials of this machine to whoever asks: only private:169.254.169.254:80 opens it',
+    ],
+    [
+      'private:169.254.169.254:80',
+      'opens the place where a cloud gives the credentials of this machine to whoever asks: the plugin can act as this machine',
+    ],
+    ['private:metadata.google.internal:80', 'no grant of this name opens it, only one of the address it leads to'],
+  ])('net: %s is warned of', (net, words) => {
+    expect(warningsOf(rule(`{ net: ["a.example:443", "${net}"] }`))).toEqual([
+      `sandbox-policy.yaml:5: rules[0].grants.net[1]: ${words}`,
+    ]);
+  });
+
+  test('net: a private address or name that says private is not warned of', () => {
+    expect(warningsOf(rule('{ net: ["private:10.0.0.5:5432", "private:redis:6379", "1.1.1.1:53"] }'))).toEqual([]);
   });
 
   test('network and secrets need more than a name that anybody can claim', () => {
