@@ -6,19 +6,19 @@
  * Invariants:
  *   P1. Nothing that the other side sends makes this throw: a broken rule closes the connection, as a PeerEnd value.
  *   P2. `onOpen` comes once and before any `onFrame`; `onClosed` comes once and after everything else.
- *   P3. Memory is bounded both ways: what we take in by the window we grant, what we hold for a peer that does not
- *       read by its window, MAX_QUEUED_BYTES and CONTROL_SLACK_BYTES. Beyond them the connection is closed.
- *   P4. Frames leave in the order of `send`, except that control frames pass windowed ones that wait for Credit.
+ *   P3. Memory is bounded both ways, whatever the other side announces: what we take in by the window we grant, what we
+ *       hold for it by `maxHeldBytes`. Who leaves its answers unread is not listened to (send-queue.ts), and who takes
+ *       nothing for `stallMs` while bytes wait for it is cut off.
+ *   P4. Frames leave in the order of `send` and `sendWhenRoom`, except that control frames pass windowed ones that wait.
  *
- * Frames of one tick are written together (cork), so that a step costs one system call and not one per frame.
+ * Frames of one tick are written together (outbox.ts), so that a step costs one system call and not one per frame.
  */
 import type { Duplex } from 'node:stream';
 import { assertNever, messageOf } from './errors.ts';
-import { DEFAULT_MAX_FRAME_BYTES, encodeFrame, FrameDecoder } from './framing.ts';
+import { DEFAULT_MAX_FRAME_BYTES, FrameDecoder } from './framing.ts';
 import {
   checkHello,
   decodeMessage,
-  encodeMessage,
   FROM_CALLER,
   FROM_RUNNER,
   type PeerMessage,
@@ -29,15 +29,14 @@ import {
   WINDOWED,
 } from './peer-rules.ts';
 import type { Hello } from './sandbox_pb.js';
+import { DEFAULT_MAX_HELD_BYTES, type LaterResult, SendQueue, type SendResult } from './send-queue.ts';
 
-export type { PeerMessage, PeerMessageInit, PeerRole, RemoteHello };
+export type { LaterResult, PeerMessage, PeerMessageInit, PeerRole, RemoteHello, SendResult };
 
 /** Rests of the window below a quarter are not told, so half of it always has room for the largest frame. */
 export const DEFAULT_WINDOW_BYTES = 2 * DEFAULT_MAX_FRAME_BYTES;
-/** Windowed frames that wait for Credit: four bundles of the largest size. Who sends more waits for `drained()`. */
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
-/** Control frames that a peer may leave unread: tens of thousands of them. */
-const CONTROL_SLACK_BYTES = 4 * 1024 * 1024;
+/** As long as the lease of an engine (design 5.4): who reads nothing for that long has lost its attempts anyway. */
+const DEFAULT_STALL_MS = 15_000;
 /** A process that starts on a busy machine needs seconds; who stays silent longer is not one of ours. */
 const HELLO_TIMEOUT_MS = 10_000;
 /** After our end of the stream; then it is destroyed. */
@@ -83,13 +82,15 @@ export interface PeerOptions {
   readonly maxFrameBytes?: number;
   readonly windowBytes?: number;
   readonly helloTimeoutMs?: number;
+  /** What may wait for the other side, all together; at least a frame of the largest size. */
+  readonly maxHeldBytes?: number;
+  /** A peer for which bytes wait and that takes none of them for this long is cut off. */
+  readonly stallMs?: number;
   readonly onOpen?: (remote: RemoteHello) => void;
   /** A promise holds back the Credit of this frame until it settles; everything else is credited at once. */
   readonly onMessage: (message: PeerMessage) => void | Promise<void>;
   readonly onClosed?: (end: PeerEnd) => void;
 }
-
-export type SendResult = 'sent' | 'queued' | 'closed' | 'too-large';
 
 type PeerState =
   | { readonly phase: 'greeting'; readonly timer: NodeJS.Timeout }
@@ -115,14 +116,7 @@ export class Peer {
   readonly #decoder: FrameDecoder;
   readonly #settleClosed: (end: PeerEnd) => void;
   #state: PeerState;
-  #isCorked = false;
-  /** What we may still send of windowed frames, and what waits for more. */
-  #sendWindowBytes = 0;
-  #remoteWindowBytes = 0;
-  readonly #queue: Uint8Array[] = [];
-  #queueHead = 0;
-  #queuedBytes = 0;
-  #drainWaiters: ((isOpen: boolean) => void)[] = [];
+  readonly #outgoing: SendQueue;
   /** What the other side may still send, and what was handled but not yet credited. */
   #receiveWindowBytes: number;
   #uncreditedBytes = 0;
@@ -143,57 +137,56 @@ export class Peer {
     const helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
     const timer = setTimeout(() => this.fail(`no Hello within ${helloTimeoutMs} ms`), helloTimeoutMs);
     this.#state = { phase: 'greeting', timer };
+    this.#outgoing = new SendQueue({
+      stream: options.stream,
+      maxHeldBytes: options.maxHeldBytes ?? DEFAULT_MAX_HELD_BYTES,
+      stallMs: options.stallMs ?? DEFAULT_STALL_MS,
+      counters: this.counters,
+      onProblem: (problem) => this.fail(problem),
+      onFailed: (thrown) => this.#cut({ kind: 'failed', message: `a handler failed: ${messageOf(thrown)}` }),
+    });
     this.#listen();
-    this.#write(
-      encodeMessage({
-        case: 'hello',
-        value: {
-          minVersion: PROTOCOL_VERSION,
-          maxVersion: PROTOCOL_VERSION,
-          role: options.role,
-          instance: options.instance,
-          capabilities: [...(options.capabilities ?? [])],
-          maxFrameBytes: this.#maxFrameBytes,
-          windowBytes: this.#windowBytes,
-          maxAttempts: options.maxAttempts ?? 0,
-        },
-      }),
-    );
+    this.#outgoing.greet({
+      case: 'hello',
+      value: {
+        minVersion: PROTOCOL_VERSION,
+        maxVersion: PROTOCOL_VERSION,
+        role: options.role,
+        instance: options.instance,
+        capabilities: [...(options.capabilities ?? [])],
+        maxFrameBytes: this.#maxFrameBytes,
+        windowBytes: this.#windowBytes,
+        maxAttempts: options.maxAttempts ?? 0,
+      },
+    });
   }
 
   get isOpen(): boolean {
     return this.#state.phase === 'open';
   }
 
-  /** Sends one message. Before the other side's Hello and after the end the answer is `closed` and nothing is sent. */
-  send(message: PeerMessageInit): SendResult {
-    const state = this.#state;
-    if (state.phase !== 'open') return 'closed';
-    const payload = encodeMessage(message);
-    if (payload.length > state.remote.maxFrameBytes) return 'too-large';
-    if (!WINDOWED.has(message.case)) {
-      this.#write(payload);
-      return 'sent';
-    }
-    if (this.#queuedBytes === 0 && this.#sendWindowBytes >= payload.length) {
-      this.#sendWindowBytes -= payload.length;
-      this.#write(payload);
-      return 'sent';
-    }
-    this.#queue.push(payload);
-    this.#queuedBytes += payload.length;
-    if (this.#queuedBytes > MAX_QUEUED_BYTES) {
-      this.fail(`does not read: ${this.#queuedBytes} bytes wait for it`);
-      return 'closed';
-    }
-    return 'queued';
+  /** What waits for the other side: for Credit, or for the stream to take it. */
+  get heldBytes(): number {
+    return this.#outgoing.heldBytes;
   }
 
-  /** Resolves when no windowed frame waits for Credit (true) or the connection has ended (false). */
+  /** Sends one message. Before the other side's Hello and after the end the answer is `closed` and nothing is sent. */
+  send(message: PeerMessageInit): SendResult {
+    return this.#outgoing.send(message);
+  }
+
+  /**
+   * Sends a windowed message when its turn has come and there is room: `make` is called once at that time and may give
+   * nothing. Until then no byte of it is held here; how many wait is for the caller to bound. `onDone` is called once,
+   * with `closed` when the connection ends first.
+   */
+  sendWhenRoom(make: () => PeerMessageInit | undefined, onDone?: (result: LaterResult) => void): void {
+    this.#outgoing.sendWhenRoom(make, onDone);
+  }
+
+  /** Resolves when no windowed frame waits (true) or the connection has ended (false). */
   drained(): Promise<boolean> {
-    if (this.#state.phase === 'closed') return Promise.resolve(false);
-    if (this.#queuedBytes === 0 && !this.#stream.writableNeedDrain) return Promise.resolve(true);
-    return new Promise((resolve) => this.#drainWaiters.push(resolve));
+    return this.#outgoing.drained();
   }
 
   /** Asks for a Pong; `onPong` is called at most once, never after the end. */
@@ -213,6 +206,7 @@ export class Peer {
   /** What was sent before still leaves; then the stream ends. Idempotent. */
   close(message: string): void {
     if (this.#state.phase === 'closed') return;
+    this.#outgoing.finish();
     this.#finish({ kind: 'closed', message });
     this.#stream.end();
     const timer = setTimeout(() => this.#stream.destroy(), CLOSE_TIMEOUT_MS);
@@ -226,7 +220,6 @@ export class Peer {
 
   #listen(): void {
     this.#stream.on('data', (chunk: Uint8Array) => this.#take(chunk));
-    this.#stream.on('drain', () => this.#wakeDrained());
     this.#stream.on('error', (error: Error) => this.#cut({ kind: 'failed', message: messageOf(error) }));
     this.#stream.on('end', () => {
       const result = this.#decoder.end();
@@ -267,8 +260,7 @@ export class Peer {
     const remote = checkHello(hello, this.#options.accepts);
     if (!remote.ok) return this.fail(remote.problem);
     clearTimeout(timer);
-    this.#remoteWindowBytes = hello.windowBytes;
-    this.#sendWindowBytes = hello.windowBytes;
+    this.#outgoing.open(hello);
     this.#state = { phase: 'open', remote: remote.remote };
     this.#guard(() => this.#options.onOpen?.(remote.remote));
   }
@@ -327,19 +319,8 @@ export class Peer {
   }
 
   #takeCredit(bytes: number) {
-    this.#sendWindowBytes += bytes;
-    if (this.#sendWindowBytes > this.#remoteWindowBytes) return this.fail('gave back more Credit than was used');
-    for (;;) {
-      const next = this.#queue[this.#queueHead];
-      if (next === undefined || next.length > this.#sendWindowBytes) break;
-      this.#queueHead++;
-      this.#queuedBytes -= next.length;
-      this.#sendWindowBytes -= next.length;
-      this.#write(next);
-    }
-    this.#queue.splice(0, this.#queueHead);
-    this.#queueHead = 0;
-    this.#wakeDrained();
+    const problem = this.#outgoing.credit(bytes);
+    if (problem !== undefined) this.fail(problem);
   }
 
   #takePong(id: number) {
@@ -347,30 +328,6 @@ export class Peer {
     if (onPong === undefined) return this.countDropped('foreign');
     this.#pings.delete(id);
     this.#guard(onPong);
-  }
-
-  #wakeDrained(): void {
-    if (this.#queuedBytes > 0 || this.#stream.writableNeedDrain) return;
-    for (const wake of this.#drainWaiters.splice(0)) wake(true);
-  }
-
-  #write(payload: Uint8Array): void {
-    this.counters.framesOut++;
-    this.counters.bytesOut += payload.length;
-    if (!this.#isCorked) {
-      this.#isCorked = true;
-      this.#stream.cork();
-      process.nextTick(() => {
-        this.#isCorked = false;
-        this.#stream.uncork();
-      });
-    }
-    this.#stream.write(encodeFrame(payload));
-    // A stream counts what it hands to the kernel in one piece until the last byte of it has gone; meanwhile the other
-    // side may have read nearly all of it and granted as much again.
-    if (this.#stream.writableLength > 2 * this.#remoteWindowBytes + CONTROL_SLACK_BYTES) {
-      this.fail(`does not read: ${this.#stream.writableLength} bytes wait for it`);
-    }
   }
 
   #cut(end: PeerEnd): void {
@@ -382,10 +339,8 @@ export class Peer {
   #finish(end: PeerEnd): void {
     if (this.#state.phase === 'greeting') clearTimeout(this.#state.timer);
     this.#state = { phase: 'closed', end };
-    this.#queue.length = 0;
-    this.#queuedBytes = 0;
+    this.#outgoing.drop();
     this.#pings.clear();
-    for (const wake of this.#drainWaiters.splice(0)) wake(false);
     // Reading goes on so that the stream can see its end; what comes is dropped.
     this.#options.onClosed?.(end);
     this.#settleClosed(end);

@@ -113,7 +113,8 @@ export class FakeContainer {
     this.exitCode = how.exitCode ?? 1;
     this.isOomKilled = how.isOomKilled ?? false;
     // What its runner wrote before still arrives.
-    this.#far.end();
+    if (this.runner === undefined) this.#far.end();
+    else this.runner.close('it ended');
   }
 }
 
