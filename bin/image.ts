@@ -1,7 +1,8 @@
 /**
  * `npm run image`: builds the image of step containers, which the container tier needs, with the Docker that DOCKER_HOST
- * (or Docker's own default) names. `npm run image -- all` builds those of the services too; `--make-base` allows to make
- * the base image here when it cannot be pulled. Exit 0 done, 2 wrong use, 3 Docker or the network.
+ * (or Docker's own default) names. `npm run image -- step worker` builds that of worker containers too, which the isolate
+ * tier needs where namespaces are refused, `-- all` also those of the services; `--make-base` allows to make the base
+ * image here when it cannot be pulled. Exit 0 done, 2 wrong use, 3 Docker or the network.
  */
 import { parseArgs } from 'node:util';
 import { messageOf } from '@flowops/proto/errors.ts';
@@ -11,15 +12,19 @@ import {
   buildEngineImage,
   buildHostImage,
   buildStepImage,
+  buildWorkerImage,
   readStepSources,
+  readWorkerSources,
 } from './image/build-images.ts';
 import { type DockerCli, docker } from './image/docker-cli.ts';
 
 const EXIT_USAGE = 2;
 const EXIT_INFRASTRUCTURE = 3;
-const USAGE = 'npm run image [-- step|host|engine|all] [-- --make-base]';
+const USAGE = 'npm run image [-- step|worker|host|engine|all] [-- --make-base]';
 /** The default of SANDBOX_IMAGE. */
 const STEP_TAG = 'flowops/step-runner:latest';
+/** The default of SANDBOX_WORKER_IMAGE. */
+const WORKER_TAG = 'flowops/isolate-worker:latest';
 
 interface Job {
   readonly name: string;
@@ -29,6 +34,11 @@ interface Job {
 
 const JOBS: readonly Job[] = [
   { name: 'step', tag: STEP_TAG, build: async (cli) => buildStepImage(cli, await readStepSources(), STEP_TAG) },
+  {
+    name: 'worker',
+    tag: WORKER_TAG,
+    build: async (cli) => buildWorkerImage(cli, await readWorkerSources(), WORKER_TAG),
+  },
   {
     name: 'host',
     tag: 'flowops/sandbox-host:latest',

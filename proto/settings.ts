@@ -256,6 +256,21 @@ export const SETTINGS = {
     usedBy: ['sandbox'],
     about: 'The image of step containers (Dockerfile.sandbox, target step-runner). Never pulled; the host uses its id.',
   },
+  SANDBOX_WORKER_IMAGE: {
+    parse: text,
+    kind: 'image name or sha256:…',
+    default: 'flowops/isolate-worker:latest',
+    usedBy: ['sandbox'],
+    about:
+      'The image of isolate workers where namespaces are refused (Dockerfile.sandbox, target isolate-worker). Never pulled.',
+  },
+  SANDBOX_WORKER_RUNTIME: {
+    parse: choice(['runc', 'runsc']),
+    kind: 'runc or runsc',
+    default: 'runc',
+    usedBy: ['sandbox'],
+    about: 'What containers of isolate workers run under: runc, or runsc (gVisor) where Docker has it.',
+  },
   SANDBOX_CONTAINERS: {
     parse: integer({ min: 1, max: 1024 }),
     kind: 'whole number',

@@ -13,6 +13,9 @@ export interface SandboxConfig {
   readonly cores: number;
   /** Name or id of the image of step containers. */
   readonly image: string;
+  /** Name or id of the image of worker containers, for where jails are refused. */
+  readonly workerImage: string;
+  readonly workerRuntime: 'runc' | 'runsc';
   /** Step containers at a time, at most. */
   readonly maxContainers: number;
   readonly containersAhead: number;
@@ -38,6 +41,8 @@ export async function readConfig(env: Environment, args: readonly string[]): Pro
     maxWorkers: values.SANDBOX_WORKERS ?? 2 * cores + 2,
     cores,
     image: values.SANDBOX_IMAGE,
+    workerImage: values.SANDBOX_WORKER_IMAGE,
+    workerRuntime: values.SANDBOX_WORKER_RUNTIME,
     maxContainers: values.SANDBOX_CONTAINERS ?? 4 * cores,
     containersAhead: values.SANDBOX_CONTAINERS_AHEAD,
     dockerHost: env.DOCKER_HOST,

@@ -40,7 +40,7 @@ export async function prepareIsolateAssets(cacheDir: string): Promise<IsolateAss
   await mkdir(path.join(folder, 'node_modules'), { recursive: true, mode: 0o755 });
   await linkIsolatedVm(path.join(folder, 'node_modules', 'isolated-vm'), isolatedVmDir);
   const { text, inputs } = await buildWorker();
-  const hash = createHash('sha256').update(text).digest('hex');
+  const hash = workerHash({ text });
   await replaceFile(workerPath, text);
   await replaceFile(stampPath, JSON.stringify({ inputs, key: await keyOf(inputs), hash }));
   return { workerPath, workerHash: hash, isolatedVmDir };
@@ -53,6 +53,11 @@ export async function buildWorker(): Promise<BuiltText> {
     external: ['isolated-vm'],
     texts: { 'flowops:prelude': { constant: 'PRELUDE', text: await buildPrelude() } },
   });
+}
+
+/** SHA-256, hex: the value of the label `flowops.worker` of an image. */
+export function workerHash({ text }: Pick<BuiltText, 'text'>): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 /** Undefined where an input is gone. */

@@ -12,11 +12,11 @@ import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { filterLoader, isFilterArch } from './filter-loader.ts';
+import { isolatedVmFiles } from './isolated-vm-files.ts';
 import { type JailFile, prepareJailRoot } from './jail-root.ts';
 import { lastWordsOf } from './last-words.ts';
 import { openPrivateFolder } from './private-folder.ts';
@@ -107,7 +107,7 @@ export async function openJail(files: WorkerFiles): Promise<JailResult> {
     files: [
       { source: process.execPath, target: '/node' },
       { source: setpriv, target: '/setpriv' },
-      ...addon.files,
+      ...addon.files.map(({ source, name }) => ({ source, target: path.join('/app/node_modules', name) })),
       { source: files.entry, target: `/app/${path.basename(files.entry)}` },
       ...(filter.ok ? [{ source: filter.file, target: FILTER_IN_ROOT, identity: 'named by its content' }] : []),
       ...(files.beside ?? []),
@@ -242,37 +242,6 @@ function findTools(): { ok: true; paths: Tools } | { ok: false; problem: string 
     mount: at('mount'),
   };
   return { ok: true, paths };
-}
-
-/** isolated-vm as it must lie beside the worker: its entry, its loader and the build for this machine. */
-function isolatedVmFiles(): { files: JailFile[]; binaries: string[] } {
-  const require = createRequire(import.meta.url);
-  const folder = path.dirname(require.resolve('isolated-vm/package.json'));
-  const loaderPackage = createRequire(path.join(folder, 'isolated-vm.js')).resolve('node-gyp-build/package.json');
-  const loader = path.dirname(loaderPackage);
-  const addon = addonFile(folder, loader);
-  const at = (source: string, base: string, name: string): JailFile => ({
-    source,
-    target: path.join('/app/node_modules', name, path.relative(base, source)),
-  });
-  return {
-    files: [
-      ...['isolated-vm.js', 'package.json'].map((file) => at(path.join(folder, file), folder, 'isolated-vm')),
-      ...['index.js', 'node-gyp-build.js', 'package.json'].map((file) =>
-        at(path.join(loader, file), loader, 'node-gyp-build'),
-      ),
-      at(addon, folder, 'isolated-vm'),
-    ],
-    binaries: [addon],
-  };
-}
-
-function addonFile(folder: string, loader: string): string {
-  const loaded: unknown = createRequire(import.meta.url)(loader);
-  if (typeof loaded === 'function' && 'path' in loaded && typeof loaded.path === 'function') {
-    return String(loaded.path(folder));
-  }
-  throw new Error('node-gyp-build has no path()');
 }
 
 /** What a tool of the chain wrote, without our paths. */

@@ -22,6 +22,7 @@ import {
 } from '../kernel/process-figures.ts';
 import { type Confinement, confinementGaps } from './confinement.ts';
 import type { WorkerCommand } from './jail.ts';
+import { lastWordsOf } from './last-words.ts';
 
 /** What a dying worker wrote is kept for the log, no more. */
 const MAX_STDERR_BYTES = 4096;
@@ -70,7 +71,7 @@ export class WorkerChild {
 
   /** The last line it wrote to stderr. For the log; a compromised worker can write anything. */
   get lastWords(): string {
-    return this.#spawnProblem || (this.#stderr.trim().split('\n').at(-1) ?? '');
+    return this.#spawnProblem || lastWordsOf(this.#stderr);
   }
 
   /** Why the process behind the wrapper must not get steps; undefined when it is as it should be. */

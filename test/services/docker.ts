@@ -14,7 +14,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { ensureBaseImage } from '../../bin/image/base-image.ts';
-import { buildEngineImage, buildStepImage, readStepSources } from '../../bin/image/build-images.ts';
+import {
+  buildEngineImage,
+  buildStepImage,
+  buildWorkerImage,
+  readStepSources,
+  readWorkerSources,
+} from '../../bin/image/build-images.ts';
 import { type DockerCli, docker } from '../../bin/image/docker-cli.ts';
 import { withLock } from '../../bin/setup-lock.mjs';
 import { hasProgram } from './child.ts';
@@ -43,6 +49,7 @@ const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'flo
 const KEEPER = join(import.meta.dirname, 'docker-keeper.ts');
 const WAITING = 'waiting for another test run that builds the image';
 const STEP_REPOSITORY = 'flowops/step-runner';
+const WORKER_REPOSITORY = 'flowops/isolate-worker';
 /** Made by docker-probe.ts of the former. */
 const PROBE_REPOSITORY = 'flowops/step-probe';
 
@@ -73,6 +80,19 @@ export async function engineImage({ host }: DockerService, tag: string): Promise
   const cli: DockerCli = { host, say: () => {} };
   const built = await withLock(join(folder(), 'images.lock'), cli.say, () => buildEngineImage(cli, tag));
   if (!built.ok) throw new Error(built.problem);
+}
+
+/** The name of the image of worker containers made of these sources. */
+export async function workerImage({ host }: DockerService): Promise<string> {
+  const cli: DockerCli = { host, say: () => {} };
+  return withLock(join(folder(), 'images.lock'), cli.say, async () => {
+    const sources = await readWorkerSources();
+    const image = `${WORKER_REPOSITORY}:${sources.contentKey}`;
+    if ((await docker(cli, ['image', 'inspect', image])).ok) return image;
+    const built = await buildWorkerImage(cli, sources, image);
+    if (!built.ok) throw new Error(built.problem);
+    return image;
+  });
 }
 
 interface Daemon {
@@ -215,7 +235,7 @@ async function mayMakeBase(): Promise<boolean> {
 
 /** Those of older sources; the newest come first. One that a container uses stays. What a build left unnamed goes later. */
 async function removeOldImages(cli: DockerCli): Promise<void> {
-  for (const repository of [STEP_REPOSITORY, PROBE_REPOSITORY]) {
+  for (const repository of [STEP_REPOSITORY, WORKER_REPOSITORY, PROBE_REPOSITORY]) {
     const listed = await docker(cli, ['images', '--format', '{{.Repository}}:{{.Tag}}', repository]);
     if (!listed.ok) return;
     for (const name of listed.stdout.split('\n').slice(KEPT_IMAGES)) await docker(cli, ['rmi', name]);

@@ -7,10 +7,10 @@ import { GUEST_THREAD } from 'flowops:guest-thread';
 import { PRELUDE } from 'flowops:prelude';
 import { randomUUID } from 'node:crypto';
 import { messageOf } from '@flowops/proto/errors.ts';
+import { StdioStream } from '../../guest/stdio-stream.ts';
 import { RunnerApp } from './app.ts';
 import { GuestThread } from './guest-thread.ts';
 import { EXIT_UNUSABLE } from './limits.ts';
-import { StdioStream } from './stdio-stream.ts';
 
 function main(): void {
   const [inputFd = 0, outputFd = 1] = process.argv.slice(2).map(Number);

@@ -1,5 +1,6 @@
 /**
- * Entry of an isolate worker: `node --no-node-snapshot --disable-sigusr1 worker.mjs`, with the host's socket on fd 3.
+ * Entry of an isolate worker: `node --no-node-snapshot --disable-sigusr1 worker.mjs [INPUT_FD OUTPUT_FD]`, with the host's
+ * socket on fd 3. In a container its first process gives it two descriptors instead.
  * Refuses to start where isolated-vm would be unsafe or would die in silence.
  */
 
@@ -7,8 +8,10 @@ import { PRELUDE } from 'flowops:prelude';
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { z } from 'zod';
+import { StdioStream } from '../../guest/stdio-stream.ts';
 import { WorkerApp } from './app.ts';
 import { EXIT_UNUSABLE } from './limits.ts';
 import { IsolateFactory } from './prepared-isolate.ts';
@@ -23,13 +26,19 @@ async function main(): Promise<void> {
   if (problem !== undefined) return refuse(problem);
   const factory = await IsolateFactory.create(PRELUDE);
   new WorkerApp({
-    stream: new Socket({ fd: HOST_FD, readable: true, writable: true }),
+    stream: hostStream(),
     instance: `worker-${randomUUID()}`,
     factory,
     runtime: `isolated-vm ${version}`,
     die,
     onClosed: ({ isIdle }) => (isIdle ? process.exit(0) : die()),
   });
+}
+
+function hostStream(): Duplex {
+  const [inputFd, outputFd] = process.argv.slice(2).map(Number);
+  if (inputFd !== undefined && outputFd !== undefined) return new StdioStream({ inputFd, outputFd });
+  return new Socket({ fd: HOST_FD, readable: true, writable: true });
 }
 
 /** Not exit(): that would wait for threads that may still be inside a plugin. */
