@@ -5,11 +5,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { exitCodeOf } from '@flowops/proto/cli.ts';
-import { ERROR_CODES, type ErrorCodeInfo, isErrorCode } from '@flowops/proto/errors.ts';
+import { ERROR_ADVICE } from '@flowops/proto/error-advice.ts';
+import { ERROR_CODES, type ErrorCode, type ErrorCodeInfo, isErrorCode } from '@flowops/proto/errors.ts';
 import { SETTING_NAMES, type SettingName, settingOf } from '@flowops/proto/settings.ts';
 
 const MADE_BY = '<!-- Made by `npm run docs` from the table in the code; edit that. -->';
 
+const ERROR_NAMES = Object.keys(ERROR_CODES).filter(isErrorCode);
 const SECRET_NOTE = { value: ' Never shown.', password: ' A password in it is never shown.' } as const;
 
 /** Every page, by its path from the root. */
@@ -80,7 +82,19 @@ command that ends with it.
 | code | meaning | fault | retry | exit |
 |---|---|---|---|---|
 ${rows.join('\n')}
+
+## What to do
+
+By code: what may be behind it, told apart by the message or the receipt, and what to do about it. A failed step's message,
+log and receipt are in its step event, in \`flowops run --json\` and in \`flowops sandbox run\`.
+
+${ERROR_NAMES.map(adviceSection).join('\n\n')}
 `;
+}
+
+function adviceSection(code: ErrorCode): string {
+  const rows = ERROR_ADVICE[code].map(({ cause, action }) => `| ${cause} | ${action} |`);
+  return `### ${code}\n\n| cause | what to do |\n|---|---|\n${rows.join('\n')}`;
 }
 
 if (import.meta.main) {

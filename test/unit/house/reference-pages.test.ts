@@ -1,5 +1,6 @@
 /** The reference pages say what the tables in the code say. */
 import { readFileSync } from 'node:fs';
+import { ERROR_ADVICE } from '@flowops/proto/error-advice.ts';
 import { ERROR_CODES } from '@flowops/proto/errors.ts';
 import { SETTING_NAMES } from '@flowops/proto/settings.ts';
 import { describe, expect, it } from 'vitest';
@@ -19,5 +20,17 @@ describe('the reference pages', () => {
   it('tell every error code', () => {
     const page = readFileSync(`${ROOT}/docs/errors.md`, 'utf8');
     expect(Object.keys(ERROR_CODES).filter((code) => !page.includes(`| \`${code}\` |`))).toEqual([]);
+  });
+
+  it('tell for every error code what to do about it', () => {
+    const page = readFileSync(`${ROOT}/docs/errors.md`, 'utf8');
+    for (const [code, advice] of Object.entries(ERROR_ADVICE)) {
+      expect(page).toContain(`### ${code}\n`);
+      expect(advice.length).toBeGreaterThan(0);
+      for (const { cause, action } of advice) {
+        expect(`${cause}${action}`).not.toMatch(/[|\n]/);
+        expect(page).toContain(`| ${cause} | ${action} |`);
+      }
+    }
   });
 });
