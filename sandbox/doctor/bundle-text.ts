@@ -1,4 +1,4 @@
-/** Bundles by hand: no step of the builder between the text of a case and what runs. */
+/** Bundles by hand, for the doctor and for tests: no step of the builder between the text of a case and what runs. */
 import { digestOf } from '@flowops/proto/ids.ts';
 import { formatManifestLine, type Manifest } from '@flowops/proto/manifest.ts';
 
@@ -13,8 +13,8 @@ export function wholeBundle(manifest: Manifest, text: string): HostileBundle {
   return { manifest, bytes, digest: digestOf(bytes) };
 }
 
-/** A task made of its record. */
-export function moduleOf(manifest: Manifest, body: string, prologue = ''): string {
+/** A task made of its record, with `body` as that of its run function: `inputs`, `logger`, `context` are in its scope. */
+export function moduleOf(body: string, manifest: Manifest, prologue = ''): string {
   const fields = (declared: Record<string, object>) =>
     Object.fromEntries(Object.entries(declared).map(([name, entry]) => [name, { ...entry, field: name }]));
   const record = {

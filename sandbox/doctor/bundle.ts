@@ -17,5 +17,5 @@ export function bundleOf(name: string, attempt: PluginAttempt): HostileBundle {
     permissions: { net, secrets },
     ...(attempt.isNode === true ? { runtime: 'node' } : {}),
   });
-  return wholeBundle(manifest, attempt.module ?? moduleOf(manifest, attempt.body, attempt.prologue));
+  return wholeBundle(manifest, attempt.module ?? moduleOf(attempt.body, manifest, attempt.prologue));
 }

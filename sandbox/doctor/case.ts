@@ -23,6 +23,10 @@ export interface Expectation {
   readonly outputs?: Json;
   /** Every line that may come out, in order; undefined = whatever they are. */
   readonly lines?: readonly string[];
+  /** Of a step that failed. */
+  readonly stack?: string;
+  /** In its message. */
+  readonly says?: string;
   /** Text that must not come out anywhere. */
   readonly keepsBack?: string;
 }
@@ -43,6 +47,14 @@ export interface PluginAttempt {
   readonly grants?: { readonly net?: readonly string[]; readonly secrets?: readonly string[]; readonly wasm?: true };
   /** `runtime: "node"`: Node's own modules, in a container. */
   readonly isNode?: true;
+  /** Signed by a publisher of the doctor, whose rule says so: its steps share an isolate. */
+  readonly freshness?: 'context';
+  /** In the command line of processes that it starts: none on this machine may have it afterwards. */
+  readonly marker?: string;
+  /** A worker whose host does not help may end with it: only the end of the process ends such code. */
+  readonly mayEndWorker?: true;
+  /** Only a host that watches from outside ends it. */
+  readonly needsHost?: true;
   readonly purpose?: 'inspect';
   /** Cancelled so long after its first instruction. */
   readonly stopAfterMs?: number;
@@ -78,8 +90,10 @@ export interface HostCase {
   readonly kind: 'host';
   readonly id: string;
   readonly title: string;
+  /** Absent: at the host itself, once. */
+  readonly runtimes?: readonly Runtime[];
   /** @returns what went wrong; empty when all is well. */
-  readonly run: (bench: Bench) => Promise<readonly string[]>;
+  readonly run: (bench: Bench, place: Place) => Promise<readonly string[]>;
 }
 
 export type HostileCase = PluginCase | HostCase;

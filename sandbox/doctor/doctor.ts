@@ -5,6 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { openBench } from './bench.ts';
+import type { Bench } from './bench-contract.ts';
 import type { HostCase, HostileCase, Place, PluginCase } from './case.ts';
 import type { DockerView } from './docker-view.ts';
 import { openOriginServers } from './origin-server.ts';
@@ -38,8 +39,8 @@ export async function runDoctor(options: DoctorOptions): Promise<readonly CaseRe
 }
 
 export function casesAt(cases: readonly HostileCase[], { tier, runtime }: Place): readonly HostileCase[] {
-  return cases.filter((hostile) =>
-    hostile.kind === 'host' ? tier === 'host' : hostile.runtimes.some((one) => one === runtime),
+  return cases.filter(({ runtimes }) =>
+    runtimes === undefined ? tier === 'host' : runtimes.some((one) => one === runtime),
   );
 }
 
@@ -59,7 +60,7 @@ async function runPlace(place: Place, cases: readonly HostileCase[], options: Do
     if (plugins.length > 0) await runLane({ ...options, onResult, bench, place, cases: plugins, origins });
     for (const hostile of cases) {
       if (hostile.kind !== 'host' || options.signal.aborted) continue;
-      const problems = await problemsOfHostCase(hostile, bench);
+      const problems = await problemsOfHostCase(hostile, bench, place);
       onResult({ id: hostile.id, title: hostile.title, place, problems });
     }
   } finally {
@@ -70,12 +71,9 @@ async function runPlace(place: Place, cases: readonly HostileCase[], options: Do
   }
 }
 
-async function problemsOfHostCase(
-  hostile: HostCase,
-  bench: Parameters<HostCase['run']>[0],
-): Promise<readonly string[]> {
+async function problemsOfHostCase(hostile: HostCase, bench: Bench, place: Place): Promise<readonly string[]> {
   try {
-    return await hostile.run(bench);
+    return await hostile.run(bench, place);
   } catch (thrown) {
     return [`it could not be tried: ${messageOf(thrown)}`];
   }

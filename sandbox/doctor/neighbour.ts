@@ -2,6 +2,7 @@
 import { ends } from './case.ts';
 import type { PlannedPlugin } from './test-policy.ts';
 
+/** In the tier of the attack. */
 export const NEIGHBOUR: PlannedPlugin = {
   name: 'doctor.neighbour',
   attempt: {
@@ -9,4 +10,11 @@ export const NEIGHBOUR: PlannedPlugin = {
     outputs: { o: 'string' },
     limits: { wallMs: 30_000 },
   },
+};
+
+/** Always in an isolate: it costs milliseconds where a container costs a second. */
+export const LIGHT_NEIGHBOUR: PlannedPlugin = {
+  ...NEIGHBOUR,
+  name: 'doctor.neighbour.light',
+  place: { tier: 'isolate', runtime: 'isolated-vm' },
 };

@@ -1,6 +1,6 @@
 /**
- * All cases of one place, one after the other in one real host. Each attempt has a neighbour beside it; after each case
- * the host must be as quiet and as empty as before.
+ * All cases of one place, one after the other in one real host. Each attempt has a neighbour beside it, the first of a
+ * case one in the same tier; after each case the host must be as quiet and as empty as before.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench, BenchHost } from './bench-contract.ts';
@@ -9,9 +9,10 @@ import type { HostileBundle } from './bundle-text.ts';
 import { canariesIn } from './canaries.ts';
 import type { Place, PluginAttempt, PluginCase } from './case.ts';
 import type { DockerView } from './docker-view.ts';
-import { NEIGHBOUR } from './neighbour.ts';
+import { LIGHT_NEIGHBOUR, NEIGHBOUR } from './neighbour.ts';
 import type { OriginServers } from './origin-server.ts';
-import { cpuMsOf, descendantsOf, descriptorsOf } from './process-tree.ts';
+import { cpuMsOf, descendantsOf, descriptorsOf, processesWith } from './process-tree.ts';
+import { makeSigner, type Signer, signed } from './signer.ts';
 import { runStep, type StepRun } from './step.ts';
 import { limitsOf, type PlannedPlugin, policyText } from './test-policy.ts';
 import { problemsOf } from './verdict.ts';
@@ -43,6 +44,14 @@ export interface LaneOptions {
   readonly onResult: (result: CaseResult) => void;
 }
 
+/** Where attempts run, and what is beside them. */
+interface Surrounding {
+  readonly host: BenchHost;
+  readonly options: LaneOptions;
+  readonly publisher: Signer;
+  readonly light: HostileBundle;
+}
+
 interface Planned {
   readonly case: PluginCase;
   readonly plugins: readonly PlannedPlugin[];
@@ -51,7 +60,10 @@ interface Planned {
 export async function runLane(options: LaneOptions): Promise<void> {
   const { bench, place, cases, signal, onResult } = options;
   const planned = cases.map((hostile): Planned => ({ case: hostile, plugins: pluginsOf(hostile, options) }));
-  const policy = policyText([...planned.flatMap(({ plugins }) => plugins), NEIGHBOUR], place);
+  const publisher = makeSigner();
+  const light = bundleOf(LIGHT_NEIGHBOUR.name, LIGHT_NEIGHBOUR.attempt);
+  const all = [...planned.flatMap(({ plugins }) => plugins), LIGHT_NEIGHBOUR, NEIGHBOUR];
+  const policy = policyText(all, place, publisher.key);
   let host = await bench.openHost({ policy });
   let last: CaseResult | undefined;
   const tell = (result: CaseResult): void => {
@@ -60,7 +72,7 @@ export async function runLane(options: LaneOptions): Promise<void> {
   };
   for (const { case: hostile, plugins } of planned) {
     if (signal.aborted) break;
-    const problems = await runCase(host, plugins, options);
+    const problems = await runCase({ host, options, publisher, light }, plugins);
     tell({ id: hostile.id, title: hostile.title, place, problems });
     if (!isConnected(host)) host = await bench.openHost({ policy });
   }
@@ -82,24 +94,32 @@ function pluginsOf({ id, attempts }: PluginCase, { place, origins }: LaneOptions
   );
 }
 
-async function runCase(host: BenchHost, plugins: readonly PlannedPlugin[], options: LaneOptions): Promise<string[]> {
+async function runCase(around: Surrounding, plugins: readonly PlannedPlugin[]): Promise<string[]> {
+  const { host, options, publisher, light } = around;
   const { bench, docker, place } = options;
   const descriptorsBefore = descriptorsOf(host.process.pid);
   const childrenBefore = descendantsOf(host.process.pid).length;
   const logBefore = host.log().length;
   const visitsBefore = options.origins.visits();
   const problems: string[] = [];
+  let neighbour = bench.neighbour;
   for (const group of groupsOf(plugins)) {
     if (options.signal.aborted) return [...problems, 'given up'];
     const { attempt } = group[0] ?? NEIGHBOUR;
-    const bundles = group.map(({ name }) => bundleOf(name, attempt));
+    const steps = group.map(({ name }) => {
+      const bundle = bundleOf(name, attempt);
+      return attempt.freshness === undefined ? { bundle } : { bundle, signature: signed(bundle, publisher) };
+    });
     for (let time = 0; time < (attempt.times ?? 1); time++) {
-      for (const problem of await runOnce(host, bundles, attempt, bench, place)) {
+      for (const problem of await runOnce({ host, steps, attempt, neighbour, bench, place })) {
         problems.push(`${attempt.what}: ${problem}`);
       }
+      neighbour = light;
     }
   }
   problems.push(...(await leftBehind(host, docker)));
+  const markers = plugins.flatMap(({ attempt }) => attempt.marker ?? []);
+  if (markers.some((marker) => processesWith(marker).length > 0)) problems.push('a process of it is left');
   const children = descendantsOf(host.process.pid).length;
   const allowed = Math.max(0, children - childrenBefore) * DESCRIPTORS_OF_A_CHILD + DESCRIPTOR_SLACK;
   const descriptors = descriptorsOf(host.process.pid);
@@ -118,13 +138,16 @@ function groupsOf(plugins: readonly PlannedPlugin[]): PlannedPlugin[][] {
   return [...groups.values()];
 }
 
-async function runOnce(
-  host: BenchHost,
-  bundles: readonly HostileBundle[],
-  attempt: PluginAttempt,
-  bench: Bench,
-  place: Place,
-): Promise<string[]> {
+interface Once {
+  readonly host: BenchHost;
+  readonly steps: readonly { readonly bundle: HostileBundle; readonly signature?: string }[];
+  readonly attempt: PluginAttempt;
+  readonly neighbour: HostileBundle;
+  readonly bench: Bench;
+  readonly place: Place;
+}
+
+async function runOnce({ host, steps, attempt, bench, place, ...beside }: Once): Promise<string[]> {
   const { inputs, purpose, stopAfterMs, expect } = attempt;
   const limits = limitsOf(attempt, place);
   const neighbour = Promise.withResolvers<StepRun>();
@@ -132,12 +155,13 @@ async function runOnce(
   const invite = (): void => {
     if (isNeighbourOut) return;
     isNeighbourOut = true;
-    void runStep(host.process, bench.neighbour).then(neighbour.resolve);
+    void runStep(host.process, beside.neighbour).then(neighbour.resolve);
   };
   const runs = await Promise.all(
-    bundles.map((bundle) =>
+    steps.map(({ bundle, signature }) =>
       runStep(host.process, bundle, {
         onStarted: invite,
+        ...(signature === undefined ? {} : { signature }),
         ...(inputs === undefined ? {} : { inputs }),
         ...(purpose === undefined ? {} : { purpose }),
         ...(stopAfterMs === undefined ? {} : { stopAfterMs }),
@@ -145,8 +169,11 @@ async function runOnce(
     ),
   );
   invite();
-  const seen = { neighbour: await neighbour.promise, limits, stopAfterMs };
-  return [...new Set(runs.flatMap((run) => problemsOf({ ...seen, run }, expect, bench.canaries)))];
+  const seen = { neighbour: await neighbour.promise, limits, stopAfterMs, isCrowd: steps.length > 1 };
+  const problems = runs.flatMap((run) => problemsOf({ ...seen, run }, expect, bench.canaries));
+  const told = runs.map(({ receipt }) => receipt?.freshness ?? attempt.freshness);
+  if (attempt.freshness !== undefined && told.some((one) => one !== attempt.freshness)) problems.push('had an isolate');
+  return [...new Set(problems)];
 }
 
 /** Nothing of a case may go on: no process that works, no container. */

@@ -18,6 +18,8 @@ const PIDS = { runc: 64, runsc: 256 } as const;
 export interface PlannedPlugin {
   readonly name: string;
   readonly attempt: PluginAttempt;
+  /** Absent: where the others are. */
+  readonly place?: Place;
 }
 
 export function limitsOf(attempt: PluginAttempt, place: Place): EffectiveLimits {
@@ -25,9 +27,20 @@ export function limitsOf(attempt: PluginAttempt, place: Place): EffectiveLimits 
   return { ...base, ...attempt.limits };
 }
 
-/** JSON, which is YAML. */
-export function policyText(plugins: readonly PlannedPlugin[], place: Place): string {
-  return JSON.stringify({ version: 1, rules: plugins.map((plugin) => ruleOf(plugin, place)) }, null, 1);
+/** Whose steps may share an isolate. */
+const PUBLISHER = 'doctor';
+
+/**
+ * JSON, which is YAML.
+ * @param key of the publisher of those plugins that are signed.
+ */
+export function policyText(plugins: readonly PlannedPlugin[], place: Place, key?: string): string {
+  const publishers = key === undefined ? {} : { [PUBLISHER]: { keys: [{ key }], names: [`${PUBLISHER}.*`] } };
+  return JSON.stringify(
+    { version: 1, publishers, rules: plugins.map((plugin) => ruleOf(plugin, plugin.place ?? place)) },
+    null,
+    1,
+  );
 }
 
 function ruleOf({ name, attempt }: PlannedPlugin, place: Place): object {
@@ -38,7 +51,8 @@ function ruleOf({ name, attempt }: PlannedPlugin, place: Place): object {
     ...(wasm === true ? { wasm } : {}),
   };
   return {
-    match: { plugin: name, unsigned: true },
+    match: { plugin: name, ...(attempt.freshness === undefined ? { unsigned: true } : { publisher: PUBLISHER }) },
+    ...(attempt.freshness === undefined ? {} : { freshness: attempt.freshness }),
     limits: limitsOf(attempt, place),
     ...(Object.keys(grants).length === 0 ? {} : { grants }),
     ...(place.tier === 'container'

@@ -8,17 +8,27 @@ import type { StepRun } from './step.ts';
 /** A loaded machine is slow, and a step that got no core is run once more; one that never ends takes far longer. */
 export const GRACE_MS = 8_000;
 const MAX_SHOWN = 200;
+/** Of a message and of a stack: they go into events and onto screens. */
+const MAX_TEXT_LENGTH = 8 * 1024;
 
 export interface Seen {
   readonly run: StepRun;
   readonly neighbour: StepRun;
   readonly limits: EffectiveLimits;
   readonly stopAfterMs: number | undefined;
+  /** There were more at once than a host runs: the time of those that are run again counts from then on. */
+  readonly isCrowd?: boolean;
 }
 
-/** Questions 1 to 3; what is left afterwards is asked once for the whole case. */
-export function problemsOf(seen: Seen, expect: Expectation, canaries: Canaries): string[] {
-  const { run, neighbour, limits } = seen;
+/** How it ended and what it left as text, whatever it ran in. */
+export type SeenEnd = Pick<StepRun, 'message' | 'stack'> & {
+  readonly ending: string;
+  readonly outputs: unknown;
+  readonly lines: readonly { readonly message: string }[];
+};
+
+/** Of question 1, all but the time. */
+export function problemsOfEnd(run: SeenEnd, expect: Expectation): string[] {
   const problems: string[] = [];
   if (!expect.endings.some((ending) => ending === run.ending)) {
     problems.push(
@@ -35,9 +45,20 @@ export function problemsOf(seen: Seen, expect: Expectation, canaries: Canaries):
     const lines = run.lines.map(({ message }) => message);
     if (!isDeepStrictEqual(lines, expect.lines)) problems.push(`logged ${cut(JSON.stringify(lines))}`);
   }
+  if (expect.stack !== undefined && run.stack !== expect.stack) problems.push(`has the stack ${cut(run.stack)}`);
+  if (expect.says !== undefined && !run.message.includes(expect.says)) problems.push(`says ${cut(run.message)}`);
+  const longest = Math.max(run.message.length, run.stack.length);
+  if (longest > MAX_TEXT_LENGTH) problems.push(`told its end in ${longest} characters`);
+  return problems;
+}
+
+/** Questions 1 to 3; what is left afterwards is asked once for the whole case. */
+export function problemsOf(seen: Seen, expect: Expectation, canaries: Canaries): string[] {
+  const { run, neighbour, limits } = seen;
+  const problems = problemsOfEnd(run, expect);
   const deadlineMs = deadlineOf(seen) + GRACE_MS;
-  if (run.elapsedMs > deadlineMs)
-    problems.push(`took ${Math.round(run.elapsedMs)} ms; its end was due after ${deadlineMs} ms`);
+  const tookMs = (seen.isCrowd ? run.receipt?.runMs : undefined) ?? run.elapsedMs;
+  if (tookMs > deadlineMs) problems.push(`took ${Math.round(tookMs)} ms; its end was due after ${deadlineMs} ms`);
   const logged = run.lines.reduce((sum, { message }) => sum + Buffer.byteLength(message), 0);
   if (logged > limits.logBytes + MAX_LINE_SLACK)
     problems.push(`${logged} bytes of log came out; the cap is ${limits.logBytes}`);

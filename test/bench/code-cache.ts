@@ -10,10 +10,11 @@ import { digestOf } from '@flowops/proto/ids.ts';
 import { formatManifestLine, manifestSchema } from '@flowops/proto/manifest.ts';
 import { build } from 'esbuild';
 import { pino } from 'pino';
+import { moduleOf } from '../../sandbox/doctor/bundle-text.ts';
 import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
 import type { IsolateWorker, WorkerJob } from '../../sandbox/isolate/worker-job.ts';
 import { openWorkerSource, type WorkerSource } from '../../sandbox/isolate/worker-source.ts';
-import { LIMITS, moduleOf } from '../support/worker-host.ts';
+import { LIMITS } from '../support/worker-host.ts';
 import { median, type Row, round } from './figures.ts';
 
 const CLONE = fileURLToPath(new URL('../..', import.meta.url));

@@ -9,8 +9,9 @@ import { manifestSchema } from '@flowops/proto/manifest.ts';
 import { build } from 'esbuild';
 import ivm from 'isolated-vm';
 import { afterAll, beforeEach, expect, test } from 'vitest';
+import { moduleOf } from '../../sandbox/doctor/bundle-text.ts';
 import type { StepHost } from '../support/step-host.ts';
-import { bundleOf, denied, moduleOf } from '../support/worker-host.ts';
+import { bundleOf, denied } from '../support/worker-host.ts';
 
 const text = { o: { type: 'string' } } as const;
 

@@ -7,12 +7,13 @@ import { formatManifestLine, manifestSchema } from '@flowops/proto/manifest.ts';
 import type { Result } from '@flowops/proto/sandbox_pb.js';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { moduleOf } from '../../sandbox/doctor/bundle-text.ts';
 import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
 import { CodeCaches } from '../../sandbox/isolate/code-caches.ts';
 import { bareCommand } from '../../sandbox/isolate/jail.ts';
 import type { WorkerJob } from '../../sandbox/isolate/worker-job.ts';
 import { WorkerProcess } from '../../sandbox/isolate/worker-process.ts';
-import { LIMITS, moduleOf } from '../support/worker-host.ts';
+import { LIMITS } from '../support/worker-host.ts';
 
 const V8 = `v8 ${process.versions.v8}`;
 let folder: string;

@@ -16,6 +16,7 @@ import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type HostCall, type Log, type Progress, Purpose, type Result, Status } from '@flowops/proto/sandbox_pb.js';
 import { buildRunner } from '../../sandbox/container/runner-assets.ts';
+import { moduleOf } from '../../sandbox/doctor/bundle-text.ts';
 import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
 
 export const LIMITS: EffectiveLimits = {
@@ -289,27 +290,4 @@ export function bundleOf(body: string, about: Partial<Manifest> & { prologue?: s
   const { prologue, ...declared } = about;
   const manifest = manifestSchema.parse({ name: 'test.plugin', version: '1.0.0', ...declared });
   return `${formatManifestLine(manifest)}${moduleOf(body, manifest, prologue)}`;
-}
-
-/** The same without its first line. */
-export function moduleOf(body: string, manifest: Manifest, prologue = ''): string {
-  const field = (fields: Record<string, object>) =>
-    Object.fromEntries(Object.entries(fields).map(([name, entry]) => [name, { ...entry, field: name }]));
-  const record = {
-    ...manifest,
-    api: 1,
-    kind: 'function',
-    inputs: field(manifest.inputs),
-    outputs: field(manifest.outputs),
-    problems: [],
-  };
-  return `${prologue}
-const record = ${JSON.stringify(record)};
-export default {
-  [Symbol.for('flowops.task')]: record,
-  async run({ inputs, logger, context }) {
-${body}
-  },
-};
-`;
 }

@@ -1,8 +1,42 @@
 /** Cases 1 to 10, 58 and 68: plugins that look for a way out of their isolate, and must find nothing not their own. */
-import { ends, hunt, type PluginCase, SHORT_WALL } from '../case.ts';
+import { ends, hunt, type PluginAttempt, type PluginCase, SHORT_WALL } from '../case.ts';
 
 const runtimes = ['isolated-vm'] as const;
 const found = { found: 'json' } as const;
+
+/** `freshness: context`: what one step leaves is not in the next, and what goes on costs the isolate, not the next step. */
+const IN_A_KEPT_ISOLATE: readonly PluginAttempt[] = [
+  [
+    'state, where the isolate is kept',
+    `const left = [typeof globalThis.left, Symbol.for('left') in globalThis, typeof Object.prototype.left, typeof record.left, RegExp.$1, typeof FinalizationRegistry, typeof WeakRef];
+     for (const o of [globalThis, Object.prototype, record]) o.left = 1;
+     globalThis[Symbol.for('left')] = 1; /(left)/.test('left'); setTimeout(() => console.log('late'), 50);
+     return { found: left.join() === 'undefined,false,undefined,undefined,,undefined,undefined' || left };`,
+  ],
+  [
+    'an await loop',
+    "const left = typeof globalThis.left; globalThis.left = 1; (async () => { for (;;) await null; })(); return { found: left === 'undefined' };",
+  ],
+  [
+    'a loop of timers',
+    "const left = typeof globalThis.left; globalThis.left = 1; (async () => { for (;;) { await new Promise((r) => setTimeout(r, 0)); console.log('late'); } })(); return { found: left === 'undefined' };",
+  ],
+  [
+    'a loop of host calls, one of them pending',
+    "const left = typeof globalThis.left; globalThis.left = 1; (async () => { for (;;) { await context.secret('A').catch(() => {}); globalThis.left++; } })(); return { found: left === 'undefined' };",
+  ],
+  [
+    'a rejection after its end',
+    '(async () => { for (let i = 0; i < 50; i++) await null; throw new Error("late"); })(); return { found: true };',
+  ],
+].map(([what = '', body = '']) => ({
+  what: `in a kept isolate: ${what}`,
+  body,
+  outputs: found,
+  freshness: 'context',
+  times: 4,
+  expect: { endings: ['COMPLETED'], outputs: { found: true }, lines: [] },
+}));
 
 export const ESCAPE_CASES: readonly PluginCase[] = [
   {
@@ -63,6 +97,7 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
          }
          Array.prototype.push = function (...values) { for (const v of values) this[this.length] = v; return this.length; };
          Array.prototype[Symbol.iterator] = function* () { yield 'poisoned'; };
+         Promise.prototype.then = new Proxy(Promise.prototype.then, { apply: (f, self, args) => Function.prototype.apply.call(f, self, args) });
          JSON.stringify = () => '"forged"'; JSON.parse = () => ({ forged: true }); Reflect.apply = () => 'forged'; Map.prototype.get = () => 'forged';
          console.log('still logged'); await new Promise((r) => setTimeout(r, 2));`,
         { expect: { endings: ['COMPLETED'], outputs: { found: [] }, lines: ['still logged'] } },
@@ -77,7 +112,7 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
     attempts: [
       ends(
         'Symbol.species',
-        ['COMPLETED', 'PLUGIN_ERROR', 'OUTPUT_INVALID', 'LIMIT_WALL'],
+        'COMPLETED',
         `class Sly extends Promise { static get [Symbol.species]() { return function (run) { run(() => {}, () => {}); return { then() {} }; }; } }
          Promise.prototype.constructor = Sly; return { found: [] };`,
         { outputs: found, limits: SHORT_WALL },
@@ -105,23 +140,24 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
       hunt(
         'prepareStackTrace',
         `Error.stackTraceLimit = 200;
-         Error.prepareStackTrace = (error, sites) => sites.map((site) => [String(site.getFileName()), typeof site.getThis(), typeof site.getFunction()]);
+         Error.prepareStackTrace = (error, sites) => sites.map((site) => [String(site.getFileName()), typeof site.getThis(), typeof site.getFunction(), String(site.getEvalOrigin())]);
          const stacks = [new Error('a').stack];
          try { await context.secret('A'); } catch (error) { stacks.push(error.stack); }
          await new Promise((resolve) => setTimeout(() => { stacks.push(new Error('b').stack); resolve(); }, 1));
          try { logger.info({ toString() { throw new Error('c'); } }); new URL('::'); } catch (error) { stacks.push(error.stack); }
          try { (function deep() { deep(); })(); } catch (error) { stacks.push(error.stack); }
-         for (const stack of stacks) for (const [file, self, fn] of Array.isArray(stack) ? stack : []) {
+         for (const stack of stacks) for (const [file, self, fn, origin] of Array.isArray(stack) ? stack : []) {
+           if (!/^(undefined|null)$/.test(origin)) found.push(origin);
            if (!/^(doctor[\\w.-]*\\.js|flowops:prelude|flowops:loader|undefined|null)$/.test(file)) found.push(file);
            if (file.startsWith('flowops:') && (self !== 'undefined' || fn !== 'undefined')) found.push([file, self, fn]);
          }
          delete Error.prepareStackTrace;`,
       ),
-      ends(
-        'a forged stack',
-        'PLUGIN_ERROR',
-        "const e = new Error('x'); e.stack = '    at a (/root/worker.mjs:1:1)'; throw e;",
-      ),
+      {
+        what: 'a forged stack',
+        body: "const e = new Error('x'); e.stack = 'at /etc/passwd:1:1\\n    at a (/root/worker.mjs:1:1)'; throw e;",
+        expect: { endings: ['PLUGIN_ERROR'], says: 'x', stack: '' },
+      },
     ],
   },
   {
@@ -178,6 +214,10 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
            try { await import(name); found.push('imported ' + name); } catch {}
          }
          try { if (import.meta.url) found.push('meta'); } catch {}`,
+      ),
+      hunt(
+        'names of globals',
+        'for (const key of Object.getOwnPropertyNames(globalThis)) if (/env|argv|path|secret|flowops/i.test(key)) found.push(key);',
       ),
     ],
   },
@@ -262,6 +302,14 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
         times: 5,
         expect: { endings: ['COMPLETED'], outputs: { found: 'undefined' }, lines: [] },
       },
+      {
+        what: 'a line from beyond its end',
+        body: "(async () => { for (;;) { await new Promise((r) => setTimeout(r, 1)); console.log('still here'); } })(); return { found: 1 };",
+        outputs: found,
+        times: 3,
+        expect: { endings: ['COMPLETED'], outputs: { found: 1 }, lines: [] },
+      },
+      ...IN_A_KEPT_ISOLATE,
     ],
   },
   {
@@ -269,10 +317,17 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
     id: '68',
     title: 'a top level that never ends or reaches out is bounded, when run and when inspected',
     runtimes,
-    attempts: ['for (;;);', 'await new Promise(() => {});', 'for (;;) await null;']
-      .flatMap((prologue) => [
+    attempts: (
+      [
+        // 2 s of CPU within 5 s of wall time: which of the two is met first is for the other work of the machine to say.
+        ['for (;;);', ['LIMIT_CPU', 'LIMIT_WALL']],
+        ['for (;;) await null;', ['LIMIT_CPU', 'LIMIT_WALL']],
+        ['await new Promise(() => {});', ['LIMIT_WALL']],
+      ] as const
+    )
+      .flatMap(([prologue, inspected]) => [
         ends(`top level ${prologue}`, 'LIMIT_WALL', 'return {};', { prologue, limits: SHORT_WALL }),
-        ends(`inspected: ${prologue}`, ['LIMIT_WALL', 'LIMIT_CPU'], 'return {};', { prologue, purpose: 'inspect' }),
+        ends(`inspected: ${prologue}`, inspected, 'return {};', { prologue, purpose: 'inspect' }),
       ])
       .concat([
         hunt('reads and writes at the top level', 'if (reached.length > 0) found.push(reached);', {

@@ -1,6 +1,4 @@
 /** Cases 44 to 47, 64, 65 and 67: bundles, signatures, policies and texts that are not what they say. At a real host. */
-import { generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { formatSignature, parsePublicKey, signBundle } from '@flowops/proto/bundle-signature.ts';
 import { digestOf } from '@flowops/proto/ids.ts';
 import { MAX_BUNDLE_BYTES, manifestSchema } from '@flowops/proto/manifest.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
@@ -8,32 +6,14 @@ import { parsePolicy } from '../../policy/load.ts';
 import type { Bench } from '../bench-contract.ts';
 import { type HostileBundle, moduleOf, wholeBundle } from '../bundle-text.ts';
 import type { HostCase } from '../case.ts';
+import { makeSigner, signed } from '../signer.ts';
 import { runStep, type StepOptions } from '../step.ts';
 
 const NOT_AFTER_YEARS_AGO = '2001-01-01';
 
-interface Signer {
-  readonly key: string;
-  readonly keyId: string;
-  readonly privateKey: KeyObject;
-}
-
-function makeSigner(): Signer {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
-  const raw = publicKey.export({ type: 'spki', format: 'der' }).subarray(-32);
-  const key = `ed25519:${raw.toString('base64')}`;
-  const parsed = parsePublicKey(key);
-  if (!parsed.ok) throw new Error(parsed.problem);
-  return { key, keyId: digestOf(raw).slice('sha256:'.length, 'sha256:'.length + 16), privateKey };
-}
-
 function plugin(name: string, version = '1.0.0', body = "return { o: 'ran' };"): HostileBundle {
   const manifest = manifestSchema.parse({ name, version, outputs: { o: { type: 'string' } } });
-  return wholeBundle(manifest, moduleOf(manifest, body));
-}
-
-function signed({ manifest, digest }: HostileBundle, { privateKey }: Signer): string {
-  return formatSignature(signBundle({ digest, name: manifest.name, version: manifest.version }, privateKey));
+  return wholeBundle(manifest, moduleOf(body, manifest));
 }
 
 function raw(bytes: Buffer): HostileBundle {
@@ -111,7 +91,7 @@ export const POLICY_CASES: readonly HostCase[] = [
         permissions: { net: ['example.com:443'], secrets: ['CANARY'] },
         outputs: { o: { type: 'json' } },
       });
-      const greedy = wholeBundle(manifest, moduleOf(manifest, LOUD));
+      const greedy = wholeBundle(manifest, moduleOf(LOUD, manifest));
       const rule = { match: { plugin: 'doctor.greedy', unsigned: true }, tier: 'isolate' };
       const less = { net: ['other.example:443'], secrets: [{ name: 'CANARY', hosts: [] }] };
       const step = { what: 'a greedy plugin', bundle: greedy, expect: ['POLICY_DENIED'] };
@@ -128,7 +108,7 @@ export const POLICY_CASES: readonly HostCase[] = [
     run: async (bench) => {
       const lying = wholeBundle(
         manifestSchema.parse({ name: 'doctor.lying', version: '1.0.0' }),
-        moduleOf(manifestSchema.parse({ name: 'doctor.other', version: '2.0.0' }), LOUD),
+        moduleOf(LOUD, manifestSchema.parse({ name: 'doctor.other', version: '2.0.0' })),
       );
       const invalid = ['PLUGIN_INVALID'];
       const policy = { version: 1, rules: [{ match: { plugin: '*', unsigned: true }, tier: 'isolate' }] };

@@ -2,6 +2,7 @@ import { bundleOf } from '@flowops/sandbox/doctor/bundle.ts';
 import type { Place } from '@flowops/sandbox/doctor/case.ts';
 import { HOSTILE_CASES } from '@flowops/sandbox/doctor/catalogue.ts';
 import { casesAt } from '@flowops/sandbox/doctor/doctor.ts';
+import { makeSigner } from '@flowops/sandbox/doctor/signer.ts';
 import { policyText, TEST_LIMITS } from '@flowops/sandbox/doctor/test-policy.ts';
 import { parsePolicy } from '@flowops/sandbox/policy/load.ts';
 import { expect, test } from 'vitest';
@@ -37,7 +38,7 @@ test('every attempt makes a bundle and a policy that load', () => {
       return attempts.map((attempt, index) => ({ name: `doctor.c${hostile.id}-${index}`, attempt }));
     });
     for (const { name, attempt } of plugins) expect(bundleOf(name, attempt).manifest.name).toBe(name);
-    const loaded = parsePolicy('policy.yaml', policyText(plugins, place));
+    const loaded = parsePolicy('policy.yaml', policyText(plugins, place, makeSigner().key));
     expect(loaded.ok ? [] : loaded.problems.map(({ message }) => message)).toEqual([]);
   }
   expect(TEST_LIMITS.memoryMb).toBe(64);

@@ -37,6 +37,19 @@ test('another code, a late end, a neighbour that failed and other outputs are pr
   expect(found).toEqual([expect.stringContaining('gave {"o":"fine"}')]);
 });
 
+test('another stack than the one expected, words that are missing and a text without end are problems', () => {
+  expect(judge(seen({ run: { ...run, stack: 'at /host' } }), { stack: '' })).toEqual(['has the stack at /host']);
+  expect(judge(seen(), { says: '32 MB' })).toEqual(['says it ran longer']);
+  expect(judge(seen({ run: { ...run, message: 'x'.repeat(9_000) } }))).toEqual([expect.stringContaining('9000')]);
+});
+
+test('in a crowd the time of one that was run again counts from then on', () => {
+  const receipt = { runMs: 100 } as StepRun['receipt'];
+  const late = { ...run, receipt, elapsedMs: 2 * TEST_LIMITS.wallMs + GRACE_MS + 1 };
+  expect(judge(seen({ run: late }))).toHaveLength(1);
+  expect(judge(seen({ run: late, isCrowd: true }))).toEqual([]);
+});
+
 test('more log than the cap, and a granted secret that came out, are problems', () => {
   const lines = [{ timeMs: 0, level: 'info' as const, message: 'x'.repeat(TEST_LIMITS.logBytes + 10_000) }];
   expect(judge(seen({ run: { ...run, lines } }))).toEqual([expect.stringContaining('bytes of log')]);
