@@ -9,11 +9,12 @@ import type { Tier } from '../tier.ts';
 import { DockerDaemon } from './daemon.ts';
 import type { DockerEngine } from './docker-engine.ts';
 import { dockerEngine } from './dockerode-engine.ts';
+import type { ContainerWorld } from './held-container.ts';
 import { thisOwner } from './labels.ts';
 import { ContainerPool } from './pool.ts';
 import { SECCOMP_PROFILE_JSON } from './seccomp-profile.ts';
 import type { KeyedShape } from './shape.ts';
-import { type ContainerWorld, StepContainer } from './step-container.ts';
+import { StepContainer } from './step-container.ts';
 import { sweep } from './sweep.ts';
 import { ContainerTier } from './tier.ts';
 

@@ -10,7 +10,7 @@
  *   L3. What waits under another policy than the one in force is not filled up and not kept.
  */
 import type { ErrorCode } from '@flowops/proto/errors.ts';
-import type { StartProblem } from './step-container.ts';
+import type { StartProblem } from './held-container.ts';
 
 /** Some seconds of steps; an engine that is told so waits with further ones. */
 const MAX_WAITING = 4096;

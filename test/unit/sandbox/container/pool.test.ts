@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { StartProblem } from '../../../../sandbox/container/held-container.ts';
 import {
   ContainerPool,
   type PoolContainerEvents,
   type PoolJob,
   type PoolTicket,
 } from '../../../../sandbox/container/pool.ts';
-import type { StartProblem } from '../../../../sandbox/container/step-container.ts';
 
 /** A container driven by hand. */
 class FakeContainer {
