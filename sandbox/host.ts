@@ -7,9 +7,10 @@ import { type ErrorCode, isErrorCode } from '@flowops/proto/errors.ts';
 import { isDigest } from '@flowops/proto/ids.ts';
 import { Peer, type PeerEnd, type PeerMessage } from '@flowops/proto/peer.ts';
 import { type Attach, AttachReply_State, type Invoke, type PutBundle } from '@flowops/proto/sandbox_pb.js';
+import { DEFAULT_MAX_HELD_BYTES } from '@flowops/proto/send-queue.ts';
 import type { Logger } from 'pino';
 import type { Caller } from './attempts/attempt-record.ts';
-import type { AttachAnswer, AttemptTable, Mention } from './attempts/attempt-table.ts';
+import { ATTEMPT_BASE_BYTES, type AttachAnswer, type AttemptTable, type Mention } from './attempts/attempt-table.ts';
 import { type HostResult, refusal } from './attempts/host-result.ts';
 import type { BundleStore } from './bundles/bundle-store.ts';
 import { BundleUpload } from './bundles/bundle-upload.ts';
@@ -17,8 +18,17 @@ import type { TierHostCall } from './tier.ts';
 
 /** Attempts of one connection, waiting ones and unacknowledged results included. */
 export const MAX_ATTEMPTS = 2048;
-/** Bundles of one connection that come in at one time, 128 MiB at most; further ones are asked for later. */
-const MAX_UPLOADS = 8;
+/**
+ * Inputs of one connection's attempts and results it has not acknowledged, all together: sixteen attempts with the
+ * largest inputs, tens of thousands of usual ones. More are refused until some are done.
+ */
+export const MAX_ATTEMPT_BYTES = 128 * 1024 * 1024;
+/** Bundles that are asked for at one time, so that the caller can read ahead; their pieces come one bundle at a time. */
+const MAX_ASKED = 8;
+/** While more than this waits to be read, logs and progress are dropped and counted: a third of what may wait at all. */
+const MAX_WAITING_TALK_BYTES = DEFAULT_MAX_HELD_BYTES / 3;
+/** Flow, run, step, plugin, keys: ids have 128 characters, a key is made of a few of them, a signature has a KiB. */
+const MAX_NAME_LENGTH = 1024;
 /** Somebody's words, for a person. */
 const MAX_REASON_LENGTH = 2048;
 
@@ -58,13 +68,18 @@ export class Host {
 class Connection implements Caller {
   readonly peer: Peer;
   name = 'unknown';
+  heldBytes = 0;
   #isCli = false;
   readonly #options: HostOptions;
-  readonly #uploads = new Map<string, BundleUpload>();
+  /** The bundle that comes in. */
+  #upload: BundleUpload | undefined;
   /** Asked for here; a piece of anything else is not wanted. */
   readonly #asked = new Set<string>();
   readonly #toAsk = new Set<string>();
+  /** Its attempts, until their result was told and acknowledged. */
   readonly #tokens = new Set<string>();
+  /** Results that wait to be told; true when they were acknowledged before. */
+  readonly #untold = new Map<string, boolean>();
 
   constructor(stream: Duplex, options: HostOptions) {
     this.#options = options;
@@ -94,27 +109,63 @@ class Connection implements Caller {
     this.peer.send({ case: 'started', value: { token } });
   }
 
-  log(value: { token: Uint8Array; level: string; message: string; fieldsJson: Uint8Array; timeMs: bigint }): void {
-    this.peer.send({ case: 'log', value });
+  log(value: { token: Uint8Array; level: string; message: string; fieldsJson: Uint8Array; timeMs: bigint }): boolean {
+    return this.#hasRoomForTalk && this.peer.send({ case: 'log', value }) !== 'closed';
   }
 
   progress(value: { token: Uint8Array; fraction: number; message: string }): void {
-    this.peer.send({ case: 'progress', value });
+    if (this.#hasRoomForTalk) this.peer.send({ case: 'progress', value });
   }
 
   hostCall(token: Uint8Array, { callId, method, payloadJson }: TierHostCall): boolean {
-    return this.peer.send({ case: 'hostCall', value: { token, callId, method, payloadJson } }) !== 'closed';
+    const value = { token, callId, method, payloadJson };
+    return this.#hasRoomForTalk && this.peer.send({ case: 'hostCall', value }) !== 'closed';
   }
 
   result(result: HostResult): void {
-    const sent = this.peer.send({ case: 'result', value: result });
-    if (sent !== 'too-large') return;
-    const message = `the outputs have ${result.outputsJson.length} bytes, more than the engine reads`;
-    this.peer.send({ case: 'result', value: refusal(result.token, 'LIMIT_OUTPUT', message) });
+    this.peer.send({ case: 'result', value: result });
+  }
+
+  /** Nothing of a result is held here: it is fetched when the engine has room for it, once, however often it asks. */
+  ended(token: Uint8Array): void {
+    const key = keyOf(token);
+    if (this.#untold.has(key)) return;
+    this.#untold.set(key, false);
+    let outputsBytes = 0;
+    this.peer.sendWhenRoom(
+      () => {
+        const result = this.#tell(key, token);
+        outputsBytes = result?.outputsJson.length ?? 0;
+        return result === undefined ? undefined : { case: 'result', value: result };
+      },
+      (told) => {
+        if (told !== 'too-large') return;
+        const message = `the outputs have ${outputsBytes} bytes, more than the engine reads`;
+        this.result(refusal(token, 'LIMIT_OUTPUT', message));
+      },
+    );
+  }
+
+  get #hasRoomForTalk(): boolean {
+    return this.peer.heldBytes < MAX_WAITING_TALK_BYTES;
+  }
+
+  #tell(key: string, token: Uint8Array): HostResult | undefined {
+    const isAcknowledged = this.#untold.get(key) === true;
+    this.#untold.delete(key);
+    if (isAcknowledged) {
+      this.#tokens.delete(key);
+      return undefined;
+    }
+    const result = this.#options.attempts.resultFor(token, this);
+    if (result !== 'forgotten') return result;
+    return refusal(token, 'SANDBOX_UNAVAILABLE', 'its result was not read in time and is not kept any more');
   }
 
   #receive(message: PeerMessage) {
     const { attempts } = this.#options;
+    const problem = overlongName(message);
+    if (problem !== undefined) return this.peer.fail(problem);
     switch (message.case) {
       case 'invoke':
         return this.#invoke(message.value);
@@ -130,13 +181,21 @@ class Connection implements Caller {
         return this.#count(attempts.cancel(token, epoch, { graceMs, reason: reason.slice(0, MAX_REASON_LENGTH) }));
       }
       case 'resultAck':
-        this.#tokens.delete(keyOf(message.value.token));
-        return this.#count(attempts.acknowledge(message.value.token));
+        return this.#acknowledge(message.value.token);
       case 'hostReply':
         return this.#count(attempts.reply(message.value));
       default:
         return this.peer.fail(`${message.case} is not for a host`);
     }
+  }
+
+  /** Whoever acknowledges what it was not told yet keeps its place until then: such places are bounded too. */
+  #acknowledge(token: Uint8Array): void {
+    const key = keyOf(token);
+    const mention = this.#options.attempts.acknowledge(token);
+    if (!this.#untold.has(key)) this.#tokens.delete(key);
+    else if (mention === 'done') this.#untold.set(key, true);
+    this.#count(mention);
   }
 
   #count(mention: Mention): void {
@@ -159,6 +218,11 @@ class Connection implements Caller {
       );
       return;
     }
+    if (this.heldBytes + invoke.inputsJson.length + ATTEMPT_BASE_BYTES > MAX_ATTEMPT_BYTES) {
+      const message = `attempts of this engine hold ${this.heldBytes} bytes in the sandbox host; at most ${MAX_ATTEMPT_BYTES} are held`;
+      this.result(refusal(invoke.token, 'SANDBOX_UNAVAILABLE', message));
+      return;
+    }
     const answer = this.#options.attempts.invoke(invoke, this, (digest) => this.#ask(digest));
     if (answer === 'duplicate') this.peer.countDropped('duplicate');
     else this.#tokens.add(key);
@@ -166,12 +230,19 @@ class Connection implements Caller {
 
   #ask(digest: string): void {
     if (this.#asked.has(digest)) return;
-    if (this.#asked.size >= MAX_UPLOADS) {
+    if (this.#asked.size >= MAX_ASKED) this.#dropUnwanted();
+    if (this.#asked.size >= MAX_ASKED) {
       this.#toAsk.add(digest);
       return;
     }
     this.#asked.add(digest);
     this.peer.send({ case: 'needBundle', value: { digest } });
+  }
+
+  /** Nobody waits for them any more: their attempts were cancelled, or waited too long. */
+  #dropUnwanted(): void {
+    for (const digest of this.#asked) if (!this.#options.attempts.isWaitedFor(digest)) this.#asked.delete(digest);
+    if (this.#upload !== undefined && !this.#asked.has(this.#upload.digest)) this.#upload = undefined;
   }
 
   #attach(attach: Attach): void {
@@ -192,9 +263,12 @@ class Connection implements Caller {
         attempts.withhold(digest, code, piece.missing.slice(0, MAX_REASON_LENGTH)),
       );
     }
-    const upload = this.#uploads.get(digest) ?? new BundleUpload(digest);
-    this.#uploads.set(digest, upload);
-    const taken = upload.take(piece);
+    if (this.#upload !== undefined && this.#upload.digest !== digest) {
+      if (attempts.isWaitedFor(this.#upload.digest)) return this.peer.fail('pieces of two bundles at a time');
+      this.#dropUnwanted();
+    }
+    this.#upload ??= new BundleUpload(digest);
+    const taken = this.#upload.take(piece);
     switch (taken.kind) {
       case 'more':
         return;
@@ -216,13 +290,24 @@ class Connection implements Caller {
 
   #finishUpload(digest: string, then: () => void) {
     this.#asked.delete(digest);
-    this.#uploads.delete(digest);
+    if (this.#upload?.digest === digest) this.#upload = undefined;
     then();
     for (const next of this.#toAsk) {
       this.#toAsk.delete(next);
       if (this.#options.attempts.isWaitedFor(next)) return this.#ask(next);
     }
   }
+}
+
+/** The first name that is longer than any of ours; they are kept, so that their length is what they cost. */
+function overlongName(message: PeerMessage): string | undefined {
+  if (message.case !== 'invoke' && message.case !== 'attach') return undefined;
+  for (const [name, value] of Object.entries(message.value)) {
+    if (typeof value === 'string' && value.length > MAX_NAME_LENGTH) {
+      return `${message.case} with a ${name} of ${value.length} characters`;
+    }
+  }
+  return undefined;
 }
 
 const ATTACH_STATES: Readonly<Record<AttachAnswer, AttachReply_State>> = {

@@ -164,8 +164,6 @@ function domainOf(invoke: Invoke, bundle: StoredBundle, publisher: string | unde
 }
 
 function jobOf(invoke: Invoke, bundle: StoredBundle) {
-  const { flowId, runId, stepId, attempt, pluginId, pluginVersion, idempotencyKey } = invoke;
-  // A copy: the bytes are a view of the socket's buffer, which would stay alive with the attempt.
-  const inputsJson = Uint8Array.from(invoke.inputsJson);
+  const { flowId, runId, stepId, attempt, pluginId, pluginVersion, idempotencyKey, inputsJson } = invoke;
   return { flowId, runId, stepId, attempt, pluginId, pluginVersion, idempotencyKey, inputsJson, bundle };
 }

@@ -25,7 +25,8 @@ export interface AttemptRecord {
   /** 32 hex digits. */
   readonly key: string;
   readonly token: Uint8Array;
-  readonly invoke: Invoke;
+  /** Its inputs are gone when it has ended. */
+  invoke: Invoke;
   /** Absent while nobody is connected for it. */
   caller: Caller | undefined;
   phase: AttemptPhase;
@@ -36,15 +37,25 @@ export interface AttemptRecord {
   isCancelled: boolean;
   /** Why this host cancelled it by itself, and what its end is to be called; the first reason counts. */
   ownEnd: OwnEnd | undefined;
+  /** Counted in its caller's `heldBytes`. */
+  heldBytes: number;
+  /** Lines of its log that no caller took. */
+  lostLines: number;
 }
 
 /** What a record may do to the connection it belongs to. */
 export interface Caller {
   readonly name: string;
+  /** Of all its attempts. */
+  heldBytes: number;
   started(token: Uint8Array): void;
-  log(line: { token: Uint8Array; level: string; message: string; fieldsJson: Uint8Array; timeMs: bigint }): void;
+  /** False when it cannot be told: the line is lost. */
+  log(line: { token: Uint8Array; level: string; message: string; fieldsJson: Uint8Array; timeMs: bigint }): boolean;
   progress(progress: { token: Uint8Array; fraction: number; message: string }): void;
   /** Of a debugged attempt; false when nobody is there. */
   hostCall(token: Uint8Array, call: TierHostCall): boolean;
+  /** Of what no record is kept of. */
   result(result: HostResult): void;
+  /** Its result is there; it is fetched with `resultFor` when the connection has room for it. */
+  ended(token: Uint8Array): void;
 }

@@ -5,16 +5,19 @@
  * Invariants:
  *   T1. A token is invoked once; a second Invoke of it is a duplicate.
  *   T2. The policy is asked at the moment an attempt starts, and again for each attempt.
- *   T3. A result is sent only after the tier said that no code of the attempt runs, and kept until ResultAck, but no
- *       longer than KEEP_RESULT_MS and no more than MAX_KEPT_RESULTS.
+ *   T3. A result is told only after the tier said that no code of the attempt runs, and kept until ResultAck, within
+ *       the bounds of kept-results.ts.
  *   T4. Attempts without a connection are ended when the lease is over.
  *   T5. A reloaded policy is put to every attempt that a tier has (policy-change.ts).
+ *   T6. What an attempt holds, inputs first and then its result, is counted for its caller in `heldBytes`; the caller
+ *       decides how much that may be.
  */
 import { isDebugMethod } from '@flowops/proto/debug-messages.ts';
 import type { ErrorCode } from '@flowops/proto/errors.ts';
-import { type HostReply, type Invoke, Purpose } from '@flowops/proto/sandbox_pb.js';
+import { type HostReply, type Invoke, type Log, Purpose } from '@flowops/proto/sandbox_pb.js';
 import type { Logger } from 'pino';
 import type { BundleStore, StoredBundle } from '../bundles/bundle-store.ts';
+import { BundlesInUse } from '../bundles/bundles-in-use.ts';
 import { type AttemptHostCalls, type HostCallsParts, openHostCalls } from '../host-calls/host-calls.ts';
 import type { PluginMemory } from '../ledger/plugin-ledger.ts';
 import type { Policy, PolicySource } from '../policy/decision.ts';
@@ -22,21 +25,20 @@ import type { RuntimeProblem } from '../policy/docker-watch.ts';
 import type { TierEnd, Tiers } from '../tier.ts';
 import { type Admission, type AdmittedAttempt, admitAttempt } from './admission.ts';
 import type { AttemptRecord, Caller, CancelRequest } from './attempt-record.ts';
+import { BundleWaiters } from './bundle-waiters.ts';
 import { DebugCalls } from './debug-calls.ts';
 import { Epochs } from './epochs.ts';
 import { cancelledBefore, type HostResult, refusal, resultOf } from './host-result.ts';
+import { KeptResults } from './kept-results.ts';
 import { type OwnEnd, outcomeOf } from './own-end.ts';
 import { reconsider } from './policy-change.ts';
 import { ProgressCap } from './progress-cap.ts';
 import { redactLine, redactOutcome } from './redaction.ts';
 import { violationOf } from './violations.ts';
 
-/** Longer than any hand-over of a run takes; who has not asked by then will not. */
-const KEEP_RESULT_MS = 3_600_000;
-/** Each can hold outputs of a megabyte. */
-const MAX_KEPT_RESULTS = 1_000;
-/** A bundle service that has not answered by then has its own error by now. */
-const BUNDLE_WAIT_MS = 120_000;
+/** What an attempt costs beside its inputs and its result: names, timers, messages. */
+export const ATTEMPT_BASE_BYTES = 4 * 1024;
+const NOTHING = new Uint8Array(0);
 
 export interface AttemptTableOptions {
   readonly tiers: Tiers;
@@ -58,13 +60,12 @@ export class AttemptTable {
   readonly #options: AttemptTableOptions;
   readonly #epochs = new Epochs();
   readonly #records = new Map<string, AttemptRecord>();
-  /** Ended ones in order of their end. */
-  readonly #kept = new Map<string, NodeJS.Timeout>();
+  readonly #kept = new KeptResults((key) => this.#forget(key));
   readonly #leases = new Map<string, NodeJS.Timeout>();
-  /** Waiting for the bundle of a digest. */
-  readonly #waiting = new Map<string, Set<AttemptRecord>>();
-  readonly #bundleTimers = new Map<AttemptRecord, NodeJS.Timeout>();
-
+  readonly #waiting = new BundleWaiters((record, waitedMs) =>
+    this.#end(record, refusal(record.token, 'SANDBOX_UNAVAILABLE', `its bundle did not come in ${waitedMs} ms`)),
+  );
+  readonly #inUse = new BundlesInUse();
   readonly #unfollowPolicy: () => void;
 
   constructor(options: AttemptTableOptions) {
@@ -87,25 +88,27 @@ export class AttemptTable {
     }
     const phase = { name: 'waiting-for-bundle', since: performance.now() } as const;
     const record: AttemptRecord = {
-      ...{ key, token, invoke, caller, phase },
-      ...{ hasStarted: false, isCancelled: false, ownEnd: undefined },
+      // Copies: what came is a view of the socket's buffer, which would stay alive with the attempt.
+      ...{ key, token, invoke: { ...invoke, token, inputsJson: Uint8Array.from(invoke.inputsJson) }, caller, phase },
+      ...{ hasStarted: false, isCancelled: false, ownEnd: undefined, heldBytes: 0, lostLines: 0 },
       debug: invoke.debug ? new DebugCalls() : undefined,
     };
     this.#records.set(key, record);
+    this.#hold(record, invoke.inputsJson.length + ATTEMPT_BASE_BYTES);
     const bundle = this.#options.bundles.get(invoke.digest);
     if (bundle !== undefined) this.#start(record, bundle);
-    else this.#wait(record, needsBundle);
+    else if (this.#waiting.add(record)) needsBundle(invoke.digest);
     return 'accepted';
   }
 
   /** The bundle came: what waited for it starts. */
   provide(bundle: StoredBundle): void {
-    for (const record of this.#takeWaiting(bundle.digest)) this.#start(record, bundle);
+    for (const record of this.#waiting.take(bundle.digest)) this.#start(record, bundle);
   }
 
   /** The bundle does not come: what waited for it ends. */
   withhold(digest: string, code: ErrorCode, message: string): void {
-    for (const record of this.#takeWaiting(digest)) this.#end(record, refusal(record.token, code, message));
+    for (const record of this.#waiting.take(digest)) this.#end(record, refusal(record.token, code, message));
   }
 
   isWaitedFor(digest: string): boolean {
@@ -118,7 +121,7 @@ export class AttemptTable {
     if (!this.#epochs.admit(record.invoke.flowId, record.invoke.runId, epoch)) return 'late';
     switch (record.phase.name) {
       case 'waiting-for-bundle':
-        this.#dropWaiting(record);
+        this.#waiting.drop(record);
         this.#end(record, cancelledBefore(record.token, request.reason));
         return 'done';
       case 'in-tier':
@@ -150,15 +153,25 @@ export class AttemptTable {
     const record = this.#records.get(keyOf(attach.token));
     if (record === undefined) return 'unknown';
     this.#endLease(record.key);
+    const { heldBytes } = record;
+    this.#hold(record, 0);
     record.caller = caller;
+    this.#hold(record, heldBytes);
     return record.phase.name === 'ended' ? 'ended' : 'running';
   }
 
   /** What a caller that attached must be told after the reply. */
   repeat(token: Uint8Array): void {
     const record = this.#records.get(keyOf(token));
-    if (record?.phase.name === 'ended') record.caller?.result(record.phase.result);
+    if (record?.phase.name === 'ended') record.caller?.ended(record.token);
     else if (record?.hasStarted) record.caller?.started(record.token);
+  }
+
+  /** The result of what has ended, for the caller that it belongs to now; `forgotten` when it is kept no longer. */
+  resultFor(token: Uint8Array, caller: Caller): HostResult | 'forgotten' | undefined {
+    const record = this.#records.get(keyOf(token));
+    if (record === undefined) return 'forgotten';
+    return record.caller === caller && record.phase.name === 'ended' ? record.phase.result : undefined;
   }
 
   acknowledge(token: Uint8Array): Mention {
@@ -176,7 +189,7 @@ export class AttemptTable {
       record.caller = undefined;
       if (record.phase.name === 'waiting-for-bundle') {
         // Nobody is left who could give it.
-        this.#dropWaiting(record);
+        this.#waiting.drop(record);
         this.#end(record, refusal(record.token, 'SANDBOX_UNAVAILABLE', 'the engine was lost before the step began'));
       } else if (record.phase.name === 'in-tier') {
         this.#leases.set(
@@ -190,42 +203,11 @@ export class AttemptTable {
   /** Stops every timer; the tier ends what runs. Idempotent. */
   close(): void {
     this.#unfollowPolicy();
-    for (const timers of [this.#kept, this.#leases, this.#bundleTimers]) {
-      for (const timer of timers.values()) clearTimeout(timer);
-      timers.clear();
-    }
+    for (const timer of this.#leases.values()) clearTimeout(timer);
+    this.#leases.clear();
+    this.#kept.close();
+    this.#waiting.close();
     this.#records.clear();
-    this.#waiting.clear();
-  }
-
-  #wait(record: AttemptRecord, needsBundle: (digest: string) => void): void {
-    const { digest } = record.invoke;
-    const waiting = this.#waiting.get(digest) ?? new Set();
-    waiting.add(record);
-    this.#waiting.set(digest, waiting);
-    const timer = setTimeout(() => {
-      this.#dropWaiting(record);
-      this.#end(
-        record,
-        refusal(record.token, 'SANDBOX_UNAVAILABLE', `its bundle did not come in ${BUNDLE_WAIT_MS} ms`),
-      );
-    }, BUNDLE_WAIT_MS);
-    this.#bundleTimers.set(record, timer);
-    if (waiting.size === 1) needsBundle(digest);
-  }
-
-  #takeWaiting(digest: string): AttemptRecord[] {
-    const records = [...(this.#waiting.get(digest) ?? [])];
-    for (const record of records) this.#dropWaiting(record);
-    return records;
-  }
-
-  #dropWaiting(record: AttemptRecord): void {
-    const waiting = this.#waiting.get(record.invoke.digest);
-    waiting?.delete(record);
-    if (waiting?.size === 0) this.#waiting.delete(record.invoke.digest);
-    clearTimeout(this.#bundleTimers.get(record));
-    this.#bundleTimers.delete(record);
   }
 
   #admit(record: AttemptRecord, bundle: StoredBundle, policy: Policy): Admission {
@@ -239,6 +221,11 @@ export class AttemptTable {
       // What a policy or a manifest says stays so until somebody changes it.
       const isFinal = admitted.isPassing !== true;
       this.#end(record, refusal(record.token, admitted.code, admitted.message, isFinal));
+      return;
+    }
+    if (!this.#inUse.take(bundle)) {
+      const message = 'the sandbox host holds the bundles of too many other steps; it has room again when some end';
+      this.#end(record, refusal(record.token, 'SANDBOX_UNAVAILABLE', message));
       return;
     }
     if (admitted.pinsName) this.#options.memory.pin(admitted.subject);
@@ -266,8 +253,7 @@ export class AttemptTable {
         record.caller?.started(record.token);
       },
       onRestarted: () => calls.restart(),
-      onLog: (line) =>
-        record.caller?.log({ ...redactLine(line, calls), token: record.token, timeMs: BigInt(Date.now()) }),
+      onLog: (line) => this.#log(record, redactLine(line, calls)),
       onProgress: (progress) => {
         const told = progressCap.admit(progress, performance.now());
         if (told === undefined) return;
@@ -285,6 +271,7 @@ export class AttemptTable {
   #ended(record: AttemptRecord, admitted: AdmittedAttempt, end: TierEnd, calls: AttemptHostCalls): void {
     calls.close();
     record.debug?.close();
+    this.#inUse.release(admitted.request.bundle);
     const { request, publisher, signatureProblem, subject, onViolation } = admitted;
     const { rule, policyHash, limits, bundle } = request;
     const { ownEnd, isCancelled } = record;
@@ -301,7 +288,9 @@ export class AttemptTable {
     const bytesIn = request.inputsJson.length;
     const signer = { publisher, signatureProblem };
     const facts = { digest: bundle.digest, ...signer, rule, policyHash, limits, bytesIn, calls: calls.figures() };
-    this.#end(record, resultOf(record.token, this.#redactEnd(record, { ...end, outcome }, calls), facts));
+    const told = this.#redactEnd(record, { ...end, outcome }, calls);
+    const droppedLogLines = end.figures.droppedLogLines + record.lostLines;
+    this.#end(record, resultOf(record.token, { ...told, figures: { ...told.figures, droppedLogLines } }, facts));
   }
 
   /** Ends it for a reason of this host's own; what the caller asked for before goes first. */
@@ -339,27 +328,32 @@ export class AttemptTable {
 
   /** A line of ours in the step's log. */
   #tell(record: AttemptRecord, message: string): void {
-    const line = { level: 'warn', message, fieldsJson: new Uint8Array(0) };
-    record.caller?.log({ ...line, token: record.token, timeMs: BigInt(Date.now()) });
+    this.#log(record, { level: 'warn', message, fieldsJson: NOTHING });
+  }
+
+  #log(record: AttemptRecord, line: Pick<Log, 'level' | 'message' | 'fieldsJson'>): void {
+    const isTaken = record.caller?.log({ ...line, token: record.token, timeMs: BigInt(Date.now()) }) ?? false;
+    if (!isTaken) record.lostLines++;
+  }
+
+  #hold(record: AttemptRecord, bytes: number): void {
+    if (record.caller !== undefined) record.caller.heldBytes += bytes - record.heldBytes;
+    record.heldBytes = bytes;
   }
 
   #end(record: AttemptRecord, result: HostResult): void {
     if (this.#records.get(record.key) !== record) return;
     record.phase = { name: 'ended', result };
+    record.invoke = { ...record.invoke, inputsJson: NOTHING };
+    this.#hold(record, result.outputsJson.length + result.receiptJson.length + ATTEMPT_BASE_BYTES);
     this.#endLease(record.key);
-    this.#kept.set(
-      record.key,
-      setTimeout(() => this.#forget(record.key), KEEP_RESULT_MS),
-    );
-    record.caller?.result(result);
-    for (const oldest of this.#kept.keys()) {
-      if (this.#kept.size <= MAX_KEPT_RESULTS) break;
-      this.#forget(oldest);
-    }
+    this.#kept.add(record.key, record.heldBytes);
+    record.caller?.ended(record.token);
   }
 
   #forget(key: string): void {
-    clearTimeout(this.#kept.get(key));
+    const record = this.#records.get(key);
+    if (record !== undefined) this.#hold(record, 0);
     this.#kept.delete(key);
     this.#records.delete(key);
   }

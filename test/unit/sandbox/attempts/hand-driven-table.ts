@@ -67,11 +67,16 @@ export function handTable(source: string, memory: PluginMemory = NO_MEMORY): Han
   });
   const caller: Caller = {
     name: 'engine-1',
+    heldBytes: 0,
     started: () => {},
-    log: () => {},
+    log: () => true,
     progress: () => {},
     hostCall: () => false,
     result: (result) => results.push(result),
+    ended: (token) => {
+      const result = table.resultFor(token, caller);
+      if (result !== undefined && result !== 'forgotten') results.push(result);
+    },
   };
   return {
     table,
