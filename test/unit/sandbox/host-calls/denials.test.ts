@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { denyAddress, denyNet, denySecret, denySecretPlace } from '../../../../sandbox/host-calls/denials.ts';
 
@@ -34,6 +35,12 @@ describe('a refusal', () => {
       `acme.slack asked for ${place}, ${is}; rule 2 (sandbox-policy.yaml:14) grants no network. To allow: ` +
         `grants: { net: ["${line}"] }, and in the plugin: permissions: { net: ["${line}"] }`,
     );
+  });
+
+  it('is quoted in the manual as it is told', () => {
+    const manual = readFileSync(new URL('../../../../docs/network-and-secrets.md', import.meta.url), 'utf8');
+    const told = denyNet({ ...slack, pluginName: 'acme.db' }, '10.0.0.5:5432', []);
+    expect(manual.replace(/\s+/g, ' ')).toContain(told);
   });
 
   it('of the metadata service warns before it says what would open it', () => {
