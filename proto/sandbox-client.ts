@@ -5,19 +5,19 @@
  *
  * Invariants:
  *   C1. Every attempt's outcome settles once: with its Result, or as LOST when the connection ends first.
- *   C2. A bundle is read once at a time per digest, however many attempts wait for it.
+ *   C2. A bundle is read once at a time per digest, however many attempts wait for it (bundle-sender.ts).
  *   C3. Frames about attempts that ended or were never ours are dropped and counted.
+ *   C4. An attempt becomes bytes when the host has room for it; until then it costs no more than its request.
  */
 import type { Duplex } from 'node:stream';
 import type { AttachResult, Attempt, AttemptListener, AttemptOutcome, AttemptRequest, SandboxHost } from './attempt.ts';
 import { failedOutcome, readLog, readResult } from './attempt-reports.ts';
-import { assertNever, type ErrorCode, messageOf } from './errors.ts';
-import { Peer, type PeerCounters, type PeerMessage } from './peer.ts';
-import type { BundleResult } from './plugin-source.ts';
+import { BundleSender } from './bundle-sender.ts';
+import type { ErrorCode } from './errors.ts';
+import { type LaterResult, Peer, type PeerCounters, type PeerMessage, type PeerMessageInit } from './peer.ts';
 import { type AttachReply, AttachReply_State, type HostCall, Purpose } from './sandbox_pb.js';
 
-/** Fixed by sandbox.proto: a piece of a bundle. */
-export const BUNDLE_CHUNK_BYTES = 1024 * 1024;
+type MessageValue<Name extends PeerMessageInit['case']> = Extract<PeerMessageInit, { case: Name }>['value'];
 
 export interface ConnectOptions {
   readonly stream: Duplex;
@@ -70,7 +70,10 @@ interface Entry {
   /** Absent on an attempt that was attached to: the host has its bundle. */
   readonly request?: AttemptRequest;
   readonly settle: (outcome: AttemptOutcome) => void;
-  phase: 'running' | 'ended';
+  /** `waiting`: its Invoke has not left. */
+  phase: 'waiting' | 'running' | 'ended';
+  /** The host has never heard of it. */
+  isUntold: boolean;
 }
 
 interface PendingAttach {
@@ -84,8 +87,7 @@ class Client {
   readonly #options: ConnectOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #attaching = new Map<string, PendingAttach>();
-  /** Digests on their way to the host. */
-  readonly #bundles = new Set<string>();
+  readonly #bundles: BundleSender;
   #closing: Promise<void> | undefined;
 
   constructor(options: ConnectOptions, onOpen: (remote: Greeting) => void) {
@@ -101,6 +103,7 @@ class Client {
       onMessage: (message) => this.#receive(message),
       onClosed: (end) => this.#lose(end.message),
     });
+    this.#bundles = new BundleSender(this.peer, (digest) => this.#requestOf(digest));
   }
 
   host(remote: Greeting): ConnectedHost {
@@ -119,45 +122,28 @@ class Client {
   #run(request: AttemptRequest, listener: AttemptListener): Attempt {
     const { entry, attempt } = this.#makeEntry(request.token, request.epoch, listener, request);
     if (this.#entries.has(request.token)) throw new Error(`the token of step ${request.stepId} is in use`);
-    this.#entries.set(request.token, entry);
-    const sent = this.peer.send({
-      case: 'invoke',
-      value: {
-        token: entry.token,
-        purpose: request.purpose === 'inspect' ? Purpose.INSPECT : Purpose.RUN,
-        flowId: request.flowId,
-        runId: request.runId,
-        stepId: request.stepId,
-        attempt: request.attempt,
-        epoch: BigInt(request.epoch),
-        pluginId: request.pluginId,
-        pluginVersion: request.pluginVersion,
-        digest: request.digest,
-        signature: request.signature ?? '',
-        inputsJson: Buffer.from(request.inputsJson),
-        idempotencyKey: request.idempotencyKey,
-        requestedWallMs: request.requestedWallMs ?? 0,
-        requestedTier: request.requestedTier ?? '',
-        debug: request.debug === true,
-      },
-    });
-    switch (sent) {
-      case 'sent':
-      case 'queued':
-        break;
-      case 'closed':
-        this.#end(entry, { status: 'LOST', message: 'the sandbox host is not connected' });
-        break;
-      case 'too-large':
-        this.#end(
-          entry,
-          failedOutcome('INPUT_INVALID', `the inputs of step ${request.stepId} are too large for its sandbox`),
-        );
-        break;
-      default:
-        assertNever(sent);
+    if (!this.peer.isOpen) {
+      this.#end(entry, { status: 'LOST', message: 'the sandbox host is not connected' });
+      return attempt;
     }
+    this.#entries.set(request.token, entry);
+    this.peer.sendWhenRoom(
+      () => {
+        if (entry.phase !== 'waiting') return undefined;
+        entry.phase = 'running';
+        entry.isUntold = false;
+        return { case: 'invoke', value: invokeOf(entry.token, request) };
+      },
+      (sent) => this.#settleUnsent(entry, request, sent),
+    );
     return attempt;
+  }
+
+  #settleUnsent(entry: Entry, { stepId }: AttemptRequest, sent: LaterResult): void {
+    // What was lost with the connection is told by `#lose`.
+    if (sent !== 'too-large') return;
+    entry.isUntold = true;
+    this.#end(entry, failedOutcome('INPUT_INVALID', `the inputs of step ${stepId} are too large for its sandbox`));
   }
 
   #attach(
@@ -190,11 +176,14 @@ class Client {
       epoch,
       ...(request === undefined ? {} : { request }),
       settle: outcome.resolve,
-      phase: 'running',
+      phase: request === undefined ? 'running' : 'waiting',
+      isUntold: request !== undefined,
     };
     const attempt: Attempt = {
       outcome: outcome.promise,
       cancel: ({ graceMs, reason }) => {
+        // A Cancel would pass the Invoke that waits, and come to nothing.
+        if (entry.phase === 'waiting') this.#end(entry, { status: 'CANCELLED', message: reason, receipt: null });
         if (entry.phase !== 'running') return;
         this.peer.send({ case: 'cancel', value: { token: entry.token, epoch: BigInt(epoch), graceMs, reason } });
       },
@@ -203,7 +192,7 @@ class Client {
       acknowledge: () => {
         if (entry.phase !== 'ended' || this.#entries.get(token) !== entry) return;
         this.#entries.delete(token);
-        this.peer.send({ case: 'resultAck', value: { token: entry.token } });
+        if (!entry.isUntold) this.peer.send({ case: 'resultAck', value: { token: entry.token } });
       },
     };
     return { entry, attempt };
@@ -218,8 +207,7 @@ class Client {
   #receive(message: PeerMessage) {
     switch (message.case) {
       case 'needBundle':
-        void this.#serveBundle(message.value.digest);
-        return;
+        return this.#needBundle(message.value.digest);
       case 'attachReply':
         return this.#takeAttachReply(message.value);
       case 'started':
@@ -250,7 +238,8 @@ class Client {
       return this.peer.fail('a host call reached the caller of a host');
     }
     const call = { method, payloadJson: Buffer.from(payloadJson).toString('utf8') };
-    void entry.listener.onHostCall(call).then((answer) => {
+    // Held against the window until it is answered.
+    return entry.listener.onHostCall(call).then((answer) => {
       if (entry.phase !== 'running') return;
       const value = { token: entry.token, callId, ok: true, payloadJson: Buffer.from(answer) };
       this.peer.send({ case: 'hostReply', value });
@@ -286,40 +275,14 @@ class Client {
     }
   }
 
-  async #serveBundle(digest: string): Promise<void> {
-    if (this.#bundles.has(digest)) return this.peer.countDropped('duplicate');
-    const request = [...this.#entries.values()].find((entry) => entry.request?.digest === digest)?.request;
-    if (request === undefined) return this.peer.countDropped('foreign');
-    this.#bundles.add(digest);
-    try {
-      await this.#sendBundle(digest, await readBundle(request));
-    } finally {
-      this.#bundles.delete(digest);
-    }
+  #needBundle(digest: string) {
+    const answer = this.#bundles.ask(digest);
+    if (answer !== 'wanted') this.peer.countDropped(answer);
   }
 
-  async #sendBundle(digest: string, result: BundleResult): Promise<void> {
-    if (!result.ok) {
-      this.peer.send({
-        case: 'putBundle',
-        value: { digest, missing: result.message || 'it has no bundle', missingCode: result.code },
-      });
-      return;
-    }
-    const { bytes } = result.bundle;
-    for (let offset = 0; offset === 0 || offset < bytes.length; offset += BUNDLE_CHUNK_BYTES) {
-      if (!(await this.peer.drained())) return;
-      const data = bytes.subarray(offset, offset + BUNDLE_CHUNK_BYTES);
-      this.peer.send({
-        case: 'putBundle',
-        value: {
-          digest,
-          totalBytes: BigInt(bytes.length),
-          offset: BigInt(offset),
-          data,
-        },
-      });
-    }
+  #requestOf(digest: string): AttemptRequest | undefined {
+    for (const { request } of this.#entries.values()) if (request?.digest === digest) return request;
+    return undefined;
   }
 
   #end(entry: Entry, outcome: AttemptOutcome): void {
@@ -351,16 +314,25 @@ class Client {
   }
 }
 
-async function readBundle(request: AttemptRequest): Promise<BundleResult> {
-  try {
-    return await request.bundle();
-  } catch (thrown) {
-    return {
-      ok: false,
-      code: 'SANDBOX_UNAVAILABLE',
-      message: `the bundle of ${request.pluginId} could not be read: ${messageOf(thrown)}`,
-    };
-  }
+function invokeOf(token: Uint8Array, request: AttemptRequest): MessageValue<'invoke'> {
+  return {
+    token,
+    purpose: request.purpose === 'inspect' ? Purpose.INSPECT : Purpose.RUN,
+    flowId: request.flowId,
+    runId: request.runId,
+    stepId: request.stepId,
+    attempt: request.attempt,
+    epoch: BigInt(request.epoch),
+    pluginId: request.pluginId,
+    pluginVersion: request.pluginVersion,
+    digest: request.digest,
+    signature: request.signature ?? '',
+    inputsJson: Buffer.from(request.inputsJson),
+    idempotencyKey: request.idempotencyKey,
+    requestedWallMs: request.requestedWallMs ?? 0,
+    requestedTier: request.requestedTier ?? '',
+    debug: request.debug === true,
+  };
 }
 
 function hexOf(token: Uint8Array): string {

@@ -2,9 +2,10 @@
  * What a host says to a sandbox of either tier, as messages: a job as Invoke, its bundle in pieces, an answer to a host
  * call. Pure. What only an isolate's worker is told (freshness, debugger, code caches) is added by worker-process.ts.
  */
+
+import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/bundle-sender.ts';
 import type { PeerMessageInit } from '@flowops/proto/peer-rules.ts';
 import { type HostCall, type Limits, Purpose } from '@flowops/proto/sandbox_pb.js';
-import { BUNDLE_CHUNK_BYTES } from '@flowops/proto/sandbox-client.ts';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
 import type { AttemptJob, HostCallAnswer } from '../tier.ts';
 

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { AttemptRequest, LogLine } from '../../../proto/attempt.ts';
+import type { BundleResult } from '../../../proto/plugin-source.ts';
 import { AttachReply_State, Purpose, Status } from '../../../proto/sandbox_pb.js';
 import { connectSandboxHost } from '../../../proto/sandbox-client.ts';
 import { helloOf, MIB, Wire } from '../../fixtures/sandbox/wire.ts';
@@ -228,10 +229,14 @@ describe('a bundle', () => {
   it('is read once for all attempts that wait, and sent in pieces of at most 1 MiB', async () => {
     const { wire, host } = await connect();
     const bytes = Buffer.alloc(2.5 * MIB, 3);
-    const bundle = vi.fn(async () => ({ ok: true, bundle: { digest: DIGEST, bytes } }) as const);
+    const read = Promise.withResolvers<BundleResult>();
+    const bundle = vi.fn(() => read.promise);
     host.run(request({ bundle }), {});
     host.run(request({ bundle, token: OTHER.toString('hex') }), {});
     wire.send({ case: 'needBundle', value: { digest: DIGEST } }, { case: 'needBundle', value: { digest: DIGEST } });
+    wire.send({ case: 'ping', value: { id: 1 } });
+    await wire.next('pong');
+    read.resolve({ ok: true, bundle: { digest: DIGEST, bytes } });
     await wire.next('putBundle', 2);
     const pieces = wire.all('putBundle');
     expect(bundle).toHaveBeenCalledOnce();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Purpose } from '../../../../proto/sandbox_pb.js';
-import { BUNDLE_CHUNK_BYTES } from '../../../../proto/sandbox-client.ts';
+import { BUNDLE_CHUNK_BYTES } from '../../../../proto/bundle-sender.ts';
 import { bundlePieces, hostReply, invokeMessage } from '../../../../sandbox/steps/sandbox-messages.ts';
 import type { AttemptJob } from '../../../../sandbox/tier.ts';
 
