@@ -2,7 +2,7 @@
  * Where cases are run: a folder of its own, canaries, and real sandbox hosts under policies made for the case. Whatever
  * was opened here is closed with it, and then nothing of it may be left.
  */
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { FlowopsError } from '@flowops/proto/errors.ts';
@@ -23,6 +23,9 @@ const GONE_POLL_MS = 25;
 const KEPT_FILES = /^(?:flowops-sandbox-\d+|node-compile-cache)$/;
 /** Of a host's log, kept to look for canaries. */
 const MAX_LOG_LENGTH = 4 * 1024 * 1024;
+/** A policy file is looked at once a second and read when it stayed the same. */
+const RELOAD_MS = 30_000;
+const RELOAD_POLL_MS = 100;
 
 export interface BenchOptions {
   /** For what is left of containers; undefined where there is no Docker. */
@@ -54,14 +57,14 @@ export async function openBench({ docker, env }: BenchOptions): Promise<Bench> {
   const open = new Set<BenchHost>();
   let policies = 0;
 
-  const openHost = async ({ policy, entry }: OpenHostOptions): Promise<BenchHost> => {
+  const openHost = async ({ policy, entry, dockerHost }: OpenHostOptions): Promise<BenchHost> => {
     const file = path.join(folder, `policy-${policies++}.yaml`);
     await writeFile(file, policy);
     let log = '';
     const started = await startHostProcess({
       role: 'engine',
       instance: 'doctor',
-      env: hostEnv,
+      env: dockerHost === undefined ? hostEnv : { ...hostEnv, DOCKER_HOST: dockerHost },
       policy: { kind: 'file', file },
       onLog: (text) => {
         if (log.length < MAX_LOG_LENGTH) log += text;
@@ -74,6 +77,16 @@ export async function openBench({ docker, env }: BenchOptions): Promise<Bench> {
     const benchHost: BenchHost = {
       process: host,
       log: () => log,
+      reload: async (text) => {
+        const from = log.length;
+        await writeFile(`${file}.new`, text);
+        await rename(`${file}.new`, file);
+        const deadline = performance.now() + RELOAD_MS;
+        while (!/ was (?:not )?reloaded/.test(log.slice(from))) {
+          if (performance.now() > deadline) throw new Error('the host did not read its policy anew');
+          await new Promise((resolve) => setTimeout(resolve, RELOAD_POLL_MS));
+        }
+      },
       close: () => {
         closing ??= closeHost(host, docker).finally(() => open.delete(benchHost));
         return closing;
@@ -88,6 +101,7 @@ export async function openBench({ docker, env }: BenchOptions): Promise<Bench> {
     canaries,
     folder,
     hostEnv: { ...hostEnv, KAFKA_SASL_PASSWORD: undefined },
+    docker,
     neighbour: bundleOf(NEIGHBOUR.name, NEIGHBOUR.attempt),
     openHost,
     close: () => {

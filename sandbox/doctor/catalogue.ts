@@ -8,6 +8,7 @@ import { EXHAUSTION_CASES } from './cases/exhaustion.ts';
 import { HOST_CALL_CASES } from './cases/host-calls.ts';
 import { POLICY_CASES } from './cases/policy.ts';
 import { RPC_CASES } from './cases/rpc.ts';
+import { UNREACHABLE_CASES } from './cases/unreachable.ts';
 import { WORKER_CASES } from './cases/worker.ts';
 
 export const HOSTILE_CASES: readonly HostileCase[] = [
@@ -19,5 +20,6 @@ export const HOSTILE_CASES: readonly HostileCase[] = [
   ...HOST_CALL_CASES,
   ...RPC_CASES,
   ...POLICY_CASES,
+  ...UNREACHABLE_CASES,
   ...WORKER_CASES,
 ].sort((a, b) => Number(a.id) - Number(b.id));

@@ -42,6 +42,8 @@ export interface DockerView {
   imageId(name: string): Promise<string | undefined>;
   /** Ids of all containers, also ended ones, that carry this name in one of their labels. */
   containersOf(hostInstance: string): Promise<readonly string[]>;
+  /** Of those the ones that run. */
+  runningOf(hostInstance: string): Promise<readonly string[]>;
 }
 
 export type DockerResult =
@@ -91,13 +93,16 @@ function viewOf(docker: Docker): DockerView {
         throw thrown;
       }
     },
-    containersOf: async (hostInstance) => {
-      const all = await docker.listContainers({ all: true });
-      return all
-        .filter(({ Labels }) => Object.values(Labels ?? {}).some((value) => value.includes(hostInstance)))
-        .map(({ Id }) => Id);
-    },
+    containersOf: (hostInstance) => labelled(docker, hostInstance, true),
+    runningOf: (hostInstance) => labelled(docker, hostInstance, false),
   };
+}
+
+async function labelled(docker: Docker, text: string, all: boolean): Promise<readonly string[]> {
+  const listed = await docker.listContainers({ all });
+  return listed
+    .filter(({ Labels }) => Object.values(Labels ?? {}).some((value) => value.includes(text)))
+    .map(({ Id }) => Id);
 }
 
 function isNotFound(thrown: unknown): boolean {

@@ -1,13 +1,13 @@
 /**
  * A worker whose guest has already left its isolate: with all that a process in the jail has, it looks for what lies
- * outside and tells what it found as the step's outputs, or does what its inputs say. Bundled into one file and started
+ * outside and tells what it found as the step's outputs, or does what its inputs say, lies about code caches included. Bundled into one file and started
  * in the real jail by escaped-host.ts.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net, { Socket } from 'node:net';
 import { Peer } from '@flowops/proto/peer.ts';
-import { type Invoke, Status } from '@flowops/proto/sandbox_pb.js';
+import { type Invoke, type PutBundle, Status } from '@flowops/proto/sandbox_pb.js';
 
 const HOST_FD = 3;
 const CONNECT_MS = 500;
@@ -20,6 +20,12 @@ const SOCKETS = [
 /** Redis, Kafka, Docker, gRPC, the inspector of Node. */
 const PORTS = [6379, 9092, 2375, 9091, 9229];
 
+/** What it makes of a bundle while it is asked to, and what it says that it made once it ran a step. */
+const HONEST_CACHE = Buffer.from('made before any step');
+const FALSE_CACHE = Buffer.from('made after a guest had');
+/** What the host gave it, by digest. */
+const caches = new Map<string, string>();
+
 const stream = new Socket({ fd: HOST_FD, readable: true, writable: true });
 const peer = new Peer({
   stream,
@@ -27,17 +33,26 @@ const peer = new Peer({
   role: 'isolate-worker',
   instance: 'escaped',
   accepts: ['host'],
+  capabilities: ['v8 escaped'],
   onMessage: (message) => {
+    if (message.case === 'putBundle') takeBundle(message.value);
     if (message.case === 'invoke') void act(message.value);
   },
   onClosed: () => process.exit(0),
 });
 
-async function act({ token, inputsJson }: Invoke): Promise<void> {
+function takeBundle({ digest, codeCache, makeCodeCache, offset }: PutBundle): void {
+  if (offset === 0n) caches.set(digest, Buffer.from(codeCache).toString());
+  if (makeCodeCache) peer.send({ case: 'codeCache', value: { digest, data: HONEST_CACHE } });
+}
+
+async function act({ token, inputsJson, digest }: Invoke): Promise<void> {
   peer.send({ case: 'started', value: { token } });
   const order = Buffer.from(inputsJson).toString('utf8');
   if (order.includes('burn')) return burn(token);
-  const found = [...files(), ...processes(), ...programs(), ...(await connections())];
+  if (order.includes('lie')) peer.send({ case: 'codeCache', value: { digest, data: FALSE_CACHE } });
+  const isAsked = order.includes('cache') || order.includes('lie');
+  const found = isAsked ? [caches.get(digest)] : [...files(), ...processes(), ...programs(), ...(await connections())];
   const receiptJson = Buffer.from(JSON.stringify({ cpuMs: 0, heapBytes: 0, runMs: 0 }));
   const outputsJson = Buffer.from(JSON.stringify({ found }));
   peer.send({ case: 'result', value: { token, status: Status.COMPLETED, outputsJson, receiptJson } });

@@ -1,4 +1,4 @@
-/** Of the cases 11 to 23 those that a container can have too: the same plugins, ended by the limits of the container. */
+/** Of the cases 11 to 23, and 63, those that a container can have too: the same plugins, ended by the limits of the container. */
 import { ends, type PluginAttempt, type PluginCase } from '../case.ts';
 
 const runtimes = ['runc', 'runsc'] as const;
@@ -54,4 +54,17 @@ export const CONTAINER_EXHAUSTION_CASES: readonly PluginCase[] = [
       { limits: { cpuMs: 1_000, wallMs: 60_000 } },
     ),
   ]),
+  {
+    kind: 'plugin',
+    id: '63',
+    title: 'a crowd of burners of one author leaves a neighbour its wall limit',
+    runtimes,
+    // Unsigned, each is a domain of its own. Fewer than in isolates: a container takes up to a second of a core to start.
+    attempts: ({ runtime }) => [
+      ends('plugins that burn', 'LIMIT_WALL', 'for (;;);', {
+        copies: runtime === 'runsc' ? 8 : 24,
+        limits: { wallMs: 500 },
+      }),
+    ],
+  },
 ];

@@ -131,7 +131,7 @@ export const CONTAINER_CASES: readonly PluginCase[] = [
           `for (const dir of ['/', '/etc', '/usr/local/bin', '/runner', '/proc', '/sys', '/dev', '/dev/shm', '/var', '/home', '/root', '/run']) {
              try { fs.writeFileSync(dir + '/flowops-doctor', 'x'); found.push(dir); } catch {}
            }
-           for (const file of ['/etc/passwd', '/init', '/runner/runner.mjs', process.execPath]) try { fs.appendFileSync(file, 'x'); found.push(file); } catch {}`,
+           for (const file of ['/etc/passwd', '/init', '/runner/runner.cjs', process.execPath]) try { fs.appendFileSync(file, 'x'); found.push(file); } catch {}`,
         ),
       ),
       native(

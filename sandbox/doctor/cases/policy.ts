@@ -8,6 +8,8 @@ import { type HostileBundle, moduleOf, wholeBundle } from '../bundle-text.ts';
 import type { HostCase } from '../case.ts';
 import { makeSigner, signed } from '../signer.ts';
 import { runStep, type StepOptions } from '../step.ts';
+import { tryFalseCodeCache } from './code-cache.ts';
+import { tryReloadWhileIsolateWaits } from './reload.ts';
 
 const NOT_AFTER_YEARS_AGO = '2001-01-01';
 
@@ -62,19 +64,19 @@ export const POLICY_CASES: readonly HostCase[] = [
       const signature = signed(good, acme);
       return tryAll(bench, policy, [
         { what: 'as it was signed', bundle: good, expect: ['COMPLETED'], options: { signature } },
-        { what: 'changed bytes', bundle: changed, expect: ['POLICY_DENIED', 'PLUGIN_INVALID'], options: { signature } },
-        { what: 'another version', bundle: other, expect: ['POLICY_DENIED', 'PLUGIN_INVALID'], options: { signature } },
+        { what: 'changed bytes', bundle: changed, expect: ['POLICY_DENIED'], options: { signature } },
+        { what: 'another version', bundle: other, expect: ['POLICY_DENIED'], options: { signature } },
         {
           what: 'a wrong key',
           bundle: changed,
-          expect: ['POLICY_DENIED', 'PLUGIN_INVALID'],
+          expect: ['POLICY_DENIED'],
           options: { signature: signed(changed, stranger) },
         },
         { what: 'no signature', bundle: changed, expect: ['POLICY_DENIED'] },
         {
           what: 'junk',
           bundle: changed,
-          expect: ['POLICY_DENIED', 'PLUGIN_INVALID'],
+          expect: ['POLICY_DENIED'],
           options: { signature: '{"keyId":1}' },
         },
       ]);
@@ -132,7 +134,7 @@ export const POLICY_CASES: readonly HostCase[] = [
         {
           what: 'too large',
           bundle: raw(Buffer.alloc(MAX_BUNDLE_BYTES + 1, 32)),
-          expect: [...invalid, 'SANDBOX_UNAVAILABLE'],
+          expect: invalid,
         },
         { what: 'an archive', bundle: raw(Buffer.from('PK\x03\x04 and more')), expect: invalid },
         { what: 'code that declares something else', bundle: lying, expect: invalid },
@@ -163,7 +165,7 @@ export const POLICY_CASES: readonly HostCase[] = [
   {
     kind: 'host',
     id: '64',
-    title: 'old versions, siblings, expired keys and revoked digests do not run, wherever their bytes wait',
+    title: 'old versions, siblings, expired keys, revoked digests and false code caches do not run, wherever they wait',
     run: async (bench) => {
       const [acme, expired, lost] = [makeSigner(), makeSigner(), makeSigner()];
       const old = plugin('acme.tool', '1.0.0', LOUD);
@@ -183,8 +185,8 @@ export const POLICY_CASES: readonly HostCase[] = [
         minVersion: { 'acme.tool': '1.5.0' },
         rules: [{ match: { publisher: 'acme' }, tier: 'isolate' }, NEIGHBOUR_RULE, ...unsignedDenied()],
       };
-      const refused = ['POLICY_DENIED', 'PLUGIN_INVALID'];
-      return tryAll(bench, policy, [
+      const refused = ['POLICY_DENIED'];
+      const steps = await tryAll(bench, policy, [
         {
           what: 'the version in force',
           bundle: current,
@@ -200,7 +202,7 @@ export const POLICY_CASES: readonly HostCase[] = [
         {
           what: 'another version than asked for',
           bundle: current,
-          expect: refused,
+          expect: ['PLUGIN_INVALID'],
           options: { signature: signed(current, acme), version: '2.0.1' },
         },
         {
@@ -218,12 +220,14 @@ export const POLICY_CASES: readonly HostCase[] = [
         { what: 'a revoked key', bundle: sibling, expect: refused, options: { signature: signed(sibling, lost) } },
         { what: 'a revoked digest', bundle: revoked, expect: refused, options: { signature: signed(revoked, acme) } },
       ]);
+      return [...steps, ...(await tryFalseCodeCache(bench))];
     },
   },
   {
     kind: 'host',
     id: '65',
-    title: 'names in other letters, look-alikes and unsigned names of a publisher match no rule of it',
+    title:
+      'names in other letters, look-alikes and unsigned names match no rule, and no isolate waits with former grants',
     run: async (bench) => {
       const acme = makeSigner();
       const problems = mustNotLoad([
@@ -247,8 +251,9 @@ export const POLICY_CASES: readonly HostCase[] = [
         ...problems,
         ...(await tryAll(bench, policy, [
           { what: 'core.* unsigned', bundle: unsigned, expect: ['POLICY_DENIED'] },
-          { what: 'Core.x', bundle: upper, expect: ['PLUGIN_INVALID', 'POLICY_DENIED'] },
+          { what: 'Core.x', bundle: upper, expect: ['PLUGIN_INVALID'] },
         ])),
+        ...(await tryReloadWhileIsolateWaits(bench)),
       ];
     },
   },
