@@ -176,9 +176,9 @@ export class Peer {
   }
 
   /**
-   * Sends a windowed message when its turn has come and there is room: `make` is called once at that time and may give
-   * nothing. Until then no byte of it is held here; how many wait is for the caller to bound. `onDone` is called once,
-   * with `closed` when the connection ends first.
+   * Sends a windowed message when its turn has come and there is Credit and room for it: `make` gives it at that time, or
+   * nothing, and may be asked again. Until then no byte of it is held here; how many wait is for the caller to bound.
+   * `onDone` is called once, at the moment it leaves, or with `closed` when the connection ends first.
    */
   sendWhenRoom(make: () => PeerMessageInit | undefined, onDone?: (result: LaterResult) => void): void {
     this.#outgoing.sendWhenRoom(make, onDone);

@@ -128,22 +128,20 @@ class Client {
     }
     this.#entries.set(request.token, entry);
     this.peer.sendWhenRoom(
-      () => {
-        if (entry.phase !== 'waiting') return undefined;
-        entry.phase = 'running';
-        entry.isUntold = false;
-        return { case: 'invoke', value: invokeOf(entry.token, request) };
-      },
-      (sent) => this.#settleUnsent(entry, request, sent),
+      () => (entry.phase === 'waiting' ? { case: 'invoke', value: invokeOf(entry.token, request) } : undefined),
+      (sent) => this.#invoked(entry, request, sent),
     );
     return attempt;
   }
 
-  #settleUnsent(entry: Entry, { stepId }: AttemptRequest, sent: LaterResult): void {
+  #invoked(entry: Entry, { stepId }: AttemptRequest, sent: LaterResult): void {
+    if (sent === 'sent') {
+      entry.phase = 'running';
+      entry.isUntold = false;
+    } else if (sent === 'too-large') {
+      this.#end(entry, failedOutcome('INPUT_INVALID', `the inputs of step ${stepId} are too large for its sandbox`));
+    }
     // What was lost with the connection is told by `#lose`.
-    if (sent !== 'too-large') return;
-    entry.isUntold = true;
-    this.#end(entry, failedOutcome('INPUT_INVALID', `the inputs of step ${stepId} are too large for its sandbox`));
   }
 
   #attach(

@@ -115,8 +115,9 @@ export class SendQueue {
   }
 
   /**
-   * Sends a windowed message when its turn has come and there is room: `make` is called once at that time and may give
-   * nothing. Until then no byte of it is held here; how many wait is for the caller to bound. `onDone` is called once.
+   * Sends a windowed message when its turn has come and there is Credit and room for it. `make` gives it at that time, or
+   * nothing; it changes nothing by itself, since it is asked again where Credit did not suffice. Until then no byte of it
+   * is held here; how many wait is for the caller to bound. `onDone` is called once, at the moment it leaves.
    */
   sendWhenRoom(make: Make, onDone?: (result: LaterResult) => void): void {
     if (this.#phase !== 'open') {
@@ -190,13 +191,7 @@ export class SendQueue {
     this.#isPumping = true;
     while (this.#phase === 'open' && (isLast || this.#hasRoom)) {
       const next = this.#waiting[this.#head];
-      if (next === undefined) break;
-      const payload = next.kind === 'bytes' ? next.payload : this.#make(next);
-      if (payload !== undefined && payload.length > this.#windowBytes) break;
-      this.#head++;
-      if (payload === undefined) continue;
-      this.#waitingBytes -= payload.length + WAITING_FRAME_BYTES;
-      this.#handWindowed(payload);
+      if (next === undefined || !(next.kind === 'bytes' ? this.#leave(next) : this.#leaveLater(next))) break;
     }
     this.#waiting.splice(0, this.#head);
     this.#head = 0;
@@ -204,18 +199,25 @@ export class SendQueue {
     if (this.#isDrained) for (const wake of this.#drainWaiters.splice(0)) wake(true);
   }
 
-  /** The first that waits becomes bytes, or nothing. */
-  #make({ make, onDone }: Extract<Waiting, { kind: 'later' }>): Uint8Array | undefined {
+  /** False when Credit does not suffice for the first that waits. */
+  #leave({ payload }: Extract<Waiting, { kind: 'bytes' }>): boolean {
+    if (payload.length > this.#windowBytes) return false;
+    this.#head++;
+    this.#waitingBytes -= payload.length + WAITING_FRAME_BYTES;
+    this.#handWindowed(payload);
+    return true;
+  }
+
+  #leaveLater({ make, onDone }: Extract<Waiting, { kind: 'later' }>): boolean {
     const message = this.#guard(make);
-    const made = message === undefined ? undefined : encodeMessage(message);
-    const isTooLarge = made !== undefined && made.length > this.#maxPayloadBytes;
-    const payload = isTooLarge ? undefined : made;
-    if (payload !== undefined && this.#phase === 'open') {
-      this.#waiting[this.#head] = { kind: 'bytes', payload };
-      this.#waitingBytes += payload.length + WAITING_FRAME_BYTES;
-    }
+    const payload = message === undefined ? undefined : encodeMessage(message);
+    const isTooLarge = payload !== undefined && payload.length > this.#maxPayloadBytes;
+    if (payload !== undefined && !isTooLarge && payload.length > this.#windowBytes) return false;
+    if (this.#phase !== 'open') return false;
+    this.#head++;
+    if (payload !== undefined && !isTooLarge) this.#handWindowed(payload);
     this.#guard(() => onDone?.(isTooLarge ? 'too-large' : payload === undefined ? 'nothing' : 'sent'));
-    return this.#phase === 'open' ? payload : undefined;
+    return true;
   }
 
   #handWindowed(payload: Uint8Array): void {

@@ -131,17 +131,19 @@ class Connection implements Caller {
     const key = keyOf(token);
     if (this.#untold.has(key)) return;
     this.#untold.set(key, false);
-    let outputsBytes = 0;
     this.peer.sendWhenRoom(
       () => {
-        const result = this.#tell(key, token);
-        outputsBytes = result?.outputsJson.length ?? 0;
-        return result === undefined ? undefined : { case: 'result', value: result };
+        const value = this.#resultOf(key, token);
+        return value === undefined ? undefined : { case: 'result', value };
       },
       (told) => {
-        if (told !== 'too-large') return;
-        const message = `the outputs have ${outputsBytes} bytes, more than the engine reads`;
-        this.result(refusal(token, 'LIMIT_OUTPUT', message));
+        if (told === 'too-large') {
+          const bytes = this.#resultOf(key, token)?.outputsJson.length;
+          const message = `the outputs have ${bytes} bytes, more than the engine reads`;
+          this.result(refusal(token, 'LIMIT_OUTPUT', message));
+        }
+        if (this.#untold.get(key) === true) this.#tokens.delete(key);
+        this.#untold.delete(key);
       },
     );
   }
@@ -150,13 +152,8 @@ class Connection implements Caller {
     return this.peer.heldBytes < MAX_WAITING_TALK_BYTES;
   }
 
-  #tell(key: string, token: Uint8Array): HostResult | undefined {
-    const isAcknowledged = this.#untold.get(key) === true;
-    this.#untold.delete(key);
-    if (isAcknowledged) {
-      this.#tokens.delete(key);
-      return undefined;
-    }
+  #resultOf(key: string, token: Uint8Array): HostResult | undefined {
+    if (this.#untold.get(key) === true) return undefined;
     const result = this.#options.attempts.resultFor(token, this);
     if (result !== 'forgotten') return result;
     return refusal(token, 'SANDBOX_UNAVAILABLE', 'its result was not read in time and is not kept any more');

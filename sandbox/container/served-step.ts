@@ -7,11 +7,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Peer, PeerMessage } from '@flowops/proto/peer.ts';
-import type { HostCall } from '@flowops/proto/sandbox_pb.js';
 import { LiveStep, type SandboxFigures } from '../steps/live-step.ts';
-import { bundlePieces, hostReply, invokeMessage } from '../steps/sandbox-messages.ts';
+import { bundlePieces, invokeMessage } from '../steps/sandbox-messages.ts';
 import { STARVED, type StepEnd, type StepEvents, type StepHandle } from '../steps/step-end.ts';
-import type { AttemptJob } from '../tier.ts';
+import { keptCall, putBundle, StepLine } from '../steps/step-line.ts';
+import type { AttemptJob, TierHostCall } from '../tier.ts';
 import type { ContainerEnd } from './container-blame.ts';
 import type { ContainerUse, DockerAnswer } from './docker-engine.ts';
 import type { KernelView } from './kernel-view.ts';
@@ -66,8 +66,11 @@ export class ServedStep implements StepHandle {
   #peakMemoryBytes: number | undefined;
   #oomKills = 0;
 
+  readonly #line: StepLine;
+
   constructor(options: ServedStepOptions) {
     this.#options = options;
+    this.#line = new StepLine(options.peer, () => !this.#isOver);
     this.#clock = new LiveStep({
       token: this.#token,
       job: options.job,
@@ -83,22 +86,23 @@ export class ServedStep implements StepHandle {
     this.#look();
     this.#isBaseKnown = this.#baseCpuMs !== undefined;
     this.#watch = setInterval(() => this.#look(), view === undefined ? ASK_DOCKER_MS : WATCH_MS);
-    for (const piece of bundlePieces(job.bundle)) peer.send({ case: 'putBundle', value: piece });
-    const sent = peer.send({ case: 'invoke', value: invokeMessage(this.#token, job) });
-    if (sent === 'too-large') this.end({ kind: 'charged', code: 'INPUT_INVALID', detail: 'its inputs are too large' });
+    putBundle(peer, bundlePieces(job.bundle));
+    this.#line.invoke(invokeMessage(this.#token, job), () =>
+      this.end({ kind: 'charged', code: 'INPUT_INVALID', detail: 'its inputs are too large' }),
+    );
   }
 
   cancel({ graceMs, reason }: { graceMs: number; reason: string }): void {
     if (!this.#clock.cancel(graceMs)) return;
-    this.#options.peer.send({ case: 'cancel', value: { token: this.#token, graceMs, reason } });
+    this.#line.tell({ case: 'cancel', value: { token: this.#token, graceMs, reason } });
   }
 
   pause(): void {
-    if (!this.#isOver) this.#options.peer.send({ case: 'pause', value: { token: this.#token } });
+    if (!this.#isOver) this.#line.tell({ case: 'pause', value: { token: this.#token } });
   }
 
   resume(): void {
-    if (!this.#isOver) this.#options.peer.send({ case: 'resume', value: { token: this.#token } });
+    if (!this.#isOver) this.#line.tell({ case: 'resume', value: { token: this.#token } });
   }
 
   receive(message: PeerMessage): void | Promise<void> {
@@ -119,7 +123,7 @@ export class ServedStep implements StepHandle {
       case 'progress':
         return events.onProgress(message.value);
       case 'hostCall':
-        return this.#answer(message.value);
+        return this.#answer(keptCall(message.value));
       case 'result':
         if (this.#isStarved({ kind: 'charged', code: message.value.code })) return this.end(STARVED);
         this.#result ??= { kind: 'result', result: message.value };
@@ -181,19 +185,9 @@ export class ServedStep implements StepHandle {
     if (++this.#foreignFrames > MAX_FOREIGN_FRAMES) this.#options.peer.fail('sends frames about nothing of this step');
   }
 
-  async #answer(call: HostCall): Promise<void> {
+  async #answer(call: TierHostCall): Promise<void> {
     const answer = await this.#options.events.onHostCall(call);
-    if (this.#isOver) return;
-    const sent = this.#options.peer.send({ case: 'hostReply', value: hostReply(call, answer) });
-    if (sent !== 'too-large') {
-      await this.#options.peer.drained();
-      answer.onSent?.();
-      return;
-    }
-    answer.onSent?.();
-    const message = 'the answer does not fit into a frame of the sandbox protocol';
-    const refusal = hostReply(call, { ok: false, code: 'LIMIT_OUTPUT', message });
-    this.#options.peer.send({ case: 'hostReply', value: refusal });
+    this.#line.answer({ token: this.#token, callId: call.callId }, answer);
   }
 
   #look(): void {

@@ -10,3 +10,8 @@ export const MAX_MESSAGE_LENGTH = 8 * 1024;
 export const POLL_MS = 50;
 /** Code of a guest must have ended this long after it was told to (design 5.4). */
 export const PROOF_OF_END_MS = 200;
+/**
+ * What guests may have waiting for their host: all bodies and results that one step may have under way, several times.
+ * More than that ends the sandbox, which is bounded by its own memory limit too.
+ */
+export const MAX_UNREAD_BYTES = 96 * 1024 * 1024;

@@ -36,7 +36,7 @@ export function* bundlePieces({ bytes, digest }: StoredBundle): Generator<Messag
   }
 }
 
-export function hostReply(call: HostCall, answer: HostCallAnswer): MessageOf<'hostReply'> {
+export function hostReply(call: Pick<HostCall, 'token' | 'callId'>, answer: HostCallAnswer): MessageOf<'hostReply'> {
   return {
     token: call.token,
     callId: call.callId,

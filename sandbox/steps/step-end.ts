@@ -3,8 +3,8 @@
  * be asked of it, and how its time in that sandbox can end. Types only, but for the one end that has no other detail.
  */
 import type { ErrorCode } from '@flowops/proto/errors.ts';
-import type { HostCall, Log, Progress, Result } from '@flowops/proto/sandbox_pb.js';
-import type { HostCallAnswer } from '../tier.ts';
+import type { Log, Progress, Result } from '@flowops/proto/sandbox_pb.js';
+import type { HostCallAnswer, TierHostCall } from '../tier.ts';
 
 export interface StepEvents {
   /** The guest's first instruction ran. At most once. */
@@ -12,7 +12,7 @@ export interface StepEvents {
   /** False: the plugin logs beyond every cap and is to be ended. */
   onLog(log: Log): boolean;
   onProgress(progress: Progress): void;
-  onHostCall(call: HostCall): Promise<HostCallAnswer>;
+  onHostCall(call: TierHostCall): Promise<HostCallAnswer>;
   /** Once, and after everything else. No code of this step runs any more. `used` where it was alone all the time. */
   onEnded(end: StepEnd, used: KernelFigures | undefined): void;
 }

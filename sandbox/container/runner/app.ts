@@ -13,6 +13,7 @@ import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type Invoke, Purpose, type PutBundle } from '@flowops/proto/sandbox_pb.js';
 import { BundlePieces, type GuestBundle } from '../../guest/bundle-pieces.ts';
+import { MAX_UNREAD_BYTES } from '../../guest/limits.ts';
 import { type ResultInit, resultMessage } from '../../guest/result-message.ts';
 import { failure, type RunEnd, type RunOutcome } from '../../guest/run-end.ts';
 import { answerOf, settingsOf, stepEvents } from '../../guest/step-events.ts';
@@ -56,6 +57,7 @@ export class RunnerApp {
       accepts: ['host'],
       capabilities: [options.runtime],
       maxAttempts: 1,
+      maxHeldBytes: MAX_UNREAD_BYTES,
       onMessage: (message) => this.#take(message),
       onClosed: () => this.#done(this.#phase.name !== 'running'),
     });

@@ -12,6 +12,7 @@ import type { Duplex } from 'node:stream';
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import type { Cancel, HostReply, Invoke, PutBundle } from '@flowops/proto/sandbox_pb.js';
+import { MAX_UNREAD_BYTES } from '../../guest/limits.ts';
 import { type ResultInit, resultMessage } from '../../guest/result-message.ts';
 import { failure } from '../../guest/run-end.ts';
 import { AheadIsolates } from './ahead.ts';
@@ -57,6 +58,7 @@ export class WorkerApp {
       accepts: ['host'],
       capabilities: [options.runtime, `v8 ${process.versions.v8}`],
       maxAttempts: MAX_ATTEMPTS,
+      maxHeldBytes: MAX_UNREAD_BYTES,
       onMessage: (message) => this.#take(message),
       onClosed: () => {
         this.#ahead.close();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Purpose } from '../../../../proto/sandbox_pb.js';
 import { BUNDLE_CHUNK_BYTES } from '../../../../proto/bundle-sender.ts';
+import { Purpose } from '../../../../proto/sandbox_pb.js';
 import { bundlePieces, hostReply, invokeMessage } from '../../../../sandbox/steps/sandbox-messages.ts';
 import type { AttemptJob } from '../../../../sandbox/tier.ts';
 
@@ -48,9 +48,9 @@ describe('what a host says to a sandbox', () => {
   });
 
   it('answers a host call under the id that the sandbox gave it', () => {
-    const call = { token: TOKEN, callId: 9, method: 'fetch', payloadJson: new Uint8Array(0) };
+    const call = { token: TOKEN, callId: 9 };
     const answer = { ok: false, code: 'POLICY_DENIED', message: 'no' } as const;
-    expect(hostReply({ $typeName: 'flowops.sandbox.v1.HostCall', ...call }, answer)).toEqual({
+    expect(hostReply(call, answer)).toEqual({
       token: TOKEN,
       callId: 9,
       ok: false,
