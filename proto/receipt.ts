@@ -29,7 +29,7 @@ export const receiptSchema = z.object({
   tier: z.enum(['isolate', 'container']),
   /** `namespaces`: the worker process is jailed; `container`: the worker is a container; `none`: only the isolate. */
   jail: z.enum(['namespaces', 'container', 'none']),
-  /** "isolated-vm 7.0.1", "runc", "runsc". */
+  /** "isolated-vm 7.0.1", of a worker container "isolated-vm 7.0.1 in runc"; "runc", "runsc". */
   runtime: z.string(),
   /** `context`: a fresh context in an isolate that ran other steps of the same bundle; not a boundary. */
   freshness: z.enum(['isolate', 'context', 'container']),

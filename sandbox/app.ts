@@ -29,6 +29,7 @@ import type { Logger } from 'pino';
 import { AttemptTable } from './attempts/attempt-table.ts';
 import { BundleStore } from './bundles/bundle-store.ts';
 import type { SandboxConfig } from './config.ts';
+import { openHoldings } from './container/holdings.ts';
 import { openContainerTier } from './container/open-container-tier.ts';
 import { Host } from './host.ts';
 import type { SecretSource } from './host-calls/secret-source.ts';
@@ -68,6 +69,7 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
     log,
     docker: () => docker.look(),
   });
+  const holdings = openHoldings({ dockerHost: config.dockerHost, instance, log });
   const isolate = await openIsolateTier({
     files: await workerFiles(),
     maxWorkers: config.maxWorkers,
@@ -75,6 +77,7 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
     instance,
     log,
     withoutJail,
+    containers: { holdings, image: config.workerImage, runtime: config.workerRuntime },
   });
   const container = openContainerTier({
     image: config.image,
@@ -82,6 +85,7 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
     ahead: config.containersAhead,
     cores: config.cores,
     dockerHost: config.dockerHost,
+    holdings,
     instance,
     policy,
     log,

@@ -41,14 +41,15 @@ export async function judgeEnd(end: ContainerEnd, witnesses: EndWitnesses): Prom
     case 'died':
       break;
   }
-  if (witnesses.oomKills > 0 || (await isOomKilled(witnesses))) {
+  if (witnesses.oomKills > 0 || (await wasOutOfMemory(witnesses))) {
     return { kind: 'charged', code: 'LIMIT_MEMORY', detail: 'its container ran out of memory' };
   }
   if (!(await witnesses.isDaemonUnbroken())) return { kind: 'innocent', detail: 'Docker was lost in the middle' };
   return { kind: 'charged', code: 'SANDBOX_CRASHED', detail: `its container was lost (${end.detail})` };
 }
 
-async function isOomKilled(witnesses: EndWitnesses): Promise<boolean> {
+/** By Docker's word, and by what was seen, about a container that does not run any more. */
+export async function wasOutOfMemory(witnesses: Pick<EndWitnesses, 'inspect' | 'wasAtMemoryLimit'>): Promise<boolean> {
   const untilMs = performance.now() + OOM_WAIT_MS;
   for (;;) {
     const answer = await witnesses.inspect();

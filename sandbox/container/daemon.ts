@@ -36,6 +36,8 @@ export interface DaemonOptions {
   readonly engine: DockerEngine;
   /** Name or id. */
   readonly image: string;
+  /** How a person makes and names one: `npm run image`, SANDBOX_IMAGE. */
+  readonly imageAdvice: { readonly build: string; readonly setting: string };
   readonly log: Pick<Logger, 'info' | 'warn' | 'debug'>;
   /** Another daemon session: what is there now may not be what was there before. */
   readonly onConnected?: () => void;
@@ -137,7 +139,7 @@ export class DockerDaemon {
     this.generation++; // D1
     this.#image = undefined;
     this.#state = { phase: 'absent', problem: failure.problem, wasThere: true };
-    this.#options.log.warn({ problem: failure.problem }, 'Docker was lost; steps of the container tier wait for it');
+    this.#options.log.warn({ problem: failure.problem }, 'Docker was lost; what needs a container waits for it');
     while (!this.isConnected && !this.#closing.signal.aborted) {
       await sleep(RECONNECT_MS, undefined, { ref: false });
       await this.#connect();
@@ -171,7 +173,7 @@ export class DockerDaemon {
   }
 
   async #askImage(): Promise<string | undefined> {
-    const { engine, image, log } = this.#options;
+    const { engine, image, imageAdvice, log } = this.#options;
     const answer = await engine.image(image, this.#closing.signal);
     if (answer.ok) {
       const before = this.#image?.facts.id;
@@ -181,6 +183,6 @@ export class DockerDaemon {
     }
     this.#image = undefined;
     if (answer.failure.kind !== 'not-found') return `Docker does not answer (${answer.failure.problem})`;
-    return `the image ${image} is not there, and images are never pulled; build it with \`npm run image\`, or name another one in SANDBOX_IMAGE`;
+    return `the image ${image} is not there, and images are never pulled; build it with \`${imageAdvice.build}\`, or name another one in ${imageAdvice.setting}`;
   }
 }

@@ -74,7 +74,7 @@ export function readContainer(answer: unknown): ContainerFacts {
 
 const useSchema = z.object({
   cpu_stats: z.object({ cpu_usage: z.object({ total_usage: z.number() }).nullish() }).nullish(),
-  memory_stats: z.object({ max_usage: z.number().nullish() }).nullish(),
+  memory_stats: z.object({ usage: z.number().nullish(), max_usage: z.number().nullish() }).nullish(),
 });
 
 export function readUse(answer: unknown): ContainerUse {
@@ -83,6 +83,7 @@ export function readUse(answer: unknown): ContainerUse {
   return {
     // Of a container that does not run any more Docker tells zeros.
     cpuMs: nanoseconds === undefined || nanoseconds === 0 ? undefined : nanoseconds / NS_PER_MS,
+    memoryBytes: memory_stats?.usage ?? undefined,
     peakMemoryBytes: memory_stats?.max_usage ?? undefined,
   };
 }

@@ -56,9 +56,10 @@ export interface ListedContainer {
   readonly createdMs: number;
 }
 
-/** Since the container started. */
+/** Since the container started; `memoryBytes` is now. */
 export interface ContainerUse {
   readonly cpuMs: number | undefined;
+  readonly memoryBytes: number | undefined;
   readonly peakMemoryBytes: number | undefined;
 }
 
@@ -85,6 +86,8 @@ export interface DockerEngine {
   start(id: string, signal?: AbortSignal): Promise<DockerAnswer<void>>;
   inspect(id: string, signal?: AbortSignal): Promise<DockerAnswer<ContainerFacts>>;
   use(id: string, signal?: AbortSignal): Promise<DockerAnswer<ContainerUse>>;
+  /** Its limit of memory, swap included. Not every runtime can. */
+  resize(id: string, memoryBytes: number, signal?: AbortSignal): Promise<DockerAnswer<void>>;
   rename(id: string, name: string, signal?: AbortSignal): Promise<DockerAnswer<void>>;
   kill(id: string, signal?: AbortSignal): Promise<DockerAnswer<void>>;
   unpause(id: string, signal?: AbortSignal): Promise<DockerAnswer<void>>;

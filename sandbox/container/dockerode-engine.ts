@@ -109,6 +109,10 @@ export function dockerEngine(dockerHost: string | undefined): DockerEngine {
       const query = { stream: false, 'one-shot': true };
       return call({ method: 'GET', path: `/containers/${id}/stats`, query, signal, limitMs: USE_LIMIT_MS }, readUse);
     },
+    resize: (id, memoryBytes, signal) => {
+      const body = { Memory: memoryBytes, MemorySwap: memoryBytes };
+      return call({ method: 'POST', path: `/containers/${id}/update`, body, signal }, nothing);
+    },
     rename: (id, name, signal) =>
       call({ method: 'POST', path: `/containers/${id}/rename`, query: { name }, signal }, nothing),
     kill: (id, signal) => call({ method: 'POST', path: `/containers/${id}/kill`, signal }, nothing),

@@ -1,7 +1,8 @@
 /**
- * The closed set of options that every step container is made with (design 5.2): from a shape and who makes it to the
- * words of Docker's API. Nothing else decides over an option, and no plugin, flow or command reaches this file with
- * more than the numbers of ContainerShape. What Docker made of it is read back by hardening-check.ts. Pure.
+ * The closed set of options that every container of ours is made with, a step's or an isolate worker's (design 5.2): from
+ * a shape and who makes it to the words of Docker's API. Nothing else decides over an option, and no plugin, flow or
+ * command reaches this file with more than the numbers of ContainerShape. What Docker made of it is read back by
+ * hardening-check.ts. Pure.
  *
  *   no way out    NetworkMode and IpcMode none, no binds, mounts, devices, links, ports, groups or other namespaces
  *   no power      uid 65532, no capability, no-new-privileges, our seccomp profile (gVisor filters by itself)
@@ -11,7 +12,13 @@
 import type { ContainerSpec } from './docker-engine.ts';
 
 export const STEP_USER = '65532:65532';
-const RUNNER = ['/usr/local/bin/node', '--disable-sigusr1', '/runner/runner.mjs', '3', '4'];
+const RUNNER = ['/usr/local/bin/node', '--disable-sigusr1', '/runner/runner.cjs', '3', '4'];
+/** A worker is told what its jail would tell it too (isolate/jail.ts). */
+const WORKER = [
+  ...['/usr/local/bin/node', '--disable-sigusr1', '--no-node-snapshot'],
+  ...['--permission', '--allow-addons', '--allow-fs-read=*', '--disable-warning=SecurityWarning'],
+  ...['/worker/worker.mjs', '3', '4'],
+];
 /** PID 1. The first can only be executed, so nothing can read or trace it; gVisor cannot start such a file, but denies both. */
 const INIT = { runc: '/init', runsc: '/init-readable' } as const;
 const OPEN_FILES = 1024;
@@ -30,9 +37,13 @@ export interface ContainerShape {
   /** Of the image; nothing is added. */
   readonly imageEnv: readonly string[];
   readonly runtime: 'runc' | 'runsc';
+  /** Default: a step's runner. */
+  readonly program?: 'isolate-worker';
   readonly memoryMb: number;
   readonly pids: number;
+  /** 0: as many as there are. */
   readonly cpus: number;
+  /** 0: nothing in it can be written to. */
   readonly tmpfsMb: number;
   /** PID 1 ends everything then, whatever became of the host. */
   readonly lifeSeconds: number;
@@ -64,10 +75,10 @@ export function containerSpec(options: SpecOptions): ContainerSpec {
 export function containerConfig({ shape, labels }: SpecOptions): Record<string, unknown> {
   return {
     User: STEP_USER,
-    Hostname: 'step',
+    Hostname: shape.program === undefined ? 'step' : 'worker',
     Domainname: '',
     Entrypoint: [INIT[shape.runtime]],
-    Cmd: [String(shape.lifeSeconds), ...RUNNER],
+    Cmd: [String(shape.lifeSeconds), ...(shape.program === undefined ? RUNNER : WORKER)],
     WorkingDir: '/tmp',
     Env: [...shape.imageEnv],
     Labels: { ...labels },
@@ -84,6 +95,8 @@ export function containerConfig({ shape, labels }: SpecOptions): Record<string, 
     Volumes: {},
     // An image's own health check would be a second process in it, started by the daemon again and again.
     Healthcheck: { Test: ['NONE'] },
+    // A daemon that ends, or comes back after a crash, stops them; PID 1 takes no other signal and it would wait 10 s.
+    StopSignal: 'SIGKILL',
   };
 }
 
@@ -94,6 +107,7 @@ export function hostConfig({ shape, seccompProfile, hasAppArmor }: SpecOptions):
   if (hasAppArmor) security.push('apparmor=docker-default');
   const [uid, gid] = STEP_USER.split(':');
   const tmpfsBytes = shape.tmpfsMb * MIB;
+  const tmpfs = `rw,noexec,nosuid,nodev,size=${tmpfsBytes},nr_inodes=${TMPFS_INODES},uid=${uid},gid=${gid},mode=0700`;
   return {
     Runtime: shape.runtime,
     Privileged: false,
@@ -121,9 +135,7 @@ export function hostConfig({ shape, seccompProfile, hasAppArmor }: SpecOptions):
     Binds: [],
     Mounts: [],
     VolumesFrom: [],
-    Tmpfs: {
-      '/tmp': `rw,noexec,nosuid,nodev,size=${tmpfsBytes},nr_inodes=${TMPFS_INODES},uid=${uid},gid=${gid},mode=0700`,
-    },
+    Tmpfs: shape.tmpfsMb === 0 ? {} : { '/tmp': tmpfs },
     Memory: shape.memoryMb * MIB,
     MemorySwap: shape.memoryMb * MIB,
     OomKillDisable: false,

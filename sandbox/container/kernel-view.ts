@@ -6,7 +6,7 @@
  * The processes are found by the container's cgroups, as /proc names them, and only where they carry the container's
  * id: a pid alone could be somebody else's by now.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { isRunning, processDelayMs, startTicks } from '../kernel/process-figures.ts';
 
@@ -19,6 +19,11 @@ export interface KernelView {
   /** How long its threads were ready to run and did not get a core, all together. */
   delayMs(): number;
   peakMemoryBytes(): number | undefined;
+  /** From now on `peakMemoryBytes` tells the most since now. False where this kernel, or this host, cannot. */
+  resetPeak(): boolean;
+  memoryBytes(): number | undefined;
+  /** On runc those in it; on gVisor those that serve it. */
+  processes(): number;
   oomKills(): number;
   /** Its first process is gone (the kernel lets it go last) and no process is left in its cgroup. */
   isEmpty(): boolean;
@@ -28,7 +33,7 @@ export interface KernelView {
 
 interface Groups {
   readonly cpu: (() => number | undefined) | undefined;
-  readonly memory: { peak: string; oom: string } | undefined;
+  readonly memory: { readonly used: string; readonly peak: string; readonly oom: string } | undefined;
   /** Of one of them: a process is in all. */
   readonly procs: string | undefined;
 }
@@ -46,6 +51,9 @@ export function openKernelView(id: string, pid: number, root = '/sys/fs/cgroup')
     cpuMs: () => groups.cpu?.(),
     delayMs: () => pidsIn(procs).reduce((sum, each) => sum + (processDelayMs(each) ?? 0), 0),
     peakMemoryBytes: () => numberIn(groups.memory?.peak),
+    resetPeak: () => isVersion1(groups) && tryWrite(groups.memory?.peak, '0'),
+    memoryBytes: () => numberIn(groups.memory?.used),
+    processes: () => pidsIn(procs).length,
     oomKills: () => Number(/^oom_kill (\d+)/m.exec(read(groups.memory?.oom) ?? '')?.[1] ?? 0),
     isEmpty: () => !isRunning(pid, ticks) && (read(procs) ?? '') === '',
     kill: () => {
@@ -75,9 +83,17 @@ function findGroups(lines: string, id: string, root: string): Groups {
     if (names.includes('cpuacct')) cpu = () => scaled(numberIn(path.join(folder, 'cpuacct.usage')), NS_PER_MS);
     else if (isVersion2) cpu ??= () => scaled(usageUsec(path.join(folder, 'cpu.stat')), US_PER_MS);
     if (names.includes('memory')) {
-      memory = { peak: path.join(folder, 'memory.max_usage_in_bytes'), oom: path.join(folder, 'memory.oom_control') };
+      memory = {
+        used: path.join(folder, 'memory.usage_in_bytes'),
+        peak: path.join(folder, 'memory.max_usage_in_bytes'),
+        oom: path.join(folder, 'memory.oom_control'),
+      };
     } else if (isVersion2) {
-      memory ??= { peak: path.join(folder, 'memory.peak'), oom: path.join(folder, 'memory.events') };
+      memory ??= {
+        used: path.join(folder, 'memory.current'),
+        peak: path.join(folder, 'memory.peak'),
+        oom: path.join(folder, 'memory.events'),
+      };
     }
   }
   return { cpu, memory, procs };
@@ -99,6 +115,21 @@ function numberIn(file: string | undefined): number | undefined {
 
 function scaled(value: number | undefined, divisor: number): number | undefined {
   return value === undefined ? undefined : value / divisor;
+}
+
+/** Version 2 resets a peak only for whoever keeps the file open. */
+function isVersion1({ memory }: Groups): boolean {
+  return memory?.peak.endsWith('max_usage_in_bytes') === true;
+}
+
+function tryWrite(file: string | undefined, text: string): boolean {
+  if (file === undefined) return false;
+  try {
+    writeFileSync(file, text);
+    return true;
+  } catch {
+    return false; // not ours to write to
+  }
 }
 
 function read(file: string | undefined): string | undefined {

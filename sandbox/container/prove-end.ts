@@ -25,7 +25,7 @@ export type EndProof = 'kernel' | 'inspect' | 'life-time';
 export interface EndOptions {
   readonly engine: Pick<DockerEngine, 'inspect' | 'kill'>;
   readonly id: string;
-  readonly view: KernelView | undefined;
+  readonly view: Pick<KernelView, 'isEmpty' | 'kill'> | undefined;
   /** When PID 1 has ended it by itself, as performance.now() counts. */
   readonly lifeOverAtMs: number;
 }
@@ -36,7 +36,11 @@ export async function proveEnd(options: EndOptions): Promise<EndProof> {
   return options.view === undefined ? byInspect(options) : byKernel(options, options.view, isKilled);
 }
 
-async function byKernel(options: EndOptions, view: KernelView, isKilled: boolean): Promise<EndProof> {
+async function byKernel(
+  options: EndOptions,
+  view: Pick<KernelView, 'isEmpty' | 'kill'>,
+  isKilled: boolean,
+): Promise<EndProof> {
   const beganAt = performance.now();
   // Where this host may not kill, Docker may.
   let nextKillAt = isKilled ? beganAt + KILL_AGAIN_MS : beganAt;

@@ -2,7 +2,7 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { inheritedDescriptors } from '../kernel/process-figures.ts';
 
-export interface Confinement {
+export interface ProcessConfinement {
   /** The uid that must not be the worker's; undefined where an ordinary user has only one. */
   readonly hostUid: number | undefined;
   /** A system call filter must be in force. */
@@ -13,7 +13,7 @@ export interface Confinement {
  * What is missing from a jailed process, seen from outside; empty when it is confined as it must be. A worker that
  * passes gets steps, so that no mistake in a mount or a flag goes unnoticed.
  */
-export function confinementGaps(pid: number, { hostUid, hasFilter }: Confinement): string[] {
+export function confinementGaps(pid: number, { hostUid, hasFilter }: ProcessConfinement): string[] {
   const status = read(`/proc/${pid}/status`);
   if (status === undefined) return ['the process is gone'];
   const gaps: string[] = [];

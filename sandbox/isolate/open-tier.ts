@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Tier } from '../tier.ts';
 import type { WorkerFiles } from './jail.ts';
 import { IsolateTier } from './tier.ts';
+import type { WorkerContainersOptions } from './worker-containers.ts';
 import { WorkerPool } from './worker-pool.ts';
 import { openWorkerSource } from './worker-source.ts';
 
@@ -13,16 +14,18 @@ export interface OpenTierOptions {
   readonly instance: string;
   readonly log: Logger;
   readonly withoutJail: boolean;
+  /** What takes the place of jails where they are refused. */
+  readonly containers?: WorkerContainersOptions;
 }
 
 /** A first worker is on its way when this resolves. */
 export async function openIsolateTier(options: OpenTierOptions): Promise<Tier> {
-  const { files, instance, log, withoutJail } = options;
+  const { files, instance, log, withoutJail, containers } = options;
   const refused = (problem: string): void => {
     const message = `this machine refuses jailed sandboxes (${problem})`;
     pool.refuseWaiting((job) => job.needsJail, 'SANDBOX_UNAVAILABLE', message);
   };
-  const source = await openWorkerSource({ files, instance, log, onJailRefused: refused, withoutJail });
+  const source = await openWorkerSource({ files, instance, log, onJailRefused: refused, withoutJail, containers });
   const pool: WorkerPool = new WorkerPool({
     maxWorkers: options.maxWorkers,
     cores: options.cores,
@@ -34,6 +37,7 @@ export async function openIsolateTier(options: OpenTierOptions): Promise<Tier> {
     pool,
     runtime: source.runtime,
     jailProblem: () => source.jailProblem(),
+    maxWallMs: () => source.maxWallMs(),
     close: async () => {
       await pool.close();
       await source.close();

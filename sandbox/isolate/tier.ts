@@ -10,6 +10,7 @@ import { failedOutcome, readSandboxResult, readSandboxUsage, type TierOutcome } 
 import { explainEnd } from '../steps/explain-end.ts';
 import type { KernelFigures, StepEnd, StepHandle } from '../steps/step-end.ts';
 import type { Tier, TierEnd, TierEvents, TierFigures, TierRequest, TierRun } from '../tier.ts';
+import type { Confinement } from './worker-body.ts';
 import type { IsolateWorker } from './worker-job.ts';
 import type { PoolTicket, WorkerPool } from './worker-pool.ts';
 
@@ -20,8 +21,9 @@ export interface IsolateTierOptions {
   readonly pool: Pick<WorkerPool, 'submit'>;
   /** "isolated-vm 7.0.1" */
   readonly runtime: string;
-  /** Undefined while jails can be made here, else why not. */
+  /** Undefined while workers are jailed here, else why not. */
   jailProblem(): string | undefined;
+  maxWallMs(): number;
   close(): Promise<void>;
 }
 
@@ -47,7 +49,7 @@ export class IsolateTier implements Tier {
 export function jailMissing(rule: string, problem: string): string {
   return (
     `${rule} requires a jailed sandbox, and this machine refuses one (${problem}). Allow user namespaces for the ` +
-    'sandbox host, or let the rule say `jail: none` if you trust the plugin'
+    'sandbox host, give it Docker with the image of worker containers, or let the rule say `jail: none` if you trust the plugin'
   );
 }
 
@@ -68,7 +70,7 @@ class IsolateRun implements TierRun {
   #cancel: { graceMs: number; reason: string } | undefined;
   #assignedAt: number | undefined;
   #startedAt: number | undefined;
-  #wasJailed = false;
+  #confinement: Confinement = { kind: 'none' };
   #freeReruns = 0;
   #wasStarved = false;
   /** It ended so, also the second time. */
@@ -89,10 +91,10 @@ class IsolateRun implements TierRun {
 
   submit(isAlone: boolean): void {
     if (this.#assignedAt !== undefined) this.#events.onRestarted?.();
-    const { domain, concurrent, jail, rule } = this.#request;
-    const problem = jail === 'required' ? this.#options.jailProblem() : undefined;
+    const { domain, concurrent, jail } = this.#request;
+    const problem = this.#problem();
     if (problem !== undefined) {
-      this.#finish(failedOutcome('SANDBOX_UNAVAILABLE', jailMissing(rule, problem)));
+      this.#finish(failedOutcome('SANDBOX_UNAVAILABLE', problem));
       return;
     }
     this.#state = { phase: 'queued', ticket: undefined };
@@ -105,6 +107,16 @@ class IsolateRun implements TierRun {
       refuse: (code, message) => this.#finish(failedOutcome(code, message)),
     });
     this.#keepTicket(ticket);
+  }
+
+  /** Why no worker here can run it. */
+  #problem(): string | undefined {
+    const { jail, rule, limits } = this.#request;
+    const missing = jail === 'required' ? this.#options.jailProblem() : undefined;
+    if (missing !== undefined) return jailMissing(rule, missing);
+    const maxWallMs = this.#options.maxWallMs();
+    if (limits.wallMs <= maxWallMs) return undefined;
+    return `${rule} gives limits.wallMs ${limits.wallMs}, and no worker container lives that long; write ${maxWallMs} or less`;
   }
 
   /** The pool may have started, or refused, the job before it gave the ticket. */
@@ -141,7 +153,7 @@ class IsolateRun implements TierRun {
     const ticket = this.#state.phase === 'queued' ? this.#state.ticket : undefined;
     this.#state = { phase: 'in-worker', ticket, handle: undefined };
     this.#assignedAt = performance.now();
-    this.#wasJailed = worker.isJailed;
+    this.#confinement = worker.confinement;
     const handle = worker.run(this.#request, {
       onStarted: () => this.#onStarted(),
       onLog: (log) => this.#onLog(log),
@@ -227,12 +239,14 @@ class IsolateRun implements TierRun {
     const usage = result === undefined ? undefined : readSandboxUsage(result.receiptJson);
     const assignedAt = this.#assignedAt ?? now;
     const startedAt = this.#startedAt ?? now;
+    const place = this.#confinement;
+    const isContainer = place.kind === 'container';
     return {
       tier: 'isolate',
-      jail: this.#wasJailed ? 'namespaces' : 'none',
-      runtime: this.#options.runtime,
+      jail: place.kind,
+      runtime: isContainer ? `${this.#options.runtime} in ${place.runtime}` : this.#options.runtime,
       freshness: this.#request.freshness,
-      imageDigest: null,
+      imageDigest: isContainer ? place.imageId : null,
       queueMs: roundMs(assignedAt - this.#submittedAt),
       startMs: roundMs(Math.max(0, startedAt - assignedAt)),
       runMs: roundMs(now - startedAt),

@@ -23,10 +23,12 @@ export interface WorkerDeath<Attempt> {
   readonly wasAlone: boolean;
   /** The kernel killed a process of its memory group. */
   readonly isOom: boolean;
+  /** What of ours took it down, where that is known. */
+  readonly fault?: string | undefined;
 }
 
 export function endOfJob<Attempt>(attempt: Attempt, death: WorkerDeath<Attempt>): StepEnd {
-  const { cause, wasAlone, wasReady, isOom } = death;
+  const { cause, wasAlone, wasReady, isOom, fault } = death;
   if (!wasReady) return { kind: 'innocent', detail: 'its sandbox did not start' };
   switch (cause.kind) {
     case 'closed':
@@ -38,6 +40,7 @@ export function endOfJob<Attempt>(attempt: Attempt, death: WorkerDeath<Attempt>)
       if (wasAlone) return { kind: 'charged', code: cause.code, detail: cause.detail };
       return { kind: 'suspect', detail: cause.detail };
     case 'died': {
+      if (!isOom && fault !== undefined) return { kind: 'innocent', detail: fault };
       const detail = isOom ? 'its sandbox ran out of memory' : 'its sandbox died';
       if (!wasAlone) return { kind: 'suspect', detail };
       return { kind: 'charged', code: isOom ? 'LIMIT_MEMORY' : 'SANDBOX_CRASHED', detail };

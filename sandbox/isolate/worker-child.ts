@@ -20,7 +20,7 @@ import {
   residentBytes,
   startTicks,
 } from '../kernel/process-figures.ts';
-import { type Confinement, confinementGaps } from './confinement.ts';
+import { confinementGaps, type ProcessConfinement } from './confinement.ts';
 import type { WorkerCommand } from './jail.ts';
 import { lastWordsOf } from './last-words.ts';
 
@@ -75,7 +75,7 @@ export class WorkerChild {
   }
 
   /** Why the process behind the wrapper must not get steps; undefined when it is as it should be. */
-  confirm(confinement: Confinement): string | undefined {
+  confirm(confinement: ProcessConfinement): string | undefined {
     const wrapper = this.#child.pid;
     if (wrapper === undefined) return 'it did not start';
     if (!this.#command.isJailed) {

@@ -4,6 +4,7 @@
  */
 import type { StepEvents, StepHandle } from '../steps/step-end.ts';
 import type { AttemptJob } from '../tier.ts';
+import type { Confinement } from './worker-body.ts';
 
 /** A worker serves one trust domain from its first job to its end. */
 export interface WorkerJob extends AttemptJob {
@@ -16,7 +17,7 @@ export interface WorkerJob extends AttemptJob {
 /** What the pool and the tier see of a worker. */
 export interface IsolateWorker {
   readonly id: number;
-  readonly isJailed: boolean;
+  readonly confinement: Confinement;
   /** Ready, on time with its pings, and not to be recycled. */
   readonly takesSteps: boolean;
   /** To be recycled as soon as it is idle. */

@@ -216,7 +216,7 @@ export class WorkerPool {
     for (const slot of this.#slots) {
       if (slot.domain === name && slot.phase !== 'closing') held++;
       if (slot.phase !== 'ready' || slot.isReserved || !slot.worker.takesSteps) continue;
-      if (job.needsJail && !slot.worker.isJailed) continue;
+      if (job.needsJail && slot.worker.confinement.kind === 'none') continue;
       if (slot.domain === undefined) fresh = slot;
       else if (slot.domain !== name || (job.isAlone && slot.isUsed) || slot.worker.jobs >= this.#capacity) continue;
       else if (best === undefined || isFreer(slot, best)) best = slot;

@@ -1,5 +1,5 @@
 /**
- * One isolate worker: its process, its connection, the jobs in it, and the decision to end it. Picks no jobs (that is
+ * One isolate worker: its body (worker-body.ts), its connection, the jobs in it, and the decision to end it. Picks no jobs (that is
  * the pool) and does not turn ends into outcomes (that is the tier).
  *
  * Invariants:
@@ -16,16 +16,14 @@ import type { HostCall } from '@flowops/proto/sandbox_pb.js';
 import type { Logger } from 'pino';
 import type { StoredBundle } from '../bundles/bundle-store.ts';
 import { LiveStep } from '../steps/live-step.ts';
-import { bundlePieces, hostReply, invokeMessage } from '../steps/sandbox-messages.ts';
+import { bundlePieces, invokeMessage } from '../steps/sandbox-messages.ts';
 import { STARVED, type StepEvents, type StepHandle } from '../steps/step-end.ts';
+import { keptCall, putBundle, StepLine } from '../steps/step-line.ts';
+import type { TierHostCall } from '../tier.ts';
 import { CodeCacheGate } from './code-cache-gate.ts';
 import type { CodeCaches } from './code-caches.ts';
-import type { Confinement } from './confinement.ts';
-import type { WorkerCommand } from './jail.ts';
 import { type EndCause, endOfJob } from './worker-blame.ts';
-import type { WorkerCgroup } from './worker-cgroup.ts';
-import { WorkerChild } from './worker-child.ts';
-import { WorkerGauge } from './worker-gauge.ts';
+import type { Confinement, WorkerBody } from './worker-body.ts';
 import type { IsolateWorker, WorkerEvents, WorkerJob } from './worker-job.ts';
 import { WorkerWatch } from './worker-watch.ts';
 
@@ -58,9 +56,7 @@ type WorkerState =
 
 export interface WorkerProcessOptions {
   readonly id: number;
-  readonly command: WorkerCommand;
-  readonly confinement: Confinement;
-  readonly cgroup: WorkerCgroup | undefined;
+  readonly body: WorkerBody;
   readonly instance: string;
   readonly codeCaches: CodeCaches;
   readonly events: WorkerEvents;
@@ -69,14 +65,15 @@ export interface WorkerProcessOptions {
 
 export class WorkerProcess implements IsolateWorker {
   readonly id: number;
-  readonly isJailed: boolean;
   readonly #options: WorkerProcessOptions;
-  readonly #child: WorkerChild;
-  readonly #gauge: WorkerGauge;
+  readonly #body: WorkerBody;
   readonly #peer: Peer;
   readonly #watch: WorkerWatch;
   readonly #attempts = new Map<string, LiveStep>();
+  readonly #lines = new WeakMap<LiveStep, StepLine>();
   readonly #digests = new Map<string, StoredBundle>();
+  /** Bundles whose pieces have not all left. */
+  readonly #onTheirWay = new Set<string>();
   readonly #ended = Promise.withResolvers<void>();
   readonly #gate: CodeCacheGate;
   #domain = '';
@@ -84,26 +81,25 @@ export class WorkerProcess implements IsolateWorker {
   #isLate = false;
   #steps = 0;
   #hasGrown = false;
+  #isOld = false;
   #limitBytes = WORKER_BASE_BYTES;
   /** When a job last left; what it left behind may still kill the worker. */
   #lastLeftAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: WorkerProcessOptions) {
     this.id = options.id;
-    this.isJailed = options.command.isJailed;
     this.#options = options;
     this.#gate = new CodeCacheGate(options.codeCaches);
-    this.#child = new WorkerChild(options.command);
-    this.#gauge = new WorkerGauge(this.#child, options.cgroup);
+    this.#body = options.body;
     this.#watch = new WorkerWatch({
       worker: {
-        cpuMs: () => this.#gauge.cpuMs(),
-        residentBytes: () => this.#child.residentBytes(),
-        delayMs: () => this.#child.firstThreadDelayMs(),
-        hasChildren: () => this.#child.hasChildren(),
+        cpuMs: () => this.#body.cpuMs(),
+        residentBytes: () => this.#body.memoryBytes(),
+        delayMs: () => this.#body.delayMs(),
+        hasChildren: () => this.#body.hasChildren(),
         ping: (onPong) => this.#peer.ping(onPong),
       },
-      pollsMemory: options.cgroup === undefined,
+      pollsMemory: options.body.pollsMemory,
       events: {
         onLate: () => {
           this.#isLate = true;
@@ -120,17 +116,22 @@ export class WorkerProcess implements IsolateWorker {
       },
     });
     this.#peer = new Peer({
-      stream: this.#child.stream,
+      stream: this.#body.stream,
       side: 'caller',
       role: 'host',
       instance: options.instance,
       accepts: ['isolate-worker'],
       helloTimeoutMs: START_TIMEOUT_MS,
-      onOpen: ({ capabilities }) => this.#open(capabilities),
+      onOpen: ({ capabilities }) => void this.#open(capabilities),
       onMessage: (message) => this.#receive(message),
       onClosed: (end) => this.#end({ kind: 'died', detail: end.message }),
     });
     void this.#settleWhenGone();
+    void this.#body.aged.then(() => this.#retire());
+  }
+
+  get confinement(): Confinement {
+    return this.#body.confinement;
   }
 
   get jobs(): number {
@@ -142,7 +143,7 @@ export class WorkerProcess implements IsolateWorker {
   }
 
   get isSpent(): boolean {
-    return this.#steps >= MAX_STEPS || this.#hasGrown;
+    return this.#steps >= MAX_STEPS || this.#hasGrown || this.#isOld;
   }
 
   run(job: WorkerJob, events: StepEvents): StepHandle {
@@ -152,7 +153,7 @@ export class WorkerProcess implements IsolateWorker {
       token,
       job,
       events,
-      measure: others.length === 0 ? this.#gauge.begin() : undefined,
+      measure: others.length === 0 ? this.#body.measure() : undefined,
       othersCpuMs: others.reduce((sum, other) => sum + other.job.limits.cpuMs, 0),
       onOverdue: (end) => {
         const isStarved = end.kind === 'charged' && this.#isStarved(attempt, end.code);
@@ -166,8 +167,10 @@ export class WorkerProcess implements IsolateWorker {
     this.#watch.busy();
     this.#domain = job.domain;
     if (!this.#digests.has(job.bundle.digest)) this.#putBundle(job.bundle);
-    this.#gate.pass(() => this.#invoke(token, job));
-    const tell = (message: PeerMessageInit) => this.#gate.pass(() => void this.#peer.send(message));
+    const line = new StepLine(this.#peer, () => attempt.isLive);
+    this.#lines.set(attempt, line);
+    this.#gate.pass(() => this.#invoke(line, token, job));
+    const tell = (message: PeerMessageInit) => this.#gate.pass(() => line.tell(message));
     return {
       cancel: ({ graceMs, reason }) => {
         if (attempt.cancel(graceMs)) tell({ case: 'cancel', value: { token, graceMs, reason } });
@@ -186,10 +189,10 @@ export class WorkerProcess implements IsolateWorker {
     return this.#ended.promise;
   }
 
-  #open(capabilities: readonly string[]) {
-    if (this.#state.phase !== 'starting') return;
+  async #open(capabilities: readonly string[]): Promise<void> {
     this.#gate.v8 = capabilities.find((capability) => capability.startsWith('v8 '));
-    const problem = this.#child.confirm(this.#options.confinement);
+    const problem = await this.#body.confirm();
+    if (this.#state.phase !== 'starting') return;
     if (problem !== undefined) return this.#end({ kind: 'died', detail: problem });
     this.#state = { phase: 'ready' };
     this.#options.events.onAvailable();
@@ -200,6 +203,7 @@ export class WorkerProcess implements IsolateWorker {
       case 'needBundle': {
         const bundle = this.#digests.get(message.value.digest);
         if (bundle === undefined) return this.#peer.countDropped('foreign');
+        if (this.#onTheirWay.has(bundle.digest)) return this.#peer.countDropped('duplicate');
         return this.#putBundle(bundle);
       }
       case 'codeCache': {
@@ -220,8 +224,7 @@ export class WorkerProcess implements IsolateWorker {
       case 'progress':
         return this.#find(message.value.token)?.events.onProgress(message.value);
       case 'hostCall':
-        void this.#answer(message.value);
-        return;
+        return this.#call(message.value);
       case 'result': {
         const attempt = this.#find(message.value.token);
         if (attempt === undefined) return;
@@ -242,41 +245,41 @@ export class WorkerProcess implements IsolateWorker {
     return attempt;
   }
 
-  async #answer(call: HostCall): Promise<void> {
-    const attempt = this.#find(call.token);
+  #call(message: HostCall) {
+    const attempt = this.#find(message.token);
     if (attempt === undefined) return;
+    const call = keptCall(message);
     // A call that is given up was counted when it was made; who gives up more than that is counted by the host calls.
     if (call.method !== 'abort' && !attempt.countHostCall()) {
       const detail = `its sandbox passed on more than ${attempt.job.limits.hostCalls} host calls`;
       return this.#end({ kind: 'job', attempt, end: { kind: 'charged', code: 'LIMIT_HOST_CALLS', detail } });
     }
-    const answer = await attempt.events.onHostCall(call);
-    if (!attempt.isLive) return;
-    this.#peer.send({ case: 'hostReply', value: hostReply(call, answer) });
-    await this.#peer.drained();
-    answer.onSent?.();
+    void this.#answer(attempt, call);
   }
 
-  #invoke(token: Uint8Array, job: WorkerJob): void {
-    const sent = this.#peer.send({
-      case: 'invoke',
-      value: {
-        ...invokeMessage(token, job),
-        policyHash: job.policyHash,
-        freshContext: job.freshness === 'context',
-        debug: job.debug ?? false,
-      },
-    });
+  async #answer(attempt: LiveStep, call: TierHostCall): Promise<void> {
+    const answer = await attempt.events.onHostCall(call);
+    this.#lines.get(attempt)?.answer({ token: attempt.token, callId: call.callId }, answer);
+  }
+
+  #invoke(line: StepLine, token: Uint8Array, job: WorkerJob): void {
+    const value = {
+      ...invokeMessage(token, job),
+      policyHash: job.policyHash,
+      freshContext: job.freshness === 'context',
+      debug: job.debug ?? false,
+    };
     // Inputs that an engine could send here fit a worker's frame too; a closed connection ends the job by itself.
-    if (sent === 'too-large') this.#end({ kind: 'breach', code: 'INPUT_INVALID', detail: 'its inputs are too large' });
+    line.invoke(value, () => this.#end({ kind: 'breach', code: 'INPUT_INVALID', detail: 'its inputs are too large' }));
   }
 
   #putBundle(bundle: StoredBundle): void {
-    this.#digests.set(bundle.digest, bundle);
-    for (const piece of bundlePieces(bundle)) {
-      const offer = piece.offset === 0n ? this.#gate.offer(this.#domain, bundle) : {};
-      this.#peer.send({ case: 'putBundle', value: { ...piece, ...offer } });
-    }
+    const { digest } = bundle;
+    this.#digests.set(digest, bundle);
+    this.#onTheirWay.add(digest);
+    const offer = this.#gate.offer(this.#domain, bundle);
+    const pieces = [...bundlePieces(bundle)].map((piece) => (piece.offset === 0n ? { ...piece, ...offer } : piece));
+    putBundle(this.#peer, pieces, () => this.#onTheirWay.delete(digest));
   }
 
   /** The worker's whole memory: its base and what its steps may take. Only ever raised; a recycled worker is new. */
@@ -285,16 +288,12 @@ export class WorkerProcess implements IsolateWorker {
     for (const { job } of this.#attempts.values()) needed += job.limits.memoryMb * MEMORY_FACTOR * 1024 * 1024;
     if (needed <= this.#limitBytes) return;
     this.#limitBytes = needed;
-    try {
-      this.#options.cgroup?.setLimit(needed);
-    } catch {
-      // The old, lower limit stays in force.
-    }
+    this.#body.makeRoom(needed);
   }
 
   #checkCpu(cpuMs: number) {
     for (const attempt of this.#attempts.values()) {
-      attempt.observe(() => this.#gauge.now());
+      attempt.observe(() => this.#body.figures());
       if (!attempt.exceedsCpu(cpuMs)) continue;
       const detail = `its sandbox took more than ${attempt.job.limits.cpuMs} ms of CPU`;
       return this.#end({ kind: 'breach', code: 'LIMIT_CPU', detail });
@@ -303,7 +302,7 @@ export class WorkerProcess implements IsolateWorker {
 
   /** A wall limit that was reached for want of a core is not the step's doing. */
   #isStarved(attempt: LiveStep, code: string): boolean {
-    return code === 'LIMIT_WALL' && attempt.isStarved(this.#gauge.now());
+    return code === 'LIMIT_WALL' && attempt.isStarved(this.#body.figures());
   }
 
   #checkMemory(bytes: number): void {
@@ -317,8 +316,14 @@ export class WorkerProcess implements IsolateWorker {
     this.#lastLeftAt = performance.now();
     if (this.#attempts.size === 0) {
       this.#watch.idle();
-      if (this.#steps % RECYCLE_CHECK_STEPS === 0) this.#hasGrown = (this.#child.residentBytes() ?? 0) > RECYCLE_BYTES;
+      if (this.#steps % RECYCLE_CHECK_STEPS === 0) this.#hasGrown = (this.#body.memoryBytes() ?? 0) > RECYCLE_BYTES;
     }
+    if (this.#state.phase === 'ready') this.#options.events.onRelease();
+  }
+
+  /** Its body is to be replaced: it takes no further step, and goes when it is idle. */
+  #retire(): void {
+    this.#isOld = true;
     if (this.#state.phase === 'ready') this.#options.events.onRelease();
   }
 
@@ -329,30 +334,33 @@ export class WorkerProcess implements IsolateWorker {
     this.#watch.stop();
     this.#gate.close();
     // The stream stays open: what the worker wrote before it died still counts.
-    this.#child.kill();
+    this.#body.kill();
   }
 
   async #settleWhenGone(): Promise<void> {
-    await this.#child.gone;
+    await this.#body.gone;
     await Promise.race([this.#peer.closed, sleep(DRAIN_MS, undefined, { ref: false })]);
     this.#end({ kind: 'died', detail: 'its sandbox ended' });
     const state = this.#state;
     if (state.phase !== 'ending') return;
     this.#peer.close('the worker has ended');
-    const oomKills = this.#options.cgroup?.oomKills() ?? 0;
-    await this.#options.cgroup?.remove();
+    // What the host ended is not looked at: its reason is known.
+    const autopsy = state.cause.kind === 'died' ? await this.#body.examine() : { isOom: false, fault: undefined };
     this.#state = { phase: 'ended' };
     const startProblem = state.wasReady || state.cause.kind === 'closed' ? undefined : this.#startProblem(state.cause);
-    const { lastWords } = this.#child;
-    this.#options.log.debug({ worker: this.id, cause: state.cause.kind, oomKills, lastWords }, 'isolate worker ended');
-    for (const attempt of this.#attempts.values()) attempt.end(endOfJob(attempt, { ...state, isOom: oomKills > 0 }));
+    const { lastWords } = this.#body;
+    const facts = { worker: this.id, cause: state.cause.kind, ...autopsy, lastWords };
+    this.#options.log.debug(facts, 'isolate worker ended');
+    // Before the removal: what they used is read from what is removed.
+    for (const attempt of this.#attempts.values()) attempt.end(endOfJob(attempt, { ...state, ...autopsy }));
     this.#attempts.clear();
+    await this.#body.remove();
     this.#options.events.onEnded({ startProblem });
     this.#ended.resolve();
   }
 
   #startProblem(cause: EndCause<LiveStep>): string {
-    return this.#child.lastWords || ('detail' in cause ? cause.detail : 'it did not start');
+    return this.#body.lastWords || ('detail' in cause ? cause.detail : 'it did not start');
   }
 }
 

@@ -1,30 +1,41 @@
 /**
- * Makes workers: jailed where this machine can, bare only where it cannot. Whether it can is known when the first
- * worker was confirmed from outside or an empty jail was refused by the system; it is said once in the log.
+ * Makes workers: jailed where this machine can; in containers where it cannot and Docker has their image; bare only where
+ * neither can be had, for rules that say `jail: none`. Whether it can is known when the first worker was confirmed from
+ * outside or an empty jail was refused by the system; it is said once in the log.
  */
 import { createRequire } from 'node:module';
+import { assertNever } from '@flowops/proto/errors.ts';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { CodeCaches } from './code-caches.ts';
+import { MAX_WORKER_WALL_MS } from './container-body.ts';
 import { closeInheritedDescriptors } from './inherited.ts';
 import { bareCommand, type Jail, openJail, type WorkerFiles } from './jail.ts';
 import { killLeftWorkers } from './left-workers.ts';
+import { ProcessBody } from './process-body.ts';
+import type { WorkerBody } from './worker-body.ts';
 import { openWorkerCgroups, type WorkerCgroups } from './worker-cgroup.ts';
+import { openWorkerContainers, type WorkerContainers, type WorkerContainersOptions } from './worker-containers.ts';
 import type { IsolateWorker, WorkerEvents } from './worker-job.ts';
 import { WORKER_BASE_BYTES, WorkerProcess } from './worker-process.ts';
 
 /** Below it, guests could corrupt their host's memory. */
 const OLDEST_ISOLATED_VM = [7, 0, 1] as const;
 
-type Confinement = { readonly kind: 'jail'; readonly jail: Jail } | { readonly kind: 'none'; readonly problem: string };
+type Place =
+  | { readonly kind: 'jail'; readonly jail: Jail }
+  | { readonly kind: 'containers'; readonly containers: WorkerContainers }
+  | { readonly kind: 'none'; readonly problem: string };
 
 export interface WorkerSource {
   /** "isolated-vm 7.0.1" */
   readonly runtime: string;
-  /** Undefined while jails can be made, else why not. */
+  /** Undefined while workers are jailed, in namespaces or in containers, else why not. */
   jailProblem(): string | undefined;
+  /** The longest wall limit that a worker lives for. */
+  maxWallMs(): number;
   spawn(events: WorkerEvents): IsolateWorker;
-  /** A worker did not start: finds out whether this machine refuses jails; then `onJailRefused` is called once. */
+  /** A worker did not start: finds out whether this machine refuses jails; then `onJailRefused` is called where nothing takes their place. */
   examine(problem: string): Promise<void>;
   close(): Promise<void>;
 }
@@ -34,6 +45,8 @@ export interface WorkerSourceOptions {
   readonly instance: string;
   readonly log: Logger;
   readonly onJailRefused: (problem: string) => void;
+  /** What takes the place of a jail; undefined: nothing. */
+  readonly containers?: WorkerContainersOptions | undefined;
   /** For tests: as if this machine had no namespaces. */
   readonly withoutJail?: boolean;
 }
@@ -42,32 +55,41 @@ export async function openWorkerSource(options: WorkerSourceOptions): Promise<Wo
   const { log } = options;
   const runtime = `isolated-vm ${isolatedVmVersion()}`;
   closeInheritedDescriptors();
-  let confinement = await confine(options);
-  const cgroups: WorkerCgroups | undefined = confinement.kind === 'jail' ? openWorkerCgroups() : undefined;
-  if (confinement.kind === 'none') tellRefused(log, confinement.problem);
-  else tellJail(log, confinement.jail);
+  let place = await findPlace(options);
+  const cgroups: WorkerCgroups | undefined = place.kind === 'jail' ? openWorkerCgroups() : undefined;
   const codeCaches = new CodeCaches();
   const slots = new Set<number>();
   let nextId = 1;
+  const makeBody = (slot: number, id: number): WorkerBody => {
+    switch (place.kind) {
+      case 'jail': {
+        const { jail } = place;
+        const cgroup = cgroups?.create(`worker-${id}`, WORKER_BASE_BYTES);
+        const confinement = { hostUid: jail.foreignUid, hasFilter: jail.filterProblem === undefined };
+        return new ProcessBody({ command: jail.command(slot, cgroup?.procsFiles ?? []), confinement, cgroup });
+      }
+      case 'containers':
+        return place.containers.body();
+      case 'none': {
+        const confinement = { hostUid: undefined, hasFilter: false };
+        return new ProcessBody({ command: bareCommand(options.files), confinement, cgroup: undefined });
+      }
+      default:
+        return assertNever(place);
+    }
+  };
 
   return {
     runtime,
-    jailProblem: () => (confinement.kind === 'none' ? confinement.problem : undefined),
+    jailProblem: () => (place.kind === 'none' ? place.problem : undefined),
+    maxWallMs: () => (place.kind === 'containers' ? MAX_WORKER_WALL_MS : Number.POSITIVE_INFINITY),
     spawn: (events) => {
       const slot = freeSlot(slots);
       slots.add(slot);
       const id = nextId++;
-      const cgroup = confinement.kind === 'jail' ? cgroups?.create(`worker-${id}`, WORKER_BASE_BYTES) : undefined;
-      const { kind } = confinement;
       return new WorkerProcess({
         id,
-        command:
-          kind === 'jail' ? confinement.jail.command(slot, cgroup?.procsFiles ?? []) : bareCommand(options.files),
-        confinement:
-          kind === 'jail'
-            ? { hostUid: confinement.jail.foreignUid, hasFilter: confinement.jail.filterProblem === undefined }
-            : { hostUid: undefined, hasFilter: false },
-        cgroup,
+        body: makeBody(slot, id),
         instance: options.instance,
         codeCaches,
         log,
@@ -82,25 +104,44 @@ export async function openWorkerSource(options: WorkerSourceOptions): Promise<Wo
     },
     examine: async (problem) => {
       log.warn({ problem }, 'an isolate worker did not start');
-      if (confinement.kind === 'none') return;
-      const refusal = await confinement.jail.probe();
+      if (place.kind !== 'jail') return;
+      const refusal = await place.jail.probe();
       if (refusal === undefined) return;
-      await confinement.jail.close();
-      confinement = { kind: 'none', problem: refusal };
-      tellRefused(log, refusal);
-      options.onJailRefused(refusal);
+      await place.jail.close();
+      place = await withoutJail(refusal, options);
+      if (place.kind === 'none') options.onJailRefused(place.problem);
     },
     close: async () => {
-      if (confinement.kind === 'jail') await confinement.jail.close();
+      if (place.kind === 'jail') await place.jail.close();
+      if (place.kind === 'containers') await place.containers.close();
       await cgroups?.close();
     },
   };
 }
 
-async function confine(options: WorkerSourceOptions): Promise<Confinement> {
-  if (options.withoutJail) return { kind: 'none', problem: 'jails are switched off' };
+async function findPlace(options: WorkerSourceOptions): Promise<Place> {
+  if (options.withoutJail) return withoutJail('jails are switched off', options);
   const opened = await openJail(options.files);
-  return opened.ok ? { kind: 'jail', jail: opened.jail } : { kind: 'none', problem: opened.problem };
+  if (!opened.ok) return withoutJail(opened.problem, options);
+  tellJail(options.log, opened.jail);
+  return { kind: 'jail', jail: opened.jail };
+}
+
+/** @param refusal why there is no jail. Said once in the log, with what takes its place. */
+async function withoutJail(refusal: string, { containers, log }: WorkerSourceOptions): Promise<Place> {
+  const opened = containers === undefined ? undefined : await openWorkerContainers(containers, log);
+  if (opened?.ok && containers !== undefined) {
+    const { image, runtime } = containers;
+    const facts = { refusal, image, runtime };
+    log.info(facts, 'this machine refuses jails for isolate workers: they run in containers instead');
+    return { kind: 'containers', containers: opened.containers };
+  }
+  const problem = opened === undefined || opened.ok ? refusal : `${refusal}; nor a container: ${opened.problem}`;
+  log.warn(
+    { problem },
+    'this machine refuses jails for isolate workers: only plugins whose rule says `jail: none` can run here',
+  );
+  return { kind: 'none', problem };
 }
 
 function tellJail(log: Logger, jail: Jail): void {
@@ -108,13 +149,6 @@ function tellJail(log: Logger, jail: Jail): void {
   if (killed > 0) log.warn({ killed }, 'workers of a host that was killed were still there, and are ended');
   const problem = jail.filterProblem;
   if (problem !== undefined) log.warn({ problem }, 'isolate workers are jailed without a system call filter');
-}
-
-function tellRefused(log: Logger, problem: string): void {
-  log.warn(
-    { problem },
-    'this machine refuses jails for isolate workers: only plugins whose rule says `jail: none` can run here',
-  );
 }
 
 function freeSlot(taken: ReadonlySet<number>): number {

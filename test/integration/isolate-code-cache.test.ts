@@ -11,6 +11,7 @@ import { moduleOf } from '../../sandbox/doctor/bundle-text.ts';
 import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
 import { CodeCaches } from '../../sandbox/isolate/code-caches.ts';
 import { bareCommand } from '../../sandbox/isolate/jail.ts';
+import { ProcessBody } from '../../sandbox/isolate/process-body.ts';
 import type { WorkerJob } from '../../sandbox/isolate/worker-job.ts';
 import { WorkerProcess } from '../../sandbox/isolate/worker-process.ts';
 import { LIMITS } from '../support/worker-host.ts';
@@ -50,9 +51,11 @@ async function inFreshWorker(codeCaches: CodeCaches, ...jobs: WorkerJob[]): Prom
   const ready = Promise.withResolvers<void>();
   const worker = new WorkerProcess({
     id: 1,
-    command: bareCommand({ entry }),
-    confinement: { hostUid: undefined, hasFilter: false },
-    cgroup: undefined,
+    body: new ProcessBody({
+      command: bareCommand({ entry }),
+      confinement: { hostUid: undefined, hasFilter: false },
+      cgroup: undefined,
+    }),
     instance: 'test',
     codeCaches,
     log: pino({ level: 'silent' }),

@@ -11,6 +11,7 @@ function makeDaemon(options: { waitForReturnMs?: number } = {}) {
   const daemon = new DockerDaemon({
     engine: docker,
     image: 'step-runner',
+    imageAdvice: { build: 'npm run image', setting: 'SANDBOX_IMAGE' },
     log,
     onConnected: () => connections++,
     waitForReturnMs: options.waitForReturnMs ?? 60_000,

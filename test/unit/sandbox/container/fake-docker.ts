@@ -57,6 +57,8 @@ export class FakeContainer {
   exitCode = 0;
   isRemoved = false;
   kills = 0;
+  /** As it was changed. */
+  memoryBytes: number | undefined;
   readonly #near: Duplex;
   readonly #far: Duplex;
   #waiters: { name: PeerMessage['case']; resolve: (message: PeerMessage) => void }[] = [];
@@ -172,7 +174,12 @@ export class FakeDocker implements DockerEngine {
 
   inspect = (id: string) => this.#answer('inspect', () => this.#facts(id));
 
-  use = () => this.#answer('use', () => ({ cpuMs: 12, peakMemoryBytes: 34 }));
+  use = () => this.#answer('use', () => ({ cpuMs: 12, memoryBytes: 30, peakMemoryBytes: 34 }));
+
+  resize = (id: string, memoryBytes: number) =>
+    this.#answer('resize', () => {
+      this.#find(id).memoryBytes = memoryBytes;
+    });
 
   rename = (id: string, name: string) =>
     this.#answer('rename', () => {

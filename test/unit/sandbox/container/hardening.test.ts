@@ -85,12 +85,20 @@ describe('every option', () => {
     expect(gapsAfter(({ HostConfig }) => Object.assign(HostConfig, { [name]: ['x'] }))).toEqual([`HostConfig.${name}`]);
   });
 
-  it.each(['User', 'Entrypoint', 'Cmd', 'WorkingDir', 'Env', 'OpenStdin', 'StdinOnce', 'Labels', 'Healthcheck'])(
-    'of the process, %s, is missed when it is another',
-    (name) => {
-      expect(gapsAfter(({ Config }) => Object.assign(Config, { [name]: 'another' }))).toEqual([`Config.${name}`]);
-    },
-  );
+  it.each([
+    'User',
+    'Entrypoint',
+    'Cmd',
+    'WorkingDir',
+    'Env',
+    'OpenStdin',
+    'StdinOnce',
+    'Labels',
+    'Healthcheck',
+    'StopSignal',
+  ])('of the process, %s, is missed when it is another', (name) => {
+    expect(gapsAfter(({ Config }) => Object.assign(Config, { [name]: 'another' }))).toEqual([`Config.${name}`]);
+  });
 
   it.each([
     ['MemorySwap', -1],

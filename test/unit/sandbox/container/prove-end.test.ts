@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ContainerFacts, DockerAnswer } from '../../../../sandbox/container/docker-engine.ts';
-import type { KernelView } from '../../../../sandbox/container/kernel-view.ts';
-import { LIFE_MARGIN_MS, proveEnd } from '../../../../sandbox/container/prove-end.ts';
+import { type EndOptions, LIFE_MARGIN_MS, proveEnd } from '../../../../sandbox/container/prove-end.ts';
 
 const GONE = { ok: false, failure: { kind: 'unreachable', problem: 'gone' } } as const;
 const NOT_THERE = { ok: false, failure: { kind: 'not-found', problem: 'none' } } as const;
@@ -27,13 +26,9 @@ function docker(...answers: DockerAnswer<ContainerFacts>[]) {
 }
 
 /** Empty after it was asked so many times. */
-function view(options: { polls: number; mayKill: boolean }): KernelView {
+function view(options: { polls: number; mayKill: boolean }): EndOptions['view'] {
   let asked = 0;
   return {
-    cpuMs: () => 0,
-    delayMs: () => 0,
-    peakMemoryBytes: () => 0,
-    oomKills: () => 0,
     isEmpty: () => asked++ >= options.polls,
     kill: () => options.mayKill,
   };

@@ -50,7 +50,7 @@ function makeTier(options: { jailProblem?: string } = {}) {
   const inWorker: StepEvents[] = [];
   const worker: IsolateWorker = {
     id: 1,
-    isJailed: true,
+    confinement: { kind: 'namespaces' },
     takesSteps: true,
     isSpent: false,
     jobs: 0,
@@ -68,6 +68,7 @@ function makeTier(options: { jailProblem?: string } = {}) {
       },
     },
     runtime: 'isolated-vm 0',
+    maxWallMs: () => Number.POSITIVE_INFINITY,
     jailProblem: () => options.jailProblem,
     close: async () => {},
   });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+import type { Confinement } from '../../../../sandbox/isolate/worker-body.ts';
 import type { IsolateWorker, WorkerEvents } from '../../../../sandbox/isolate/worker-job.ts';
 import { type PoolJob, type PoolTicket, WorkerPool } from '../../../../sandbox/isolate/worker-pool.ts';
 
@@ -7,7 +8,7 @@ import { type PoolJob, type PoolTicket, WorkerPool } from '../../../../sandbox/i
 class FakeWorker implements IsolateWorker {
   readonly id: number;
   readonly events: WorkerEvents;
-  readonly isJailed: boolean;
+  readonly confinement: Confinement;
   phase: 'starting' | 'ready' | 'late' | 'closing' | 'ended' = 'starting';
   isSpent = false;
   jobs = 0;
@@ -18,7 +19,7 @@ class FakeWorker implements IsolateWorker {
   constructor(id: number, events: WorkerEvents, isJailed: boolean) {
     this.id = id;
     this.events = events;
-    this.isJailed = isJailed;
+    this.confinement = { kind: isJailed ? 'namespaces' : 'none' };
   }
 
   get takesSteps(): boolean {
