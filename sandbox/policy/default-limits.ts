@@ -18,3 +18,6 @@ export const DEFAULT_PIDS = { runc: 64, runsc: 256 } as const;
 export const LEAST_RUNSC_PIDS = DEFAULT_PIDS.runsc;
 
 export const DEFAULT_CONTAINER = { runtime: 'runc', pids: DEFAULT_PIDS.runc, cpus: 1, tmpfsMb: 16 } as const;
+
+/** A step container's own PID 1 ends it after a day at the latest (container/shape.ts): waiting and grace taken off. */
+export const MAX_CONTAINER_WALL_MS = 86_220_000;

@@ -4,7 +4,7 @@
  */
 import { hostOfGrant, isName, kindOfHost, openingGrant, wordsOfHost } from '../host-calls/place-kind.ts';
 import { containerOf, tierOf } from './compile.ts';
-import { LEAST_RUNSC_PIDS } from './default-limits.ts';
+import { LEAST_RUNSC_PIDS, MAX_CONTAINER_WALL_MS } from './default-limits.ts';
 import type { KeyPath } from './document.ts';
 import { whyUnreachable } from './reachable.ts';
 import type { PolicyDocument, PolicyRule } from './schema.ts';
@@ -27,12 +27,50 @@ const GIVING_KEYS = [
 
 export function checkRules(policy: PolicyDocument): RuleProblem[] {
   const rules = policy.rules ?? [];
-  return rules.flatMap((rule, index) => [
-    ...checkDenial(rule, index),
-    ...checkClaim(policy, rule, index),
-    ...checkTerms(rule).map(({ path, message }) => ({ path: ['rules', index, ...path], message })),
-    ...checkReachable(policy, index),
-  ]);
+  return [
+    ...checkIds(policy),
+    ...checkContainerWall(policy),
+    ...rules.flatMap((rule, index) => [
+      ...checkDenial(rule, index),
+      ...checkClaim(policy, rule, index),
+      ...checkTerms(rule).map(({ path, message }) => ({ path: ['rules', index, ...path], message })),
+      ...checkReachable(policy, index),
+    ]),
+  ];
+}
+
+/** A UUID is the same in any letter case; of two names for it the later would silently win. */
+function checkIds({ plugins = {} }: PolicyDocument): RuleProblem[] {
+  const names = new Map<string, string>();
+  const found: RuleProblem[] = [];
+  for (const [id, name] of Object.entries(plugins)) {
+    const other = names.get(id.toLowerCase());
+    if (other !== undefined) {
+      const message = `this id is listed as ${other} already, in other letters; keep one of the two`;
+      found.push({ path: ['plugins', id], message });
+    }
+    names.set(id.toLowerCase(), other ?? name);
+  }
+  return found;
+}
+
+/** Nothing in a container stands behind a longer limit once its host is gone. */
+function checkContainerWall(policy: PolicyDocument): RuleProblem[] {
+  const { defaults, rules = [] } = policy;
+  const isTooLong = (wallMs: number | undefined): boolean => wallMs !== undefined && wallMs > MAX_CONTAINER_WALL_MS;
+  const message = `a step container lives for a day at most; write ${MAX_CONTAINER_WALL_MS} or less, or tier: isolate`;
+  const inContainers = rules.flatMap((rule, index) =>
+    rule.deny === undefined && tierOf(policy, rule) === 'container' ? [{ wallMs: rule.limits?.wallMs, index }] : [],
+  );
+  const isInherited =
+    tierOf(policy, undefined) === 'container' || inContainers.some(({ wallMs }) => wallMs === undefined);
+  const own = inContainers.filter(({ wallMs }) => isTooLong(wallMs));
+  return [
+    ...(isInherited && isTooLong(defaults?.limits?.wallMs)
+      ? [{ path: ['defaults', 'limits', 'wallMs'], message }]
+      : []),
+    ...own.map(({ index }) => ({ path: ['rules', index, 'limits', 'wallMs'], message })),
+  ];
 }
 
 /** What loads and is most likely not what was meant. */
@@ -110,6 +148,11 @@ function checkReachable(policy: PolicyDocument, index: number): RuleProblem[] {
   return found === undefined ? [] : [{ path: ['rules', index, ...found.key], message: found.message }];
 }
 
+/** A secret goes to a place; whether that is private says the grant of the network. */
+function placeOf(grant: string): string {
+  return grant.replace(/^private:/, '');
+}
+
 /** A grant that opens nothing, or more than almost anybody means. */
 function netWarning(text: string): string | undefined {
   const host = hostOfGrant(text);
@@ -133,7 +176,7 @@ function termWarnings(policy: PolicyDocument, rule: PolicyRule): RuleProblem[] {
     if (message !== undefined) found.push({ path: ['grants', 'net', index], message });
   }
   for (const [index, { name, hosts }] of secrets.entries()) {
-    const beyond = hosts.filter((host) => !net.includes(host));
+    const beyond = hosts.filter((host) => !net.some((grant) => placeOf(grant) === placeOf(host)));
     if (beyond.length === 0) continue;
     found.push({
       path: ['grants', 'secrets', index, 'hosts'],

@@ -34,7 +34,9 @@ interface Unmet {
 
 function unmet({ plugin, expect }: PolicyTest, decision: Decision, terms: Terms): Unmet[] {
   if (decision.kind === 'refuse') {
-    return expect.deny === true ? [] : [{ key: [], message: `${plugin} should run, but: ${decision.message}` }];
+    if (expect.deny !== true) return [{ key: [], message: `${plugin} should run, but: ${decision.message}` }];
+    const others = Object.keys(expect).filter((key) => key !== 'deny');
+    return others.map((key) => ({ key: [key], message: `a denied plugin gets nothing: leave ${key} out, or deny` }));
   }
   if (expect.deny === true)
     return [{ key: ['deny'], message: `${plugin} should be denied, but ${decision.rule} lets it run` }];

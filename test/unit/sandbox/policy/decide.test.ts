@@ -1,6 +1,6 @@
 /** What a policy answers about one attempt. */
 import { describe, expect, test } from 'vitest';
-import { DIGEST_A, DIGEST_B, policyOf, request, UUID } from './policy-text.ts';
+import { DIGEST_A, DIGEST_B, KEY_A, policyOf, request, UUID } from './policy-text.ts';
 
 const DEFAULT_LIMITS = {
   memoryMb: 128,
@@ -85,6 +85,37 @@ rules:
       code: 'POLICY_DENIED',
     });
     expect(policy.decide(request({ pluginId: UUID, version: '2.0.0' }))).toMatchObject({ tier: 'isolate' });
+  });
+
+  test.each([
+    [
+      'a publisher',
+      '{ publisher: acme }',
+      { publisher: 'acme', name: 'acme.x' },
+      { publisher: undefined, name: 'acme.x' },
+    ],
+    ['a digest', `{ digest: "${DIGEST_A}" }`, { digest: DIGEST_A }, { digest: DIGEST_B }],
+    ['whoever signs nothing', '{ unsigned: true }', {}, { publisher: 'acme', name: 'acme.x' }],
+    ['whoever signs', '{ unsigned: false }', { publisher: 'acme', name: 'acme.x' }, {}],
+    ['versions', '{ plugin: core.hello, version: "1.x" }', { version: '1.9.0' }, { version: '2.0.0' }],
+    [
+      'all keys together only',
+      `{ plugin: core.hello, digest: "${DIGEST_A}" }`,
+      { digest: DIGEST_A },
+      { digest: DIGEST_A, name: 'core.other' },
+    ],
+  ])('a denial holds by %s', (_title, match, denied, allowed) => {
+    const policy = policyOf(
+      `version: 1\npublishers: { acme: { keys: [{ key: "${KEY_A}" }], names: ["acme.*"] } }\nrules:\n  - match: ${match}\n    deny: "no"\n`,
+    );
+    expect(policy.decide(request(denied))).toMatchObject({ code: 'POLICY_DENIED' });
+    expect(policy.decide(request(allowed))).toMatchObject({ kind: 'run' });
+  });
+
+  test('an empty match denies everything there is', () => {
+    const policy = policyOf('version: 1\nrules:\n  - match: {}\n    deny: "maintenance until 06:00"\n');
+    expect(policy.decide(request())).toMatchObject({ message: expect.stringMatching(/maintenance until 06:00$/) });
+    expect(policy.decide(request({ publisher: 'acme', name: 'acme.x' }))).toMatchObject({ code: 'POLICY_DENIED' });
   });
 
   test('what a rule gives to an id it gives to exactly that id', () => {

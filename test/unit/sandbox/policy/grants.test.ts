@@ -183,6 +183,13 @@ describe('in the file', () => {
     ]);
   });
 
+  test('a secret may be meant for a private place with and without saying so again', () => {
+    const grants = '{ net: ["private:a.example:443"], secrets: [{ name: T, hosts: ["a.example:443"] }] }';
+    expect(warningsOf(rule(grants))).toEqual([]);
+    const other = '{ net: ["a.example:443"], secrets: [{ name: T, hosts: ["private:a.example:443"] }] }';
+    expect(warningsOf(rule(other))).toEqual([]);
+  });
+
   test.each([
     ['10.0.0.5:5432', '10.0.0.5 is a private address: only private:10.0.0.5:5432 opens it'],
     [

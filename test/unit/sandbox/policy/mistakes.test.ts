@@ -1,4 +1,6 @@
 /** Every mistake an operator can make in a policy names its line and key, and keeps the file from loading. */
+import { MAX_WALL_MS } from '@flowops/sandbox/container/shape.ts';
+import { MAX_CONTAINER_WALL_MS } from '@flowops/sandbox/policy/default-limits.ts';
 import { describe, expect, test } from 'vitest';
 import { DIGEST_A, problemsOfText, UUID } from './policy-text.ts';
 
@@ -115,6 +117,42 @@ const MISTAKES: readonly [title: string, yaml: string, problem: string | RegExp]
     'version: 1\nminVersion:\n  "acme.*": 1.4.0',
     '3: minVersion.acme.*: must be one name, without *',
   ],
+  [
+    'one id under two names, in other letters',
+    `version: 1\nplugins:\n  ${UUID}: core.hello\n  ${UUID.toUpperCase()}: acme.evil`,
+    `4: plugins.${UUID.toUpperCase()}: this id is listed as core.hello already, in other letters; keep one of the two`,
+  ],
+  [
+    'a wall limit that no container can be held to',
+    'version: 1\nrules:\n  - match: { plugin: a }\n    limits: { wallMs: 86400000 }',
+    '4: rules[0].limits.wallMs: a step container lives for a day at most; write 86220000 or less, or tier: isolate',
+  ],
+  [
+    'a wall limit of the defaults that no container can be held to',
+    'version: 1\ndefaults:\n  limits: { wallMs: 86400000 }',
+    '3: defaults.limits.wallMs: a step container lives for a day at most; write 86220000 or less, or tier: isolate',
+  ],
+  [
+    'a wall limit of the defaults that a rule takes to containers',
+    'version: 1\ndefaults:\n  limits: { wallMs: 86400000 }\n  tier: isolate\nrules:\n  - match: { plugin: a }\n    tier: container',
+    '3: defaults.limits.wallMs: a step container lives for a day at most; write 86220000 or less, or tier: isolate',
+  ],
+  [
+    'two documents',
+    'version: 1\nrules: []\n---\nversion: 1\n',
+    /^3: not valid YAML: Source contains multiple documents/,
+  ],
+  ['a tag that YAML does not know', 'version: 1\n\nrules: !!js/function x\n', /^3: not valid YAML: Unresolved tag/],
+  [
+    'a merge key',
+    'version: 1\ndefaults: &d\n  <<: { tier: isolate }\n',
+    '3: defaults.<<: unknown key; known: tier, limits, concurrent',
+  ],
+  [
+    'line ends of Windows',
+    'version: 1\r\nrules:\r\n  - match: { plugin: A }\r\n',
+    /^3: rules\[0\].match.plugin: names are lower case/,
+  ],
   ['an id that is none', 'version: 1\nplugins:\n  "a b": core.hello', /^3: plugins.a b: must be a pluginId/],
   [
     'a key that JavaScript would hide',
@@ -134,6 +172,19 @@ describe('a policy with one mistake does not load and says where', () => {
     if (typeof problem === 'string') expect(found[0]).toBe(problem);
     else expect(found[0]).toMatch(problem);
   });
+});
+
+test('a wall limit longer than a day is for isolates', () => {
+  const policy = (rest: string) => problemsOfText(`version: 1\ndefaults: { tier: isolate }\n${rest}`);
+  expect(policy('rules:\n  - match: { plugin: a, unsigned: true }\n    limits: { wallMs: 86400000 }\n')).toEqual([]);
+  expect(policy('rules:\n  - match: { plugin: a }\n    tier: container\n    limits: { wallMs: 86220000 }\n')).toEqual(
+    [],
+  );
+  expect(MAX_CONTAINER_WALL_MS).toBe(MAX_WALL_MS);
+});
+
+test('the mark that some editors put before a text is none of it', () => {
+  expect(problemsOfText('\uFEFFversion: 1\n')).toEqual([]);
 });
 
 test('an anchor may be used twice, and its problems are told where it is used', () => {
@@ -258,6 +309,14 @@ describe('the tests of a policy are put to it when it loads', () => {
     [
       '{ plugin: other, expect: { deny: true } }',
       '9: tests[0].expect.deny: other should be denied, but defaults lets it run',
+    ],
+    [
+      '{ plugin: legacy.x, expect: { deny: true, tier: isolate } }',
+      '9: tests[0].expect.tier: a denied plugin gets nothing: leave tier out, or deny',
+    ],
+    [
+      '{ plugin: legacy.x, expect: { deny: false } }',
+      '9: tests[0].expect: legacy.x should run, but: legacy.x 1.0.0 is denied by rule 2 (sandbox-policy.yaml:6): retired',
     ],
     [
       '{ plugin: legacy.x, expect: { tier: isolate } }',

@@ -5,8 +5,11 @@ import { covers, matches, matchesPattern } from '@flowops/sandbox/policy/match.t
 import { checkRules } from '@flowops/sandbox/policy/rules-check.ts';
 import { type PolicyDocument, type PolicyMatch, policySchema } from '@flowops/sandbox/policy/schema.ts';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { DIGEST_A, DIGEST_B, KEY_A, KEY_B } from './policy-text.ts';
+
+// Thousands of policies each: seconds of computing, and longer beside others.
+vi.setConfig({ testTimeout: 120_000 });
 
 // Few words and few keys at a time, so that matches are frequent.
 const name = fc.constantFrom('a', 'ab', 'a.b', 'b');
