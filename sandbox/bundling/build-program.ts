@@ -62,12 +62,38 @@ export async function buildProgram({ entry, format, external = [], texts = {} }:
   return { text: result.outputFiles[0]?.text ?? '', inputs: [...new Set(inputs)].sort() };
 }
 
-/** The prelude as one strict expression that gives `boot`. Only ASCII, so that V8 keeps it at one byte a character. */
+const INJECT = path.join(import.meta.dirname, '..', 'guest', 'inject');
+/** The part of the prelude that most steps never need, and what asks for it. */
+const INLINE_URL = path.join(INJECT, 'url.ts');
+const ASKING_URL = path.join(INJECT, 'url-part.ts');
+
+/** The prelude as one strict expression that gives `boot`, complete. */
 export async function buildPrelude(): Promise<BuiltText> {
+  return preludeOf(await bundleGuestCode('prelude.ts'));
+}
+
+/** The same for isolates, each of which gets a copy of the text: what is long and seldom used is a text of its own. */
+export async function buildIsolatePrelude(): Promise<{ readonly core: BuiltText; readonly url: BuiltText }> {
+  const [core, url] = await Promise.all([bundleGuestCode('prelude.ts', true), bundleGuestCode('url-module.ts')]);
+  return { core: preludeOf(core), url: partOf(url) };
+}
+
+function preludeOf({ text, inputs }: BuiltText): BuiltText {
+  const body = `"use strict";var module={exports:{}},exports=module.exports;\n${text}`;
+  return { text: `(function(){${body}\nreturn module.exports.boot;})()`, inputs };
+}
+
+/** A function body. Its frames have the prelude's name, by which they are cut out of a plugin's stacks. */
+function partOf({ text, inputs }: BuiltText): BuiltText {
+  const body = `"use strict";var module={exports:{}},exports=module.exports;\n${text}`;
+  return { text: `${body}\nreturn module.exports;\n//# sourceURL=flowops:prelude`, inputs };
+}
+
+/** Only ASCII, so that V8 keeps it at one byte a character. @param asksForParts see parts.ts */
+async function bundleGuestCode(entry: string, asksForParts = false): Promise<BuiltText> {
   const { build } = await import('esbuild');
-  const folder = path.join(import.meta.dirname, '..', 'guest', 'inject');
   const result = await build({
-    entryPoints: [path.join(folder, 'prelude.ts')],
+    entryPoints: [path.join(INJECT, entry)],
     bundle: true,
     write: false,
     metafile: true,
@@ -79,14 +105,24 @@ export async function buildPrelude(): Promise<BuiltText> {
     target: 'es2024',
     charset: 'ascii',
     minify: true,
-    inject: [path.join(folder, 'no-shared-memory.ts')],
+    inject: [path.join(INJECT, 'no-shared-memory.ts')],
     define: { SharedArrayBuffer: 'NoSharedArrayBuffer' },
     legalComments: 'none',
     logLevel: 'silent',
+    plugins: asksForParts
+      ? [
+          {
+            name: 'parts',
+            setup: ({ onResolve }) => {
+              onResolve({ filter: /\/url\.ts$/ }, ({ path: name, resolveDir }) =>
+                path.join(resolveDir, name) === INLINE_URL ? { path: ASKING_URL } : undefined,
+              );
+            },
+          },
+        ]
+      : [],
   });
-  const code = result.outputFiles[0]?.text ?? '';
-  const text = `(function(){"use strict";var module={exports:{}},exports=module.exports;\n${code}\nreturn module.exports.boot;})()`;
-  return { text, inputs: inputsOf(result.metafile) };
+  return { text: result.outputFiles[0]?.text ?? '', inputs: inputsOf(result.metafile) };
 }
 
 function inputsOf(metafile: { inputs: Record<string, unknown> }): string[] {

@@ -28,7 +28,13 @@ export const HOST_OP = {
   failed: 9,
   /** (count): that many random bytes as characters 0 to 255. */
   random: 10,
+  /** (name): the text of a part of the prelude that is not in every guest. In isolates only. */
+  part: 11,
 } as const;
+
+/** A function body each, which returns what the part exports. */
+export type PartName = 'url';
+export type PreludeParts = Readonly<Record<PartName, string>>;
 
 /** Worker to guest. */
 export const ENTER_OP = {

@@ -2,3 +2,8 @@
 declare module 'flowops:prelude' {
   export const PRELUDE: string;
 }
+
+/** The part of it that url-part.ts asks the worker for. */
+declare module 'flowops:prelude-url' {
+  export const PRELUDE_URL: string;
+}

@@ -11,10 +11,10 @@ import { mkdir, readFile, readlink, rename, stat, symlink, writeFile } from 'nod
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { z } from 'zod';
-import { type BuiltText, buildPrelude, buildProgram } from '../bundling/build-program.ts';
+import { type BuiltText, buildIsolatePrelude, buildProgram } from '../bundling/build-program.ts';
 
 /** Changes when this file builds differently from the same sources. */
-const RECIPE = 'flowops-worker-3';
+const RECIPE = 'flowops-worker-4';
 const WORKER_FILE = 'worker.mjs';
 
 export interface IsolateAssets {
@@ -47,11 +47,15 @@ export async function prepareIsolateAssets(cacheDir: string): Promise<IsolateAss
 }
 
 export async function buildWorker(): Promise<BuiltText> {
+  const { core, url } = await buildIsolatePrelude();
   return buildProgram({
     entry: path.join(import.meta.dirname, 'worker', 'main.ts'),
     format: 'esm',
     external: ['isolated-vm'],
-    texts: { 'flowops:prelude': { constant: 'PRELUDE', text: await buildPrelude() } },
+    texts: {
+      'flowops:prelude': { constant: 'PRELUDE', text: core },
+      'flowops:prelude-url': { constant: 'PRELUDE_URL', text: url },
+    },
   });
 }
 

@@ -4,7 +4,7 @@
  * isolates are real and in this process, so that a test sees whether one is kept.
  */
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { buildPrelude } from '../../sandbox/bundling/build-program.ts';
+import { buildIsolatePrelude } from '../../sandbox/bundling/build-program.ts';
 import { bundleScript } from '../../sandbox/isolate/worker/bundle-script.ts';
 import { IsolateRun } from '../../sandbox/isolate/worker/isolate-run.ts';
 import { type BundleCode, IsolateFactory, type IsolateHome } from '../../sandbox/isolate/worker/prepared-isolate.ts';
@@ -17,7 +17,8 @@ const found = { outputs: { found: { type: 'json' } } } as const;
 let factory: IsolateFactory;
 const homes = new Set<IsolateHome>();
 beforeAll(async () => {
-  factory = await IsolateFactory.create((await buildPrelude()).text);
+  const { core, url } = await buildIsolatePrelude();
+  factory = await IsolateFactory.create(core.text, { url: url.text });
 });
 afterEach(() => {
   for (const home of homes) home.dispose();

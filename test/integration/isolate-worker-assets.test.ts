@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { buildPrelude } from '../../sandbox/bundling/build-program.ts';
+import { buildIsolatePrelude, buildPrelude } from '../../sandbox/bundling/build-program.ts';
 import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
 import { isolateWorkerProgram, WorkerHost } from '../support/worker-host.ts';
 
@@ -49,7 +49,10 @@ test('several processes that start at once all get a worker that runs', async ()
 });
 
 test('the prelude names no file of this machine and is plain ASCII', async () => {
-  const { text } = await buildPrelude();
-  expect(text).not.toContain(path.resolve(import.meta.dirname, '..', '..'));
-  expect([...text].every((character) => character.charCodeAt(0) < 128)).toBe(true);
+  const { core, url } = await buildIsolatePrelude();
+  for (const { text } of [await buildPrelude(), core, url]) {
+    expect(text).not.toContain(path.resolve(import.meta.dirname, '..', '..'));
+    expect([...text].every((character) => character.charCodeAt(0) < 128)).toBe(true);
+  }
+  expect(core.text.length).toBeLessThan(url.text.length / 4);
 });

@@ -147,7 +147,7 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
          try { logger.info({ toString() { throw new Error('c'); } }); new URL('::'); } catch (error) { stacks.push(error.stack); }
          try { (function deep() { deep(); })(); } catch (error) { stacks.push(error.stack); }
          for (const stack of stacks) for (const [file, self, fn, origin] of Array.isArray(stack) ? stack : []) {
-           if (!/^(undefined|null)$/.test(origin)) found.push(origin);
+           if (!/^(undefined|null|flowops:prelude)$/.test(origin)) found.push(origin);
            if (!/^(doctor[\\w.-]*\\.js|flowops:prelude|flowops:loader|undefined|null)$/.test(file)) found.push(file);
            if (file.startsWith('flowops:') && (self !== 'undefined' || fn !== 'undefined')) found.push([file, self, fn]);
          }

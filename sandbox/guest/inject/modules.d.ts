@@ -20,3 +20,8 @@ declare module '@ungap/structured-clone' {
   export function serialize(value: unknown): Serialized;
   export function deserialize(serialized: Serialized): unknown;
 }
+
+declare module 'whatwg-url' {
+  export const URL: typeof globalThis.URL;
+  export const URLSearchParams: typeof globalThis.URLSearchParams;
+}

@@ -4,15 +4,12 @@
  * those are taken instead.
  */
 import type { GUEST_GLOBALS } from '@flowops/proto/guest-globals.ts';
+import { requireUrl, type Url } from './url.ts';
 
 export type GlobalName = (typeof GUEST_GLOBALS)[number];
 
 type Abort = typeof import('./abort.ts');
 type Encoding = typeof import('@exodus/bytes/encoding-lite.js');
-interface Url {
-  readonly URL: typeof globalThis.URL;
-  readonly URLSearchParams: typeof globalThis.URLSearchParams;
-}
 
 /** CommonJS form, because only that is evaluated at its first call when esbuild bundles it. */
 export const POLYFILLS = {
@@ -24,7 +21,7 @@ export const POLYFILLS = {
     names: ['TextDecoder', 'TextEncoder'],
     make: () => require('@exodus/bytes/encoding-lite.js') as Encoding,
   },
-  url: { names: ['URL', 'URLSearchParams'], make: () => require('whatwg-url') as Url },
+  url: { names: ['URL', 'URLSearchParams'], make: requireUrl },
   clone: {
     names: ['structuredClone'],
     make: () => require('./structured-clone.ts') as typeof import('./structured-clone.ts'),
@@ -41,7 +38,7 @@ export function useNatives(): void {
 
 export const loadAbort = (): Abort => load(POLYFILLS.abort);
 export const loadEncoding = (): Encoding => load(POLYFILLS.encoding);
-export const loadUrl = (): Url => load(POLYFILLS.url);
+export const loadUrl = (): Url => load<Url>(POLYFILLS.url);
 
 /** By way of the globals, which hide their own names from the polyfill while it loads. */
 function load<T>({ names, make }: { readonly names: readonly string[]; readonly make: () => T }): T {

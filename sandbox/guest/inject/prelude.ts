@@ -30,6 +30,7 @@ import { installAmongNatives, installGlobals, removeGlobals } from './globals.ts
 import { HostCalls } from './host-calls.ts';
 import { LazyFetch } from './lazy-fetch.ts';
 import { createLogger, GuestLog } from './logging.ts';
+import { takePartsFrom } from './parts.ts';
 import { GuestContext } from './task-context.ts';
 import { GuestTimers } from './timers.ts';
 
@@ -62,6 +63,7 @@ class Guest {
 
   constructor(host: HostFunction, isNode: boolean) {
     this.#host = host;
+    takePartsFrom(host);
     this.#log = new GuestLog(host);
     this.#calls = new HostCalls(host);
     this.#fetch = new LazyFetch(this.#calls);

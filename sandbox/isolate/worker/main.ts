@@ -5,6 +5,7 @@
  */
 
 import { PRELUDE } from 'flowops:prelude';
+import { PRELUDE_URL } from 'flowops:prelude-url';
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
@@ -24,7 +25,7 @@ async function main(): Promise<void> {
   const { version } = z.object({ version: z.string() }).parse(require('isolated-vm/package.json'));
   const problem = versionProblem({ isolatedVm: version, execArgv: process.execArgv });
   if (problem !== undefined) return refuse(problem);
-  const factory = await IsolateFactory.create(PRELUDE);
+  const factory = await IsolateFactory.create(PRELUDE, { url: PRELUDE_URL });
   new WorkerApp({
     stream: hostStream(),
     instance: `worker-${randomUUID()}`,

@@ -11,6 +11,7 @@
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
 import ivm from 'isolated-vm';
+import { HOST_OP, type PreludeParts } from '../../guest/guest-protocol.ts';
 import { MAX_MESSAGE_LENGTH } from '../../guest/limits.ts';
 import { ASYNC_COMPILE_LENGTH, CACHE_MEMORY_MB, MAX_CONTEXTS, MIN_MEMORY_MB } from './limits.ts';
 import { warmPreludeCache } from './prelude-cache.ts';
@@ -63,14 +64,22 @@ export class PreparedIsolate {
   readonly #home: IsolateHome;
   readonly #context: ivm.Context;
   readonly #load: Load;
+  readonly #parts: PreludeParts;
   #isRetired = false;
 
-  constructor(parts: { home: IsolateHome; context: ivm.Context; enter: ivm.Reference; load: Load }) {
-    this.isolate = parts.home.isolate;
-    this.enter = parts.enter;
-    this.#home = parts.home;
-    this.#context = parts.context;
-    this.#load = parts.load;
+  constructor(made: {
+    home: IsolateHome;
+    context: ivm.Context;
+    enter: ivm.Reference;
+    load: Load;
+    parts: PreludeParts;
+  }) {
+    this.isolate = made.home.isolate;
+    this.enter = made.enter;
+    this.#home = made.home;
+    this.#context = made.context;
+    this.#load = made.load;
+    this.#parts = made.parts;
   }
 
   get isKept(): boolean {
@@ -83,6 +92,7 @@ export class PreparedIsolate {
       this.#home.takeIntruder();
       return 1;
     }
+    if (op === HOST_OP.part) return a === 'url' ? this.#parts.url : 1;
     return this.owner?.onCall(op, a, b, c) ?? 1;
   }
 
@@ -113,15 +123,17 @@ export function disposeIsolate(isolate: ivm.Isolate): void {
 
 export class IsolateFactory {
   readonly #prelude: string;
+  readonly #parts: PreludeParts;
   readonly #preludeCache: ivm.ExternalCopy<ArrayBuffer> | undefined;
 
   /** Compiles the prelude once, before any guest code can run; also shows that isolates work on this machine. */
-  static async create(prelude: string): Promise<IsolateFactory> {
-    return new IsolateFactory(prelude, await warmPreludeCache(prelude, PRELUDE_FILE));
+  static async create(prelude: string, parts: PreludeParts): Promise<IsolateFactory> {
+    return new IsolateFactory(prelude, parts, await warmPreludeCache(prelude, PRELUDE_FILE));
   }
 
-  private constructor(prelude: string, warmCache: ivm.ExternalCopy<ArrayBuffer> | undefined) {
+  private constructor(prelude: string, parts: PreludeParts, warmCache: ivm.ExternalCopy<ArrayBuffer> | undefined) {
     this.#prelude = prelude;
+    this.#parts = parts;
     const isolate = new ivm.Isolate({ memoryLimit: MIN_MEMORY_MB * 4 });
     try {
       const script = isolate.compileScriptSync(prelude, { filename: PRELUDE_FILE, produceCachedData: true });
@@ -180,7 +192,7 @@ export class IsolateFactory {
           ? scriptLoad(compiled.script, context)
           : moduleLoad(isolate.compileModuleSync(LOADER, { filename: LOADER_FILE }), compiled.module, context);
       if (compiled.kind === 'script') home.code = compiled;
-      holder.prepared = new PreparedIsolate({ home, context, enter, load });
+      holder.prepared = new PreparedIsolate({ home, context, enter, load, parts: this.#parts });
       home.current = holder.prepared;
       return { ok: true, isolate: holder.prepared };
     } catch (thrown) {

@@ -1,0 +1,2 @@
+/** Entry of the part that url-part.ts loads. */
+export { URL, URLSearchParams } from 'whatwg-url';
