@@ -11,6 +11,8 @@ export const PROTOCOL_VERSION = 1;
 const MIN_FRAME_BYTES = 2 * 1024 * 1024;
 /** Names in a Hello are for logs and for the run's state. */
 const MAX_NAME_LENGTH = 256;
+/** We have a handful. */
+const MAX_CAPABILITIES = 64;
 
 export type PeerRole = 'engine' | 'cli' | 'host' | 'isolate-worker' | 'step-runner';
 const ROLES: Readonly<Record<string, PeerRole>> = {
@@ -99,6 +101,9 @@ export function checkHello(
     return { ok: false, problem: `the role "${hello.role.slice(0, 64)}" is not expected here` };
   }
   if (instance === '' || instance.length > MAX_NAME_LENGTH) return { ok: false, problem: 'an instance without a name' };
+  if (capabilities.length > MAX_CAPABILITIES || capabilities.some((name) => name.length > MAX_NAME_LENGTH)) {
+    return { ok: false, problem: `${capabilities.length} capabilities, or a name of one that is too long` };
+  }
   if (maxFrameBytes < MIN_FRAME_BYTES || windowBytes < 2 * maxFrameBytes) {
     return { ok: false, problem: `limits too small: frames of ${maxFrameBytes}, window of ${windowBytes} bytes` };
   }
