@@ -30,7 +30,7 @@ export async function runDoctor(options: DoctorOptions): Promise<readonly CaseRe
     results.push(result);
     options.onResult(result);
   };
-  const lanes = options.places.flatMap((place) => {
+  const lanes = options.places.toSorted(byDuration).flatMap((place) => {
     const cases = casesAt(options.cases, place);
     return cases.length === 0 ? [] : [() => runPlace(place, cases, { ...options, onResult })];
   });
@@ -85,6 +85,13 @@ async function runAll(lanes: readonly (() => Promise<void>)[], atOnce: number): 
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await next();
   };
   await Promise.all(Array.from({ length: atOnce }, work));
+}
+
+/** The longest first, so that the last one does not run alone. */
+const LONGEST_FIRST: readonly Place['runtime'][] = ['runsc', 'node', 'isolated-vm', 'runc'];
+
+function byDuration(a: Place, b: Place): number {
+  return LONGEST_FIRST.indexOf(a.runtime) - LONGEST_FIRST.indexOf(b.runtime);
 }
 
 const ORDER: readonly Place['runtime'][] = ['isolated-vm', 'runc', 'runsc'];
