@@ -1,29 +1,48 @@
 /**
- * Builds what runs in a step container below the init: `runner.mjs`, one file with everything in it, the guest's prelude
- * and the guest thread's program as text. The image's build writes it (write-runner.ts); the hash of its text is the
- * image's label `flowops.runner`, by which a host tells an image that was made from other sources than its own.
+ * Builds what runs in a step container below the init: the start file, the program with
+ * everything in it, and the guest's prelude. The image's build writes them (write-runner.ts); the hash of their
+ * texts is the image's label `flowops.runner`, by which a host tells an image that was made from other sources than its
+ * own. V8's code caches lie beside them, made of these texts by this Node, which has to be the one that runs them.
  */
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type BuiltText, buildPrelude, buildProgram } from '../bundling/build-program.ts';
+import { promisify } from 'node:util';
+import { buildPrelude, buildProgram } from '../bundling/build-program.ts';
 
-export async function buildRunner(): Promise<BuiltText> {
-  const folder = path.join(import.meta.dirname, 'runner');
-  const [prelude, thread] = await Promise.all([
+const FOLDER = path.join(import.meta.dirname, 'runner');
+
+export interface RunnerTexts {
+  /** By the file's name, all for one folder. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+export async function buildRunner(): Promise<RunnerTexts> {
+  const [prelude, thread, start] = await Promise.all([
     buildPrelude(),
-    buildProgram({ entry: path.join(folder, 'thread', 'main.ts'), format: 'iife' }),
+    buildProgram({ entry: path.join(FOLDER, 'thread', 'main.ts'), format: 'iife' }),
+    buildProgram({ entry: path.join(FOLDER, 'start.ts'), format: 'iife' }),
   ]);
-  return buildProgram({
-    entry: path.join(folder, 'main.ts'),
-    format: 'esm',
-    texts: {
-      'flowops:prelude': { constant: 'PRELUDE', text: prelude },
-      'flowops:guest-thread': { constant: 'GUEST_THREAD', text: thread },
-    },
+  const program = await buildProgram({
+    entry: path.join(FOLDER, 'main.ts'),
+    format: 'iife',
+    texts: { 'flowops:guest-thread': { constant: 'GUEST_THREAD', text: thread } },
   });
+  const wrapped = `(function (require) {\n${program.text}\n})`;
+  // As runner/files.ts names them.
+  return { files: { 'runner.cjs': start.text, 'program.js': wrapped, 'prelude.js': prelude.text } };
 }
 
 /** SHA-256, hex: the value of the label `flowops.runner`. */
-export function runnerHash(bundle: BuiltText): string {
-  return createHash('sha256').update(bundle.text).digest('hex');
+export function runnerHash({ files }: RunnerTexts): string {
+  const hash = createHash('sha256');
+  for (const [name, text] of Object.entries(files)) hash.update(`${name} ${text.length}\n${text}`);
+  return hash.digest('hex');
+}
+
+export async function writeRunner(folder: string, { files }: RunnerTexts): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const [name, text] of Object.entries(files)) await writeFile(path.join(folder, name), text);
+  await promisify(execFile)(process.execPath, [path.join(FOLDER, 'write-caches.ts'), folder]);
 }

@@ -65,7 +65,11 @@ describe('the image of step containers', () => {
       expect(rest.map(({ mode, path }) => `${mode} ${path}`).sort()).toEqual([
         '---x--x--x init',
         '-r-xr-xr-x init-readable',
-        '-rw-r--r-- runner/runner.mjs',
+        '-rw-r--r-- runner/prelude.cache',
+        '-rw-r--r-- runner/prelude.js',
+        '-rw-r--r-- runner/program.cache',
+        '-rw-r--r-- runner/program.js',
+        '-rw-r--r-- runner/runner.cjs',
         '-rwxr-xr-x usr/local/bin/node',
       ]);
       expect(libraries.map(({ path }) => path.split('/').at(-1)).sort()).toContain('libc.so.6');
@@ -73,6 +77,20 @@ describe('the image of step containers', () => {
       expect(own.filter(({ owner }) => owner !== '0/0')).toEqual([]);
     } finally {
       await dockerText('rm', '-f', container);
+    }
+  });
+
+  it('holds code caches that its own Node takes', async () => {
+    const tried = `import { readFileSync } from 'node:fs'; import { Script } from 'node:vm';
+      const read = (name, encoding) => readFileSync('/runner/' + name, encoding);
+      const isTaken = (name) => !new Script(read(name + '.js', 'latin1'), { cachedData: read(name + '.cache') }).cachedDataRejected;
+      console.log(isTaken('program'), isTaken('prelude'));`;
+    const container = new TestContainer({ service, runtime: 'runc', program: script(tried) });
+    try {
+      expect(await container.ended()).toBe(0);
+      expect(container.stderr.trim()).toBe('true true');
+    } finally {
+      await container.remove();
     }
   });
 

@@ -6,7 +6,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Duplex } from 'node:stream';
@@ -15,7 +15,8 @@ import { formatManifestLine, type Manifest, manifestSchema } from '@flowops/prot
 import { Peer, type PeerMessage } from '@flowops/proto/peer.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { type HostCall, type Log, type Progress, Purpose, type Result, Status } from '@flowops/proto/sandbox_pb.js';
-import { buildRunner } from '../../sandbox/container/runner-assets.ts';
+import { START_FILE } from '../../sandbox/container/runner/files.ts';
+import { buildRunner, writeRunner } from '../../sandbox/container/runner-assets.ts';
 import { moduleOf } from '../../sandbox/doctor/bundle-text.ts';
 import { prepareIsolateAssets } from '../../sandbox/isolate/assets.ts';
 
@@ -266,9 +267,8 @@ export function runnerPath(): Promise<string> {
   runner ??= (async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'flowops-runner-'));
     process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-    const file = path.join(folder, 'runner.mjs');
-    await writeFile(file, (await buildRunner()).text);
-    return file;
+    await writeRunner(folder, await buildRunner());
+    return path.join(folder, START_FILE);
   })();
   return runner;
 }

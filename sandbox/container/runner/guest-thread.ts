@@ -30,12 +30,14 @@ export class GuestThread {
   readonly #shared = new Int32Array(new SharedArrayBuffer(SHARED_INTS * Int32Array.BYTES_PER_ELEMENT));
   #isTerminated = false;
 
-  constructor({ code, prelude }: { code: string; prelude: string }) {
+  /** `folder`: where the prelude lies. */
+  constructor({ code, folder }: { readonly code: string; readonly folder: string }) {
     const commands = new MessageChannel();
     const answers = new MessageChannel();
     this.#commands = commands.port1;
     this.#answers = answers.port1;
-    const workerData: ThreadData = { commands: commands.port2, answers: answers.port2, shared: this.#shared, prelude };
+    const ports = { commands: commands.port2, answers: answers.port2 };
+    const workerData: ThreadData = { ...ports, shared: this.#shared, folder };
     const heap = pluginHeap(process.constrainedMemory(), totalmem());
     this.#worker = new Worker(code, {
       eval: true,

@@ -1,11 +1,10 @@
 /**
- * Entry of the program in a step container: `node runner.mjs [INPUT_FD OUTPUT_FD]`. Without arguments it speaks to
- * its host on stdin and stdout; the container's first process gives it two other descriptors, so that a plugin's own
- * prints cannot land between frames. Runs one step and ends.
+ * The program in a step container, started by start.ts. Without arguments it speaks to its host on stdin and stdout; the
+ * container's first process gives it two other descriptors, so that a plugin's own prints cannot land between frames.
+ * Runs one step and ends.
  */
 import { GUEST_THREAD } from 'flowops:guest-thread';
-import { PRELUDE } from 'flowops:prelude';
-import { randomUUID } from 'node:crypto';
+import path from 'node:path';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { StdioStream } from '../../guest/stdio-stream.ts';
 import { RunnerApp } from './app.ts';
@@ -14,10 +13,11 @@ import { EXIT_UNUSABLE } from './limits.ts';
 
 function main(): void {
   const [inputFd = 0, outputFd = 1] = process.argv.slice(2).map(Number);
-  const thread = new GuestThread({ code: GUEST_THREAD, prelude: PRELUDE });
+  const folder = path.dirname(process.argv[1] ?? '');
+  const thread = new GuestThread({ code: GUEST_THREAD, folder });
   new RunnerApp({
     stream: new StdioStream({ inputFd, outputFd }),
-    instance: `runner-${randomUUID()}`,
+    instance: `runner-${process.hrtime.bigint().toString(36)}`,
     runtime: `node ${process.version}`,
     thread,
     onDone: ({ isProven }) => (isProven ? process.exit(0) : die()),

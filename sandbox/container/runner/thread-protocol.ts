@@ -15,7 +15,8 @@ export interface ThreadData {
   /** Answers to calls that are text. */
   readonly answers: MessagePort;
   readonly shared: Int32Array;
-  readonly prelude: string;
+  /** Of the runner's files. */
+  readonly folder: string;
 }
 
 /** Places in `ThreadData.shared`. */

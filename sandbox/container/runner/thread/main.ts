@@ -5,12 +5,13 @@
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { describeThrown } from '@flowops/sdk/thrown.ts';
 import { ENTER_OP, type EnterFunction, type HostFunction } from '../../../guest/guest-protocol.ts';
+import { PRELUDE_CACHE_FILE, PRELUDE_FILE, readCache, readText } from '../files.ts';
 import { SHARED, type ThreadCommand, type ThreadData, type ThreadMessage } from '../thread-protocol.ts';
 import { CompileProblem, type LoadedPlugin, prepareRealm } from './realm.ts';
 
-const { commands, answers, shared, prelude } = workerData as ThreadData;
+const { commands, answers, shared, folder } = workerData as ThreadData;
 const { setImmediate } = globalThis;
-const realm = prepareRealm(prelude);
+const realm = prepareRealm(readText(folder, PRELUDE_FILE), readCache(folder, PRELUDE_CACHE_FILE));
 let plugin: LoadedPlugin | undefined;
 let enter: EnterFunction | undefined;
 

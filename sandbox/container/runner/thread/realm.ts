@@ -5,11 +5,10 @@
 import { isBuiltin } from 'node:module';
 import vm from 'node:vm';
 import type { EnterFunction, HostFunction } from '../../../guest/guest-protocol.ts';
+import { PRELUDE_NAME } from '../files.ts';
 import type { GuestMode } from '../thread-protocol.ts';
 import { syntaxPlace } from './syntax-place.ts';
 
-/** Shown in stacks of ours, which own-frames.ts cuts out. */
-const PRELUDE_FILE = 'flowops:prelude';
 /** Names in a message about imports. */
 const MAX_SHOWN_IMPORTS = 5;
 const MAX_SHOWN_LENGTH = 100;
@@ -37,10 +36,11 @@ export interface Realm {
 }
 
 /** Does ahead what needs no plugin: the context, and the prelude in it. */
-export function prepareRealm(prelude: string): Realm {
+export function prepareRealm(prelude: string, cachedData: Uint8Array | undefined): Realm {
   const context = vm.createContext(vm.constants.DONT_CONTEXTIFY);
   const names = new Set<PropertyKey>(vm.runInContext('Reflect.ownKeys(globalThis)', context) as PropertyKey[]);
-  const script = new vm.Script(prelude, { filename: PRELUDE_FILE });
+  const cache = cachedData === undefined ? {} : { cachedData };
+  const script = new vm.Script(prelude, { filename: PRELUDE_NAME, ...cache });
   const boot = script.runInContext(context) as Boot;
   const refuse = vm.runInContext('(message) => { throw new TypeError(message); }', context) as (text: string) => never;
   return {
