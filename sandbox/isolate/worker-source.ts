@@ -3,13 +3,12 @@
  * neither can be had, for rules that say `jail: none`. Whether it can is known when the first worker was confirmed from
  * outside or an empty jail was refused by the system; it is said once in the log.
  */
-import { createRequire } from 'node:module';
 import { assertNever } from '@flowops/proto/errors.ts';
 import type { Logger } from 'pino';
-import { z } from 'zod';
 import { CodeCaches } from './code-caches.ts';
 import { MAX_WORKER_WALL_MS } from './container-body.ts';
 import { closeInheritedDescriptors } from './inherited.ts';
+import { isolatedVmVersion } from './isolated-vm-version.ts';
 import { bareCommand, type Jail, openJail, type WorkerFiles } from './jail.ts';
 import { killLeftWorkers } from './left-workers.ts';
 import { ProcessBody } from './process-body.ts';
@@ -18,9 +17,6 @@ import { openWorkerCgroups, type WorkerCgroups } from './worker-cgroup.ts';
 import { openWorkerContainers, type WorkerContainers, type WorkerContainersOptions } from './worker-containers.ts';
 import type { IsolateWorker, WorkerEvents } from './worker-job.ts';
 import { WORKER_BASE_BYTES, WorkerProcess } from './worker-process.ts';
-
-/** Below it, guests could corrupt their host's memory. */
-const OLDEST_ISOLATED_VM = [7, 0, 1] as const;
 
 type Place =
   | { readonly kind: 'jail'; readonly jail: Jail }
@@ -155,17 +151,4 @@ function freeSlot(taken: ReadonlySet<number>): number {
   let slot = 0;
   while (taken.has(slot)) slot++;
   return slot;
-}
-
-/** Throws when isolated-vm is older than the first safe version. */
-function isolatedVmVersion(): string {
-  const require = createRequire(import.meta.url);
-  const { version } = z.object({ version: z.string() }).parse(require('isolated-vm/package.json'));
-  const parts = version.split('.').map(Number);
-  for (const [index, oldest] of OLDEST_ISOLATED_VM.entries()) {
-    const part = parts[index] ?? 0;
-    if (part > oldest) break;
-    if (part < oldest) throw new Error(`isolated-vm ${version} is not safe; ${OLDEST_ISOLATED_VM.join('.')} is needed`);
-  }
-  return version;
 }
