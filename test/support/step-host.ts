@@ -19,11 +19,15 @@ export interface StepHost {
   close(): Promise<void>;
 }
 
-/** One worker as long as it lives; a new one where a test made it end. */
 export function isolateSteps(): StepHost {
+  return stepsOf(startWorker);
+}
+
+/** One worker as long as it lives; a new one where a test made it end. */
+export function stepsOf(startOne: () => Promise<WorkerHost>): StepHost {
   let worker: WorkerHost | undefined;
   const open = async (): Promise<WorkerHost> => {
-    if (worker?.peer.isOpen !== true) worker = await startWorker();
+    if (worker?.peer.isOpen !== true) worker = await startOne();
     worker.answerCall = steps.answerCall;
     return worker;
   };
