@@ -45,6 +45,16 @@ export async function buildProgram({ entry, format, external = [], texts = {} }:
     ...(format === 'esm' ? { banner: { js: REQUIRE_BANNER } } : {}),
     plugins: [
       {
+        // Half of zod, and evaluated at every start: its messages in all languages but the one that is used.
+        name: 'one-language',
+        setup: ({ onLoad }) => {
+          onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, ({ path: file }) => ({
+            contents: "export { default as en } from './en.js';",
+            resolveDir: path.dirname(file),
+          }));
+        },
+      },
+      {
         name: 'texts',
         setup: ({ onResolve, onLoad }) => {
           onResolve({ filter: /^flowops:/ }, ({ path: name }) => ({ path: name, namespace: 'texts' }));
