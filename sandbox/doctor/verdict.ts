@@ -1,6 +1,7 @@
 /** Whether one attempt of a case went as it must. Pure: what was seen comes in, what was wrong comes out. */
 import { isDeepStrictEqual } from 'node:util';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
+import { LINE_COST_BYTES } from '../attempts/log-cap.ts';
 import { type Canaries, canariesIn } from './canaries.ts';
 import type { Expectation } from './case.ts';
 import type { StepRun } from './step.ts';
@@ -62,6 +63,8 @@ export function problemsOf(seen: Seen, expect: Expectation, canaries: Canaries):
   const logged = run.lines.reduce((sum, { message }) => sum + Buffer.byteLength(message), 0);
   if (logged > limits.logBytes + MAX_LINE_SLACK)
     problems.push(`${logged} bytes of log came out; the cap is ${limits.logBytes}`);
+  const mostLines = limits.logBytes / LINE_COST_BYTES + MAX_OTHER_LINES + run.elapsedMs / PROGRESS_MS;
+  if (run.lines.length > mostLines) problems.push(`${run.lines.length} lines of log and progress came out`);
   if (neighbour.ending !== 'COMPLETED') {
     problems.push(`a neighbour's step ended ${neighbour.ending} (${cut(neighbour.message)})`);
   }
@@ -72,6 +75,10 @@ export function problemsOf(seen: Seen, expect: Expectation, canaries: Canaries):
   return problems;
 }
 
+/** What the host itself says in the log of a step. */
+const MAX_OTHER_LINES = 16;
+/** Progress comes out at most so often. */
+const PROGRESS_MS = 40;
 /** Of progress texts and cut marks, which are no log. */
 const MAX_LINE_SLACK = 4 * 1024;
 

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { ends, hunt, type PluginCase } from '../case.ts';
 import { ALL, native, TINY_ELF } from './native.ts';
+import { TAKEN_RUNNER } from './taken-runner.ts';
 
 const runtimes = ['runc', 'runsc'] as const;
 /** Nobody else's processes have it in their command line. */
@@ -38,7 +39,7 @@ export const PROCESS_CASES: readonly PluginCase[] = [
     runtimes,
     // What it prints goes nowhere. On its runner's own descriptor it ends its own connection: no limit explains such an
     // end, so it is a crash, and the plugin's.
-    attempts: [
+    attempts: ({ runtime }) => [
       native(
         ends(
           'a flood on stdout and stderr',
@@ -68,6 +69,8 @@ export const PROCESS_CASES: readonly PluginCase[] = [
           'for (let fd = 0; fd < 64; fd++) try { fs.closeSync(fd); } catch {} return {};',
         ),
       ),
+      // What a host makes of frames does not depend on the runtime they come from.
+      ...(runtime === 'runc' ? TAKEN_RUNNER : TAKEN_RUNNER.slice(0, 2)),
     ],
   },
   {
