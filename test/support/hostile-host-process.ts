@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import type { ScriptedOptions } from '../fixtures/sandbox/scripted-host.ts';
 
 export const CANARY = 'canary-7c1e5a';
 /** Nobody's, and in no range that systemd or the host takes. */
@@ -16,6 +17,7 @@ const ANSWER_MS = 110_000;
 
 export interface Told {
   readonly pid?: number;
+  readonly instance?: string;
   readonly started?: string;
   readonly order?: string;
   readonly outcome?: {
@@ -33,6 +35,7 @@ export interface Told {
 
 export interface HostileHost {
   readonly pid: number;
+  readonly instance: string;
   order(order: { do: string } & Record<string, unknown>): void;
   /** The first thing told that fits, also one that was told before. */
   told(fits: (told: Told) => boolean): Promise<Told>;
@@ -62,11 +65,15 @@ export function nativeAddon(): string | undefined {
   return file;
 }
 
-export async function startHostileHost(options: { uid?: number } = {}): Promise<HostileHost> {
+/** @param options.containers the workers are containers of this image, which has hostile-worker.ts in it. */
+export async function startHostileHost(
+  options: { uid?: number; containers?: ScriptedOptions['containers'] } = {},
+): Promise<HostileHost> {
   const secrets = mkdtempSync(path.join(tmpdir(), 'flowops-open-'));
   const secretFile = path.join(secrets, 'secret');
   writeFileSync(secretFile, CANARY);
   const native = nativeAddon();
+  const inContainers = options.containers === undefined ? {} : { CONTAINERS: JSON.stringify(options.containers) };
   const node = [process.execPath, '--no-node-snapshot', path.join(FIXTURES, 'hostile-host.ts')];
   const asUser =
     options.uid === undefined ? [] : ['setpriv', `--reuid=${options.uid}`, `--regid=${options.uid}`, '--clear-groups'];
@@ -74,7 +81,12 @@ export async function startHostileHost(options: { uid?: number } = {}): Promise<
   const script = `exec "$@" 9<"${secrets}" 40<"${secretFile}" 41<"${secrets}"`;
   const child: ChildProcess = spawn('bash', ['--norc', '-c', script, 'bash', ...asUser, ...node], {
     stdio: ['pipe', 'pipe', 'inherit'],
-    env: { PATH: process.env.PATH, FLOWOPS_SECRET: CANARY, ...(native === undefined ? {} : { NATIVE: native }) },
+    env: {
+      PATH: process.env.PATH,
+      FLOWOPS_SECRET: CANARY,
+      ...(native === undefined ? {} : { NATIVE: native }),
+      ...inContainers,
+    },
   });
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   void exited.then(() => rmSync(secrets, { recursive: true, force: true }));
@@ -101,10 +113,11 @@ export async function startHostileHost(options: { uid?: number } = {}): Promise<
       waiting.add(look);
       look();
     });
-  const { pid = 0 } = await told((line) => line.pid !== undefined);
+  const { pid = 0, instance = '' } = await told((line) => line.pid !== undefined);
   const order: HostileHost['order'] = (what) => child.stdin?.write(`${JSON.stringify(what)}\n`);
   return {
     pid,
+    instance,
     order,
     told,
     run: async (what) => {
