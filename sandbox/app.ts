@@ -100,6 +100,7 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
   const attempts = new AttemptTable({
     ...{ tiers, bundles, policy, memory, hostCalls, leaseMs: config.leaseMs, log },
     runtimeProblem: (runtime) => docker.problemOf(runtime),
+    workerRuntime: () => isolate.containerRuntime(),
   });
   // A person's own plugins run in isolates, and a host of one short flow is gone before it needs to be told.
   const report = config.developerPolicy ? undefined : setTimeout(() => void docker.report(), REPORT_MS).unref();

@@ -59,6 +59,8 @@ export interface AdmissionParts {
   readonly memory: Pick<PluginMemory, 'recall'>;
   /** Why containers of a runtime may not be started here under `strictRuntimes: true`. */
   readonly runtimeProblem?: ((runtime: string) => RuntimeProblem | undefined) | undefined;
+  /** What isolate workers run under where they are containers; undefined where they are not. */
+  readonly workerRuntime?: string | undefined;
   readonly nowMs: number;
 }
 
@@ -95,12 +97,11 @@ export function admitAttempt(invoke: Invoke, bundle: StoredBundle, parts: Admiss
     const uncounted = signatureProblem === undefined ? '' : `. It counts as unsigned: ${signatureProblem}`;
     return { ok: false, code: decision.code, message: `${decision.message}${uncounted}` };
   }
-  const unsafe =
-    decision.tier === 'container' && policy.strictRuntimes === true
-      ? parts.runtimeProblem?.(decision.container.runtime)
-      : undefined;
+  const runtime = decision.tier === 'container' ? decision.container.runtime : parts.workerRuntime;
+  const unsafe = policy.strictRuntimes === true && runtime !== undefined ? parts.runtimeProblem?.(runtime) : undefined;
   if (unsafe !== undefined) {
-    const message = `${decision.rule} sends ${name} to a container, and strictRuntimes allows none: ${unsafe.message}`;
+    const way = decision.tier === 'container' ? 'a container' : 'an isolate, whose worker is a container here';
+    const message = `${decision.rule} sends ${name} to ${way}, and strictRuntimes allows none: ${unsafe.message}`;
     return { ok: false, code: unsafe.code, message, isPassing: unsafe.code === 'SANDBOX_UNAVAILABLE' };
   }
   if (decision.tier === 'isolate' && bundle.manifest.runtime === 'node') {

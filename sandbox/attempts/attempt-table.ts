@@ -47,6 +47,8 @@ export interface AttemptTableOptions {
   readonly memory: PluginMemory;
   /** Why containers of a runtime may not be started here under `strictRuntimes: true`; absent: nothing is known. */
   readonly runtimeProblem?: (runtime: string) => RuntimeProblem | undefined;
+  /** What isolate workers run under where they are containers themselves. */
+  readonly workerRuntime?: () => string | undefined;
   readonly hostCalls: HostCallsParts;
   readonly leaseMs: number;
   readonly log: Logger;
@@ -212,7 +214,8 @@ export class AttemptTable {
 
   #admit(record: AttemptRecord, bundle: StoredBundle, policy: Policy): Admission {
     const { memory, runtimeProblem } = this.#options;
-    return admitAttempt(record.invoke, bundle, { policy, memory, runtimeProblem, nowMs: Date.now() });
+    const workerRuntime = this.#options.workerRuntime?.();
+    return admitAttempt(record.invoke, bundle, { policy, memory, runtimeProblem, workerRuntime, nowMs: Date.now() });
   }
 
   #start(record: AttemptRecord, bundle: StoredBundle): void {

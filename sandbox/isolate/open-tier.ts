@@ -1,6 +1,5 @@
 /** Puts the isolate tier together: workers, the pool that chooses among them, and the tier that the host sees. */
 import type { Logger } from 'pino';
-import type { Tier } from '../tier.ts';
 import type { WorkerFiles } from './jail.ts';
 import { IsolateTier } from './tier.ts';
 import type { WorkerContainersOptions } from './worker-containers.ts';
@@ -19,7 +18,7 @@ export interface OpenTierOptions {
 }
 
 /** A first worker is on its way when this resolves. */
-export async function openIsolateTier(options: OpenTierOptions): Promise<Tier> {
+export async function openIsolateTier(options: OpenTierOptions): Promise<IsolateTier> {
   const { files, instance, log, withoutJail, containers } = options;
   const refused = (problem: string): void => {
     const message = `this machine refuses jailed sandboxes (${problem})`;
@@ -38,6 +37,7 @@ export async function openIsolateTier(options: OpenTierOptions): Promise<Tier> {
     runtime: source.runtime,
     jailProblem: () => source.jailProblem(),
     maxWallMs: () => source.maxWallMs(),
+    containerRuntime: () => source.containerRuntime(),
     close: async () => {
       await pool.close();
       await source.close();

@@ -24,6 +24,8 @@ export interface IsolateTierOptions {
   /** Undefined while workers are jailed here, else why not. */
   jailProblem(): string | undefined;
   maxWallMs(): number;
+  /** Undefined while workers are no containers. */
+  containerRuntime?(): 'runc' | 'runsc' | undefined;
   close(): Promise<void>;
 }
 
@@ -38,6 +40,11 @@ export class IsolateTier implements Tier {
     const run = new IsolateRun(request, events, this.#options);
     run.submit(false);
     return run;
+  }
+
+  /** What its workers run under where they are containers: its holes are theirs. */
+  containerRuntime(): 'runc' | 'runsc' | undefined {
+    return this.#options.containerRuntime?.();
   }
 
   close(): Promise<void> {

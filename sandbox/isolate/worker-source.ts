@@ -28,6 +28,8 @@ export interface WorkerSource {
   readonly runtime: string;
   /** Undefined while workers are jailed, in namespaces or in containers, else why not. */
   jailProblem(): string | undefined;
+  /** What workers run under where they are containers; undefined where they are not. */
+  containerRuntime(): 'runc' | 'runsc' | undefined;
   /** The longest wall limit that a worker lives for. */
   maxWallMs(): number;
   spawn(events: WorkerEvents): IsolateWorker;
@@ -78,6 +80,7 @@ export async function openWorkerSource(options: WorkerSourceOptions): Promise<Wo
   return {
     runtime,
     jailProblem: () => (place.kind === 'none' ? place.problem : undefined),
+    containerRuntime: () => (place.kind === 'containers' ? options.containers?.runtime : undefined),
     maxWallMs: () => (place.kind === 'containers' ? MAX_WORKER_WALL_MS : Number.POSITIVE_INFINITY),
     spawn: (events) => {
       const slot = freeSlot(slots);
