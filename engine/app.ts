@@ -16,6 +16,7 @@ import { randomBytes } from 'node:crypto';
 import type { LogLine } from '@flowops/proto/attempt.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
 import type { Log } from './log.ts';
+import { RecentSignatures } from './plugins/recent-signatures.ts';
 import type { Publisher } from './publishing/publisher.ts';
 import { Admission } from './runs/admission.ts';
 import { StoreClock } from './runs/clock.ts';
@@ -47,7 +48,8 @@ export interface Engine {
 
 /** Owns the parts from here on: `close` closes them. */
 export async function startEngine(parts: EngineParts): Promise<Engine> {
-  const { store, sandboxes, publisher, plugins, log } = parts;
+  const { store, sandboxes, publisher, log } = parts;
+  const plugins = new RecentSignatures(parts.plugins);
   const abort = new AbortController();
   const clock = await StoreClock.start(() => store.clock());
   const timers = new Timers(clock);
