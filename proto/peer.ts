@@ -36,7 +36,7 @@ export type { LaterResult, PeerMessage, PeerMessageInit, PeerRole, RemoteHello, 
 /** Rests of the window below a quarter are not told, so half of it always has room for the largest frame. */
 export const DEFAULT_WINDOW_BYTES = 2 * DEFAULT_MAX_FRAME_BYTES;
 /** As long as the lease of an engine (design 5.4): who reads nothing for that long has lost its attempts anyway. */
-const DEFAULT_STALL_MS = 15_000;
+export const DEFAULT_STALL_MS = 15_000;
 /** A process that starts on a busy machine needs seconds; who stays silent longer is not one of ours. */
 const HELLO_TIMEOUT_MS = 10_000;
 /** After our end of the stream; then it is destroyed. */

@@ -25,6 +25,8 @@ export const HELLO: PeerMessageInit = {
 export interface Wire {
   readonly pid: number;
   readonly received: readonly PeerMessage[];
+  /** What the host has not taken yet of what was sent. */
+  unsentBytes(): number;
   send(...messages: PeerMessageInit[]): void;
   raw(bytes: Uint8Array): void;
   /** Stops reading, as a peer that hangs. */
@@ -87,6 +89,7 @@ export async function openWire(env: Readonly<Record<string, string | undefined>>
   return {
     pid: child.pid ?? 0,
     received,
+    unsentBytes: () => stream.writableLength,
     send: (...messages) => {
       for (const message of messages) if (!stream.destroyed) stream.write(encodeFrame(encodeMessage(message)));
     },

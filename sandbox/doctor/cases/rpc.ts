@@ -1,9 +1,14 @@
 /** Cases 39 to 43 and 66: peers that break the protocol towards a real sandbox host. Each has a host of its own. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeFrame } from '@flowops/proto/framing.ts';
 import { digestOf } from '@flowops/proto/ids.ts';
-import type { PeerMessage, PeerMessageInit } from '@flowops/proto/peer-rules.ts';
+import { DEFAULT_STALL_MS } from '@flowops/proto/peer.ts';
+import { encodeMessage, type PeerMessage, type PeerMessageInit } from '@flowops/proto/peer-rules.ts';
 import { AttachReply_State } from '@flowops/proto/sandbox_pb.js';
-import { residentBytes } from '../../kernel/process-figures.ts';
+import { DEFAULT_MAX_HELD_BYTES } from '@flowops/proto/send-queue.ts';
+import { MAX_ATTEMPT_BYTES } from '../../host.ts';
+import { peakResidentBytes, residentBytes } from '../../kernel/process-figures.ts';
 import type { Bench } from '../bench-contract.ts';
 import type { HostCase } from '../case.ts';
 import { NEIGHBOUR } from '../neighbour.ts';
@@ -12,30 +17,43 @@ import { runStep } from '../step.ts';
 import { policyText } from '../test-policy.ts';
 import { HELLO, openWire, type Wire } from '../wire.ts';
 
+type Try = (wire: Wire) => Promise<readonly string[]>;
+
 /** A host that starts on a busy machine; what it refuses it refuses at once. */
 const CUT_MS = 15_000;
 const ANSWER_MS = 20_000;
-/** What a host may hold for one peer at most, all its bounds together, with the heap it starts with. */
-const MAX_HOST_BYTES = 640 * 1024 * 1024;
+/**
+ * What one peer may make a host grow by: the bytes that may wait for it (DEFAULT_MAX_HELD_BYTES), and what a heap grows
+ * by before it is collected.
+ */
+const MAX_GROWTH_BYTES = DEFAULT_MAX_HELD_BYTES + 104 * 1024 * 1024;
+/** Who reads nothing is cut off after DEFAULT_STALL_MS; a busy machine takes its time to make it so. */
+const NEVER_READ_MS = 4 * DEFAULT_STALL_MS;
+/** More than this is not sent ahead: what the doctor holds is not what is judged. */
+const SENT_AHEAD_BYTES = 16 * 1024 * 1024;
 
 /** Whether the host ends with its connection, and whether another host serves a neighbour meanwhile. */
 async function withWire(
   bench: Bench,
-  tries: readonly ((wire: Wire) => Promise<readonly string[]>)[],
+  tries: readonly Try[],
+  order: 'one after the other' | 'together' = 'one after the other',
 ): Promise<string[]> {
   const place = { tier: 'isolate', runtime: 'isolated-vm' } as const;
   const other = await bench.openHost({ policy: policyText([NEIGHBOUR], place) });
-  const problems: string[] = [];
-  for (const attempt of tries) {
+  const judge = async (attempt: Try): Promise<string[]> => {
     const wire = await openWire(bench.hostEnv);
-    problems.push(...(await attempt(wire)));
+    const problems = [...(await attempt(wire))];
     const neighbour = await runStep(other.process, bench.neighbour);
     if (neighbour.ending !== 'COMPLETED') problems.push(`a neighbour ended ${neighbour.ending}`);
     const pids = [wire.pid, ...descendantsOf(wire.pid)];
     await wire.close();
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await sleep(200);
     if (pids.some(isAlive)) problems.push('processes of the host outlived its connection');
-  }
+    return problems;
+  };
+  const problems: string[] = [];
+  if (order === 'together') problems.push(...(await Promise.all(tries.map(judge))).flat());
+  else for (const attempt of tries) problems.push(...(await judge(attempt)));
   return [...problems, ...(await other.close())];
 }
 
@@ -150,18 +168,30 @@ export const RPC_CASES: readonly HostCase[] = [
     run: (bench) =>
       withWire(bench, [
         async (wire) => {
-          wire.send(HELLO);
+          const growth = await greeted(wire);
           for (let i = 0; i < 5_000; i++) wire.send(invokeOf(randomBytes(16), { runId: `run-${i}` }));
           const refused = await wire.until(isResult, ANSWER_MS);
-          return [...(refused ? [] : ['nothing was refused']), ...heavy(wire)];
+          return [...(refused ? [] : ['nothing was refused']), ...growth()];
         },
         async (wire) => {
-          wire.send(HELLO);
+          const growth = await greeted(wire);
+          // A gigabyte of inputs for attempts whose bundle never comes.
+          const inputsJson = Buffer.alloc(4 * 1024 * 1024, ' ');
+          let sent = 0;
+          while (sent < 256 && !wire.received.some(isResult)) {
+            if (wire.unsentBytes() < SENT_AHEAD_BYTES && ++sent) wire.send(invokeOf(randomBytes(16), { inputsJson }));
+            else await sleep(10);
+          }
+          const refused = await wire.until(isResult, ANSWER_MS);
+          return [...(refused ? [] : ['no inputs were refused']), ...growth(MAX_ATTEMPT_BYTES)];
+        },
+        async (wire) => {
+          const growth = await greeted(wire);
           const token = randomBytes(16);
           for (let i = 0; i < 100_000; i++) wire.send({ case: 'hostReply', value: { token, callId: i, ok: true } });
           wire.send({ case: 'ping', value: { id: 1 } });
           const lives = await wire.until((message) => message.case === 'pong', ANSWER_MS);
-          return [...(lives ? [] : ['the connection did not live on']), ...heavy(wire)];
+          return [...(lives ? [] : ['the connection did not live on']), ...growth()];
         },
       ]),
   },
@@ -170,24 +200,16 @@ export const RPC_CASES: readonly HostCase[] = [
     id: '43',
     title: 'a peer that never reads is cut off before it costs memory',
     run: (bench) =>
-      withWire(bench, [
-        async (wire) => {
-          wire.send(HELLO);
-          if (!(await wire.until((message) => message.case === 'hello', ANSWER_MS))) return ['the host said no Hello'];
-          wire.pause();
-          const deadline = performance.now() + ANSWER_MS;
-          const token = randomBytes(16);
-          // Each is answered; nobody reads the answers.
-          while (performance.now() < deadline && isAlive(wire.pid)) {
-            for (let i = 0; i < 5_000; i++) {
-              wire.send({ case: 'attach', value: { token, flowId: 'f', runId: 'r', epoch: 1n } });
-            }
-            await new Promise((resolve) => setTimeout(resolve, 20));
-            if (heavy(wire).length > 0) break;
-          }
-          return isAlive(wire.pid) ? ['it was not cut off', ...heavy(wire)] : [];
-        },
-      ]),
+      withWire(
+        bench,
+        [
+          neverReads('requests in small batches', () => framesOf(5_000, attachOf)),
+          neverReads('requests in large batches', () => framesOf(200_000, attachOf)),
+          neverReads('pings in large batches', () => framesOf(200_000, (id) => [{ case: 'ping', value: { id } }])),
+          neverReads('everything that is answered', () => framesOf(2_000, answeredOf)),
+        ],
+        'together',
+      ),
   },
   {
     kind: 'host',
@@ -218,7 +240,57 @@ export const RPC_CASES: readonly HostCase[] = [
   },
 ];
 
-function heavy({ pid }: Wire): string[] {
-  const bytes = residentBytes(pid) ?? 0;
-  return bytes <= MAX_HOST_BYTES ? [] : [`the host holds ${Math.round(bytes / 1024 / 1024)} MB for one peer`];
+/** Says Hello; what it gives tells what the host has grown by since. */
+async function greeted(wire: Wire): Promise<(allowedBytes?: number) => string[]> {
+  wire.send(HELLO);
+  if (!(await wire.until((message) => message.case === 'hello', ANSWER_MS))) return () => ['the host said no Hello'];
+  const before = residentBytes(wire.pid) ?? 0;
+  return (allowedBytes = 0) => {
+    const bytes = (peakResidentBytes(wire.pid) ?? 0) - before;
+    const isFine = bytes <= MAX_GROWTH_BYTES + allowedBytes;
+    return isFine ? [] : [`the host grew by ${Math.round(bytes / 1024 / 1024)} MB for one peer`];
+  };
+}
+
+/** Sends on and on and reads nothing, until it is cut off. */
+function neverReads(what: string, batch: () => Buffer) {
+  return async (wire: Wire): Promise<readonly string[]> => {
+    const growth = await greeted(wire);
+    wire.pause();
+    const deadline = performance.now() + NEVER_READ_MS;
+    let problems: string[] = [];
+    while (performance.now() < deadline && isAlive(wire.pid) && problems.length === 0) {
+      if (wire.unsentBytes() < SENT_AHEAD_BYTES) wire.raw(batch());
+      await sleep(20);
+      problems = growth();
+    }
+    const isCut = problems.length > 0 || !isAlive(wire.pid);
+    return [...problems, ...(isCut ? [] : ['it was not cut off'])].map((problem) => `${what}: ${problem}`);
+  };
+}
+
+function framesOf(count: number, messages: (index: number) => readonly PeerMessageInit[]): Buffer {
+  const frames: Buffer[] = [];
+  for (let i = 0; i < count; i++) for (const message of messages(i)) frames.push(encodeFrame(encodeMessage(message)));
+  return Buffer.concat(frames);
+}
+
+const STRANGER = randomBytes(16);
+
+function attachOf(): readonly PeerMessageInit[] {
+  return [{ case: 'attach', value: { token: STRANGER, flowId: 'f', runId: 'r', epoch: 1n } }];
+}
+
+/** A ping, a refused step, and one that is cancelled before it began, asked about and acknowledged unread. */
+function answeredOf(id: number): readonly PeerMessageInit[] {
+  const token = randomBytes(16);
+  const about = { token, epoch: 5n };
+  return [
+    { case: 'ping', value: { id } },
+    invokeOf(randomBytes(16), { digest: 'none' }),
+    invokeOf(token),
+    { case: 'cancel', value: { ...about, graceMs: 0, reason: 'enough' } },
+    { case: 'attach', value: { ...about, flowId: 'doctor', runId: 'run' } },
+    { case: 'resultAck', value: { token } },
+  ];
 }
