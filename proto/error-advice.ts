@@ -186,7 +186,7 @@ export const ERROR_ADVICE: Readonly<Record<ErrorCode, readonly Advice[]>> = {
     {
       cause: '"… requires a jailed sandbox, and this machine refuses one": no namespaces for isolate workers.',
       action:
-        '`flowops sandbox doctor` says what the system refused (often `kernel.unprivileged_userns_clone` or AppArmor). Let the rule say `tier: container`, or `jail: none` for plugins of your own.',
+        '`flowops sandbox doctor` says what the system refused (often `kernel.unprivileged_userns_clone` or AppArmor). Allow it, or give the host Docker and `npm run image -- worker`, or let the rule say `tier: container`; `jail: none` is for plugins of your own.',
     },
     {
       cause: 'No plugin service: "… cannot be reached", "… did not answer in time".',

@@ -33,7 +33,8 @@ export async function sandboxDoctor(options: DoctorOptions, parts: CliParts): Pr
   const docker = await openDockerView();
   const image = values.SANDBOX_IMAGE;
   const isJson = options.json === true;
-  const machine = await machineLines(docker, image);
+  const { SANDBOX_WORKER_IMAGE, SANDBOX_WORKER_RUNTIME } = values;
+  const machine = await machineLines(docker, { image, workerImage: SANDBOX_WORKER_IMAGE });
   if (!isJson) process.stdout.write(`${machine.map(lineText).join('\n')}\n\n`);
   const places = await placesOf(options, docker, image);
   const total = places.reduce((sum, place) => sum + casesAt(cases, place).length, 0);
@@ -47,7 +48,7 @@ export async function sandboxDoctor(options: DoctorOptions, parts: CliParts): Pr
     cases,
     places,
     docker: docker.ok ? docker.docker : undefined,
-    env: { ...process.env, SANDBOX_IMAGE: image },
+    env: { ...process.env, SANDBOX_IMAGE: image, SANDBOX_WORKER_IMAGE, SANDBOX_WORKER_RUNTIME },
     signal: interrupt.signal,
     onResult: () => {
       done++;
@@ -100,13 +101,18 @@ function nothingToTry({ tier, runtime }: DoctorOptions, docker: DockerResult): s
   return 'no case is left to try with these options; on this machine the image or the runtime may be missing';
 }
 
-async function machineLines(docker: DockerResult, image: string): Promise<readonly MachineLine[]> {
+interface Images {
+  readonly image: string;
+  readonly workerImage: string;
+}
+
+async function machineLines(docker: DockerResult, images: Images): Promise<readonly MachineLine[]> {
   const facts = docker.ok ? docker.facts : undefined;
   const versions = await partVersions(facts);
   const holes = facts === undefined ? knownHoles(versions) : (await findingsOf(facts)).holes;
   return describeMachine({
     docker: docker.ok ? { view: docker.docker, facts: docker.facts } : { problem: docker.problem },
-    image,
+    ...images,
     versions,
     holes,
   });

@@ -20,6 +20,8 @@ export interface MachineOptions {
   readonly docker: { readonly view: DockerView; readonly facts: DockerFacts } | { readonly problem: string };
   /** SANDBOX_IMAGE. */
   readonly image: string;
+  /** SANDBOX_WORKER_IMAGE. */
+  readonly workerImage: string;
   readonly versions: Versions;
   readonly holes: readonly HoleFinding[];
 }
@@ -37,7 +39,7 @@ export async function describeMachine(options: MachineOptions): Promise<readonly
       ? [line('kernel', options.versions.kernel ?? release()), seccomp(), cgroups()]
       : []),
     isolatedVm(),
-    await jail(),
+    await jail(options),
     ...(await docker(options)),
     // What is only named asks nobody to do anything.
     ...options.holes.map(({ id, message, isExcepted }) => line(id, message.replace(`${id} in `, ''), isExcepted)),
@@ -63,19 +65,27 @@ function isolatedVm(): MachineLine {
   }
 }
 
-async function jail(): Promise<MachineLine> {
-  const without = 'the isolate tier takes only plugins whose rule says `jail: none`';
+async function jail(options: MachineOptions): Promise<MachineLine> {
   try {
     const opened = await openJail(await workerFiles());
-    if (!opened.ok) return line('jail', `none: ${opened.problem}; ${without}`, false);
+    if (!opened.ok) return withoutJail(`none: ${opened.problem}`, options);
     const refusal = await opened.jail.probe();
     await opened.jail.close();
-    if (refusal !== undefined) return line('jail', `refused: ${refusal}; ${without}`, false);
+    if (refusal !== undefined) return withoutJail(`refused: ${refusal}`, options);
     const users = opened.jail.foreignUid === undefined ? 'under your own uid' : 'each under a uid of its own';
     return line('jail', `namespaces: user, net, pid, mount, ipc, uts; workers run ${users}`);
   } catch (thrown) {
     return line('jail', `could not be tried: ${messageOf(thrown)}`, false);
   }
+}
+
+/** Containers take the place of jails where Docker has their image. */
+async function withoutJail(problem: string, { docker: found, workerImage }: MachineOptions): Promise<MachineLine> {
+  const id = 'view' in found ? await found.view.imageId(workerImage).catch(() => undefined) : undefined;
+  if (id !== undefined) return line('jail', `${problem}; isolate workers are containers of ${workerImage} instead`);
+  const missing = 'view' in found ? `${workerImage} is not there (npm run image -- worker)` : 'there is no Docker';
+  const without = 'the isolate tier takes only plugins whose rule says `jail: none`';
+  return line('jail', `${problem}, and ${missing} for workers in containers; ${without}`, false);
 }
 
 function seccomp(): MachineLine {
