@@ -5,15 +5,12 @@
  *
  * Invariants:
  *   L1. A container is given at most one job, and only while it is ready.
- *   L2. Every submitted job is started, withdrawn or refused. Waiting jobs, keys and containers are bounded; those that
- *       are being removed still count.
+ *   L2. Keys and containers are bounded; those that are being removed still count.
  *   L3. What waits under another policy than the one in force is not filled up and not kept.
  */
-import type { ErrorCode } from '@flowops/proto/errors.ts';
+import { type QueuedJob, type QueueTicket, TurnQueue } from '../steps/turn-queue.ts';
 import type { StartProblem } from './held-container.ts';
 
-/** Some seconds of steps; an engine that is told so waits with further ones. */
-const MAX_WAITING = 4096;
 /** Then what waits is refused rather than kept for containers that do not come. */
 const MAX_START_FAILURES = 3;
 /** Also a part of PID 1's life time; an unused one costs a renewal each time. */
@@ -36,22 +33,10 @@ export interface PoolShape {
   readonly policyHash: string;
 }
 
-export interface PoolJob<Shape extends PoolShape, Container extends PoolContainer> {
-  /** Publisher, or plugin when unsigned. */
-  readonly domain: string;
-  /** Steps of the domain at a time. */
-  readonly concurrent: number;
+export interface PoolJob<Shape extends PoolShape, Container extends PoolContainer> extends QueuedJob {
   readonly shape: Shape;
   /** Called with a container that is ready; must give it the step. */
   start(container: Container): void;
-  refuse(code: ErrorCode, message: string): void;
-}
-
-export interface PoolTicket {
-  /** True when the job had not started; it then never will. */
-  withdraw(): boolean;
-  /** The job's step has ended. */
-  done(): void;
 }
 
 export interface PoolOptions<Shape extends PoolShape, Container extends PoolContainer> {
@@ -78,27 +63,23 @@ interface Key<Shape, Container> {
   startFailures: number;
 }
 
-interface Entry<Shape extends PoolShape, Container extends PoolContainer> {
-  readonly job: PoolJob<Shape, Container>;
-  hasStarted: boolean;
-}
-
-interface Domain<Shape extends PoolShape, Container extends PoolContainer> {
-  readonly waiting: Entry<Shape, Container>[];
-  running: number;
-}
-
 export class ContainerPool<Shape extends PoolShape, Container extends PoolContainer> {
   readonly #options: PoolOptions<Shape, Container>;
   readonly #keys = new Map<string, Key<Shape, Container>>();
-  /** Domains with waiting or running jobs; the first is next in turn. */
-  readonly #domains = new Map<string, Domain<Shape, Container>>();
+  readonly #queue: TurnQueue<PoolJob<Shape, Container>>;
   #policyHash: string | undefined;
-  #waiting = 0;
   #isClosed = false;
 
   constructor(options: PoolOptions<Shape, Container>) {
     this.#options = options;
+    const { maxContainers, maxWaiting } = options;
+    this.#queue = new TurnQueue({
+      // A domain has no more than half of all places.
+      maxRunning: Math.max(1, Math.floor(maxContainers / 2)),
+      // The next one's shape may be another.
+      mayOvertake: true,
+      ...(maxWaiting === undefined ? {} : { maxWaiting }),
+    });
   }
 
   get figures(): { starting: number; ready: number; used: number; closing: number; waiting: number; keys: number } {
@@ -108,41 +89,13 @@ export class ContainerPool<Shape extends PoolShape, Container extends PoolContai
       ready: count('waiting'),
       used: count('used'),
       closing: count('closing'),
-      waiting: this.#waiting,
+      waiting: this.#queue.waiting,
       keys: this.#keys.size,
     };
   }
 
-  submit(job: PoolJob<Shape, Container>): PoolTicket {
-    if (this.#isClosed || this.#waiting >= (this.#options.maxWaiting ?? MAX_WAITING)) {
-      const why = this.#isClosed ? 'is shutting down' : 'has too many steps waiting; try again later';
-      job.refuse('SANDBOX_UNAVAILABLE', `the sandbox host ${why}`);
-      return { withdraw: () => false, done: () => {} };
-    }
-    const domain = this.#domains.get(job.domain) ?? { waiting: [], running: 0 };
-    this.#domains.set(job.domain, domain);
-    this.#key(job.shape).lastUsedMs = this.#options.now();
-    const entry: Entry<Shape, Container> = { job, hasStarted: false };
-    domain.waiting.push(entry);
-    this.#waiting++;
-    let isDone = false;
-    const ticket: PoolTicket = {
-      withdraw: () => {
-        const at = domain.waiting.indexOf(entry);
-        if (at < 0) return false;
-        domain.waiting.splice(at, 1);
-        this.#waiting--;
-        this.#forget(job.domain);
-        return true;
-      },
-      done: () => {
-        if (isDone || !entry.hasStarted) return;
-        isDone = true;
-        domain.running--;
-        this.#forget(job.domain);
-        this.#dispatch();
-      },
-    };
+  submit(job: PoolJob<Shape, Container>): QueueTicket {
+    const ticket = this.#queue.submit(job, { onDone: () => this.#dispatch() });
     this.#dispatch();
     return ticket;
   }
@@ -166,21 +119,13 @@ export class ContainerPool<Shape extends PoolShape, Container extends PoolContai
 
   /** Refuses the waiting jobs that `applies` names. */
   refuseWaiting(applies: (job: PoolJob<Shape, Container>) => boolean, message: string): void {
-    const refused: PoolJob<Shape, Container>[] = [];
-    for (const [name, domain] of [...this.#domains]) {
-      const keep = domain.waiting.filter(({ job }) => !applies(job));
-      refused.push(...domain.waiting.map(({ job }) => job).filter(applies));
-      domain.waiting.splice(0, domain.waiting.length, ...keep);
-      this.#forget(name);
-    }
-    this.#waiting -= refused.length;
-    for (const job of refused) job.refuse('SANDBOX_UNAVAILABLE', message);
+    this.#queue.refuse(applies, message);
   }
 
   /** Ends every container; resolves when all are gone. Idempotent. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.refuseWaiting(() => true, 'the sandbox host is shutting down');
+    this.#queue.close();
     const all = [...this.#keys.values()].flatMap(({ slots }) => [...slots]);
     await Promise.all(all.map(({ container }) => container.close()));
   }
@@ -193,49 +138,19 @@ export class ContainerPool<Shape extends PoolShape, Container extends PoolContai
     return key;
   }
 
-  #forget(name: string): void {
-    const domain = this.#domains.get(name);
-    if (domain?.waiting.length === 0 && domain.running === 0) this.#domains.delete(name);
-  }
-
   #dispatch(): void {
-    let hasStarted = false;
-    for (let progress = this.#waiting > 0; progress; ) {
-      progress = false;
-      for (const name of [...this.#domains.keys()]) progress = this.#startNext(name) || progress;
-      hasStarted ||= progress;
-    }
+    const hasStarted = this.#queue.dispatch(
+      ({ shape }) => this.#pick(shape.key),
+      (job, slot) => {
+        slot.phase = 'used'; // L1
+        this.#key(job.shape).lastUsedMs = this.#options.now();
+        job.start(slot.container);
+      },
+    );
     if (this.#isClosed) return;
     const isHeldUp = this.#makeWanted();
     // Making takes the cores for as long as a short step does: its successor is made when it has ended, or at a tick.
     if (!isHeldUp && !hasStarted) this.#fillAhead();
-  }
-
-  #startNext(name: string): boolean {
-    const domain = this.#domains.get(name);
-    if (domain === undefined) return false;
-    for (const entry of this.#runnable(domain)) {
-      const slot = this.#pick(entry.job.shape.key);
-      if (slot === undefined) continue;
-      domain.waiting.splice(domain.waiting.indexOf(entry), 1);
-      this.#waiting--;
-      domain.running++;
-      // Its next job waits for everybody else's turn.
-      this.#domains.delete(name);
-      this.#domains.set(name, domain);
-      slot.phase = 'used'; // L1
-      entry.hasStarted = true;
-      entry.job.start(slot.container);
-      return true;
-    }
-    return false;
-  }
-
-  /** The jobs of a domain that may run now, oldest first: no more than its rule allows, nor than half of all places. */
-  #runnable({ waiting, running }: Domain<Shape, Container>): Entry<Shape, Container>[] {
-    const share = Math.max(1, Math.floor(this.#options.maxContainers / 2));
-    const concurrent = Math.max(1, waiting[0]?.job.concurrent ?? 1);
-    return waiting.slice(0, Math.max(0, Math.min(concurrent, share) - running));
   }
 
   /** The one that waits longest. */
@@ -248,14 +163,15 @@ export class ContainerPool<Shape extends PoolShape, Container extends PoolContai
 
   /** Containers that steps wait for. True when some still wait. */
   #makeWanted(): boolean {
-    const wanted = new Map<string, number>();
-    for (const domain of this.#domains.values()) {
-      for (const { job } of this.#runnable(domain)) wanted.set(job.shape.key, (wanted.get(job.shape.key) ?? 0) + 1);
+    const wanted = new Map<string, Shape[]>();
+    for (const { shape } of this.#queue.turns.flatMap(({ startable }) => startable)) {
+      wanted.set(shape.key, [...(wanted.get(shape.key) ?? []), shape]);
     }
-    for (const [name, jobs] of wanted) {
-      const key = this.#keys.get(name);
-      if (key === undefined) continue;
-      for (let coming = countOf(key, 'starting'); coming < jobs; coming++) {
+    for (const [shape, ...others] of wanted.values()) {
+      if (shape === undefined) continue;
+      const key = this.#key(shape);
+      key.lastUsedMs = this.#options.now();
+      for (let coming = countOf(key, 'starting'); coming <= others.length; coming++) {
         if (this.#count('starting') >= this.#options.maxStarting || !this.#hasPlaceFor(key, wanted)) break;
         this.#make(key);
       }
@@ -280,7 +196,7 @@ export class ContainerPool<Shape extends PoolShape, Container extends PoolContai
   }
 
   /** True when there is a place; else one is made where a container waits that nobody asks for. */
-  #hasPlaceFor(key: Key<Shape, Container>, wanted: ReadonlyMap<string, number>): boolean {
+  #hasPlaceFor(key: Key<Shape, Container>, wanted: ReadonlyMap<string, unknown>): boolean {
     if (this.#size < this.#options.maxContainers) return true;
     if (this.#count('closing') > 0) return false;
     let oldest: Key<Shape, Container> | undefined;

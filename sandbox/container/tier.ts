@@ -9,9 +9,10 @@ import { LogCap } from '../attempts/log-cap.ts';
 import { failedOutcome, readSandboxResult, type TierOutcome } from '../attempts/sandbox-result.ts';
 import { explainEnd } from '../steps/explain-end.ts';
 import type { StepEnd } from '../steps/step-end.ts';
+import type { QueueTicket } from '../steps/turn-queue.ts';
 import type { Tier, TierEnd, TierEvents, TierFigures, TierRequest, TierRun } from '../tier.ts';
 import type { DockerDaemon, DockerWorld } from './daemon.ts';
-import type { ContainerPool, PoolTicket } from './pool.ts';
+import type { ContainerPool } from './pool.ts';
 import type { ServedStep, StepFigures } from './served-step.ts';
 import { type KeyedShape, MAX_WALL_MS, shapeOf } from './shape.ts';
 import type { StepContainer } from './step-container.ts';
@@ -50,8 +51,8 @@ export class ContainerTier implements Tier {
 type RunState =
   /** Docker, image and runtime are asked for. */
   | { readonly phase: 'preparing'; readonly abort: AbortController }
-  | { readonly phase: 'queued'; readonly ticket: PoolTicket | undefined }
-  | { readonly phase: 'in-container'; readonly ticket: PoolTicket | undefined; readonly step: ServedStep | undefined }
+  | { readonly phase: 'queued'; readonly ticket: QueueTicket | undefined }
+  | { readonly phase: 'in-container'; readonly ticket: QueueTicket | undefined; readonly step: ServedStep | undefined }
   | { readonly phase: 'ended' };
 
 class ContainerRun implements TierRun {
@@ -143,7 +144,7 @@ class ContainerRun implements TierRun {
   }
 
   /** The pool may have started, or refused, the job before it gave the ticket. */
-  #keepTicket(ticket: PoolTicket): void {
+  #keepTicket(ticket: QueueTicket): void {
     if (this.#state.phase === 'queued' || this.#state.phase === 'in-container') {
       this.#state = { ...this.#state, ticket };
     }

@@ -22,7 +22,7 @@ export async function openIsolateTier(options: OpenTierOptions): Promise<Isolate
   const { files, instance, log, withoutJail, containers } = options;
   const refused = (problem: string): void => {
     const message = `this machine refuses jailed sandboxes (${problem})`;
-    pool.refuseWaiting((job) => job.needsJail, 'SANDBOX_UNAVAILABLE', message);
+    pool.refuseWaiting((job) => job.needsJail, message);
   };
   const source = await openWorkerSource({ files, instance, log, onJailRefused: refused, withoutJail, containers });
   const pool: WorkerPool = new WorkerPool({

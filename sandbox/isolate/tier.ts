@@ -9,10 +9,11 @@ import { LogCap } from '../attempts/log-cap.ts';
 import { failedOutcome, readSandboxResult, readSandboxUsage, type TierOutcome } from '../attempts/sandbox-result.ts';
 import { explainEnd } from '../steps/explain-end.ts';
 import type { KernelFigures, StepEnd, StepHandle } from '../steps/step-end.ts';
+import type { QueueTicket } from '../steps/turn-queue.ts';
 import type { Tier, TierEnd, TierEvents, TierFigures, TierRequest, TierRun } from '../tier.ts';
 import type { Confinement } from './worker-body.ts';
 import type { IsolateWorker } from './worker-job.ts';
-import type { PoolTicket, WorkerPool } from './worker-pool.ts';
+import type { WorkerPool } from './worker-pool.ts';
 
 /** Workers that were ended because of others; after so many it is this machine that has a problem. */
 const MAX_FREE_RERUNS = 3;
@@ -61,8 +62,8 @@ export function jailMissing(rule: string, problem: string): string {
 }
 
 type RunState =
-  | { readonly phase: 'queued'; readonly ticket: PoolTicket | undefined }
-  | { readonly phase: 'in-worker'; readonly ticket: PoolTicket | undefined; readonly handle: StepHandle | undefined }
+  | { readonly phase: 'queued'; readonly ticket: QueueTicket | undefined }
+  | { readonly phase: 'in-worker'; readonly ticket: QueueTicket | undefined; readonly handle: StepHandle | undefined }
   | { readonly phase: 'ended' };
 
 class IsolateRun implements TierRun {
@@ -127,7 +128,7 @@ class IsolateRun implements TierRun {
   }
 
   /** The pool may have started, or refused, the job before it gave the ticket. */
-  #keepTicket(ticket: PoolTicket): void {
+  #keepTicket(ticket: QueueTicket): void {
     if (this.#state.phase !== 'ended') this.#state = { ...this.#state, ticket };
   }
 

@@ -6,38 +6,24 @@
  * Invariants:
  *   L1. A worker that ran one domain's job never runs another's.
  *   L2. A job that must be alone gets a worker in which nothing ran before, and nothing joins it.
- *   L3. Every submitted job is started, withdrawn or refused. Waiting jobs and workers are bounded.
+ *   L3. Workers are bounded; what waits for one is in steps/turn-queue.ts.
  */
-import type { ErrorCode } from '@flowops/proto/errors.ts';
+import { type QueuedJob, type QueueTicket, type Turn, TurnQueue } from '../steps/turn-queue.ts';
 import type { IsolateWorker, WorkerEvents } from './worker-job.ts';
 
 /** Isolates of one worker contend; more than this gain nothing and share more blame. */
 const CAPACITY = 4;
-/** Some seconds of steps; an engine that is told so waits with further ones. */
-const MAX_WAITING = 4096;
 /** Then what waits is refused rather than kept for workers that do not come. */
 const MAX_START_FAILURES = 3;
 /** After this many steps a worker's domain is worth one per core: while one worker makes its next isolate, the other runs. */
 const STEPS_OF_A_BUSY_DOMAIN = 8;
 const START_PAUSE_MS = 200;
 
-export interface PoolJob {
-  /** Publisher, or plugin when unsigned. */
-  readonly domain: string;
-  /** Steps of the domain at a time. */
-  readonly concurrent: number;
+export interface PoolJob extends QueuedJob {
   readonly isAlone: boolean;
   readonly needsJail: boolean;
   /** Called with a worker that takes steps; must put the job into it. */
   start(worker: IsolateWorker): void;
-  refuse(code: ErrorCode, message: string): void;
-}
-
-export interface PoolTicket {
-  /** True when the job had not started; it then never will. */
-  withdraw(): boolean;
-  /** The job has left its worker. */
-  done(): void;
 }
 
 export interface PoolOptions {
@@ -55,7 +41,8 @@ interface Slot {
   readonly worker: IsolateWorker;
   domain: string | undefined;
   isUsed: boolean;
-  isReserved: boolean;
+  /** The job that is to be alone in it, as long as it runs. */
+  reservedFor: PoolJob | undefined;
   /** `draining`: takes no more steps, so that another domain gets its place when it is idle. */
   phase: 'starting' | 'ready' | 'draining' | 'closing';
   /** Grows with every use: the lowest of the idle ones is evicted first. */
@@ -64,26 +51,12 @@ interface Slot {
   served: number;
 }
 
-interface Entry {
-  readonly job: PoolJob;
-  /** Where it runs. */
-  slot: Slot | undefined;
-}
-
-interface Domain {
-  readonly waiting: Entry[];
-  running: number;
-  /** 0 for one that was not served yet: the first to get a new worker. */
-  lastServed: number;
-}
-
 export class WorkerPool {
   readonly #options: PoolOptions;
   readonly #capacity: number;
   readonly #slots = new Set<Slot>();
-  /** Domains with waiting or running jobs; the first is next in turn. */
-  readonly #domains = new Map<string, Domain>();
-  #waiting = 0;
+  /** First come, first served within a domain: a job that is to be alone would else be overtaken for good. */
+  readonly #queue: TurnQueue<PoolJob>;
   #uses = 0;
   #startFailures = 0;
   #startsBlocked = false;
@@ -92,6 +65,7 @@ export class WorkerPool {
   constructor(options: PoolOptions) {
     this.#options = options;
     this.#capacity = options.capacity ?? CAPACITY;
+    this.#queue = new TurnQueue(options.maxWaiting === undefined ? {} : { maxWaiting: options.maxWaiting });
   }
 
   /** Starts a first worker, so that the first job finds it ready. */
@@ -100,125 +74,58 @@ export class WorkerPool {
   }
 
   get figures(): { workers: number; waiting: number; running: number } {
-    let running = 0;
-    for (const domain of this.#domains.values()) running += domain.running;
-    return { workers: this.#slots.size, waiting: this.#waiting, running };
+    return { workers: this.#slots.size, waiting: this.#queue.waiting, running: this.#queue.running };
   }
 
-  submit(job: PoolJob): PoolTicket {
-    if (this.#isClosed || this.#waiting >= (this.#options.maxWaiting ?? MAX_WAITING)) {
-      const why = this.#isClosed ? 'is shutting down' : 'has too many steps waiting; try again later';
-      job.refuse('SANDBOX_UNAVAILABLE', `the sandbox host ${why}`);
-      return { withdraw: () => false, done: () => {} };
-    }
-    const domain = this.#domain(job.domain);
-    const entry: Entry = { job, slot: undefined };
-    // One that is run again has waited before.
-    if (job.isAlone) domain.waiting.unshift(entry);
-    else domain.waiting.push(entry);
-    this.#waiting++;
-    let isDone = false;
-    const ticket: PoolTicket = {
-      withdraw: () => {
-        const at = domain.waiting.indexOf(entry);
-        if (at < 0) return false;
-        domain.waiting.splice(at, 1);
-        this.#waiting--;
-        this.#forget(job.domain);
-        return true;
-      },
-      done: () => {
-        if (isDone) return;
-        isDone = true;
-        if (entry.slot !== undefined) {
-          if (job.isAlone) entry.slot.isReserved = false;
-          domain.running--;
-        }
-        this.#forget(job.domain);
-        this.#dispatch();
-      },
+  submit(job: PoolJob): QueueTicket {
+    const onDone = (): void => {
+      for (const slot of this.#slots) if (slot.reservedFor === job) slot.reservedFor = undefined;
+      this.#dispatch();
     };
+    // One that is run again has waited before.
+    const ticket = this.#queue.submit(job, { isFirst: job.isAlone, onDone });
     this.#dispatch();
     return ticket;
   }
 
   /** Refuses the waiting jobs that `applies` names. */
-  refuseWaiting(applies: (job: PoolJob) => boolean, code: ErrorCode, message: string): void {
-    const refused: PoolJob[] = [];
-    for (const [name, domain] of [...this.#domains]) {
-      const keep = domain.waiting.filter(({ job }) => !applies(job));
-      refused.push(...domain.waiting.map(({ job }) => job).filter(applies));
-      domain.waiting.splice(0, domain.waiting.length, ...keep);
-      this.#forget(name);
-    }
-    this.#waiting -= refused.length;
-    for (const job of refused) job.refuse(code, message);
+  refuseWaiting(applies: (job: PoolJob) => boolean, message: string): void {
+    this.#queue.refuse(applies, message);
   }
 
   /** Ends every worker; resolves when none is left. Idempotent. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.refuseWaiting(() => true, 'SANDBOX_UNAVAILABLE', 'the sandbox host is shutting down');
+    this.#queue.close();
     await Promise.all([...this.#slots].map((slot) => slot.worker.close()));
   }
 
-  #domain(name: string): Domain {
-    let domain = this.#domains.get(name);
-    if (domain === undefined) {
-      domain = { waiting: [], running: 0, lastServed: 0 };
-      this.#domains.set(name, domain);
-    }
-    return domain;
-  }
-
-  #forget(name: string): void {
-    const domain = this.#domains.get(name);
-    if (domain?.waiting.length === 0 && domain.running === 0) this.#domains.delete(name);
-  }
-
   #dispatch(): void {
-    for (let progress = this.#waiting > 0; progress; ) {
-      progress = false;
-      for (const name of [...this.#domains.keys()]) progress = this.#startNext(name) || progress;
-    }
+    this.#queue.dispatch(
+      (job) => this.#pick(job),
+      (job, slot) => {
+        slot.domain = job.domain;
+        slot.isUsed = true;
+        slot.reservedFor = job.isAlone ? job : undefined;
+        slot.lastUse = ++this.#uses;
+        slot.served++;
+        job.start(slot.worker);
+      },
+    );
     if (!this.#isClosed) this.#grow();
   }
 
-  #startNext(name: string): boolean {
-    const domain = this.#domains.get(name);
-    const entry = domain?.waiting[0];
-    if (domain === undefined || entry === undefined) return false;
-    const { job } = entry;
-    if (domain.running >= Math.max(1, job.concurrent)) return false;
-    const slot = this.#pick(name, job);
-    if (slot === undefined) return false;
-    domain.waiting.shift();
-    this.#waiting--;
-    domain.running++;
-    entry.slot = slot;
-    slot.domain = name;
-    slot.isUsed = true;
-    slot.isReserved = job.isAlone;
-    slot.lastUse = ++this.#uses;
-    slot.served++;
-    domain.lastServed = this.#uses;
-    // Its next job waits for everybody else's turn.
-    this.#domains.delete(name);
-    this.#domains.set(name, domain);
-    job.start(slot.worker);
-    return true;
-  }
-
-  #pick(name: string, job: PoolJob): Slot | undefined {
+  #pick(job: PoolJob): Slot | undefined {
     let best: Slot | undefined;
     let fresh: Slot | undefined;
     let held = 0;
     for (const slot of this.#slots) {
-      if (slot.domain === name && slot.phase !== 'closing') held++;
-      if (slot.phase !== 'ready' || slot.isReserved || !slot.worker.takesSteps) continue;
+      if (slot.domain === job.domain && slot.phase !== 'closing') held++;
+      if (slot.phase !== 'ready' || slot.reservedFor !== undefined || !slot.worker.takesSteps) continue;
       if (job.needsJail && slot.worker.confinement.kind === 'none') continue;
       if (slot.domain === undefined) fresh = slot;
-      else if (slot.domain !== name || (job.isAlone && slot.isUsed) || slot.worker.jobs >= this.#capacity) continue;
+      else if (slot.domain !== job.domain || (job.isAlone && slot.isUsed) || slot.worker.jobs >= this.#capacity)
+        continue;
       else if (best === undefined || isFreer(slot, best)) best = slot;
     }
     if (best !== undefined && (best.worker.jobs === 0 || held >= this.#wanted)) return best;
@@ -237,26 +144,28 @@ export class WorkerPool {
 
   /** Starts at most one worker at a time for each domain that is held up or shares workers before it should. */
   #grow(): void {
-    const inTurn = [...this.#domains].sort(([, a], [, b]) => a.lastServed - b.lastServed);
-    for (const [name, domain] of inTurn) {
+    for (const turn of this.#queue.turns.sort((a, b) => a.lastServed - b.lastServed)) {
       if (this.#startsBlocked) return;
-      const held = [...this.#slots].filter((slot) => slot.domain === name && slot.phase !== 'closing');
-      if (held.some((slot) => slot.phase === 'starting')) continue;
-      const next = domain.waiting[0]?.job;
-      const isHeldUp = next !== undefined && domain.running < Math.max(1, next.concurrent);
-      const isBusy = domain.running > held.length || held.some((slot) => slot.served >= STEPS_OF_A_BUSY_DOMAIN);
-      const wantsMore = isBusy && held.length < this.#wanted;
-      if (!isHeldUp && !wantsMore) continue;
-      if (held.length >= this.#share) {
-        if (isHeldUp && next.isAlone) this.#evict(held);
-        continue;
-      }
-      // A worker of nobody that is on its way is as good as a new one.
-      if ([...this.#slots].some((slot) => slot.domain === undefined && slot.phase === 'starting')) continue;
-      if (this.#slots.size < this.#options.maxWorkers) this.#spawn(name);
-      else if (isHeldUp && !this.#evict([...this.#slots].filter((slot) => slot.domain !== name)) && held.length === 0) {
-        this.#drain();
-      }
+      this.#growFor(turn);
+    }
+  }
+
+  #growFor({ domain, running, startable: [next] }: Turn<PoolJob>): void {
+    const held = [...this.#slots].filter((slot) => slot.domain === domain && slot.phase !== 'closing');
+    if (held.some((slot) => slot.phase === 'starting')) return;
+    const isBusy = running > held.length || held.some((slot) => slot.served >= STEPS_OF_A_BUSY_DOMAIN);
+    const wantsMore = isBusy && held.length < this.#wanted;
+    if (next === undefined && !wantsMore) return;
+    if (held.length >= this.#share) {
+      if (next?.isAlone === true) this.#evict(held);
+      return;
+    }
+    // A worker of nobody that is on its way is as good as a new one.
+    if ([...this.#slots].some((slot) => slot.domain === undefined && slot.phase === 'starting')) return;
+    if (this.#slots.size < this.#options.maxWorkers) this.#spawn(domain);
+    else if (next !== undefined) {
+      const others = [...this.#slots].filter((slot) => slot.domain !== domain);
+      if (!this.#evict(others) && held.length === 0) this.#drain();
     }
   }
 
@@ -271,7 +180,7 @@ export class WorkerPool {
 
   /** All places are busy and a domain has none: the one with the fewest jobs finishes them and goes. */
   #drain(): void {
-    const busy = [...this.#slots].filter((slot) => slot.phase === 'ready' && !slot.isReserved);
+    const busy = [...this.#slots].filter((slot) => slot.phase === 'ready' && slot.reservedFor === undefined);
     const [next] = busy.sort((a, b) => a.worker.jobs - b.worker.jobs || a.lastUse - b.lastUse);
     if (next !== undefined) next.phase = 'draining';
   }
@@ -303,7 +212,7 @@ export class WorkerPool {
       worker,
       domain,
       isUsed: false,
-      isReserved: false,
+      reservedFor: undefined,
       phase: 'starting',
       lastUse: ++this.#uses,
       served: 0,
@@ -322,7 +231,7 @@ export class WorkerPool {
     await this.#options.onStartFailure(problem);
     if (this.#startFailures >= MAX_START_FAILURES) {
       const message = `the sandbox host cannot start a worker (${problem}); \`flowops sandbox doctor\` tells more`;
-      this.refuseWaiting(() => true, 'SANDBOX_UNAVAILABLE', message);
+      this.refuseWaiting(() => true, message);
       this.#startFailures = 0;
     }
     setTimeout(() => {

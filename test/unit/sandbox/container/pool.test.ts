@@ -1,12 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { StartProblem } from '../../../../sandbox/container/held-container.ts';
-import {
-  ContainerPool,
-  type PoolContainerEvents,
-  type PoolJob,
-  type PoolTicket,
-} from '../../../../sandbox/container/pool.ts';
+import { ContainerPool, type PoolContainerEvents, type PoolJob } from '../../../../sandbox/container/pool.ts';
+import type { QueueTicket } from '../../../../sandbox/steps/turn-queue.ts';
 
 /** A container driven by hand. */
 class FakeContainer {
@@ -68,7 +64,7 @@ function makePool(options: { max?: number; ahead?: number; maxStarting?: number;
   const submit = ({ key = 'k', policy = 'p1', ...changes }: Partial<Job> & { key?: string; policy?: string } = {}) => {
     const domain = changes.domain ?? 'a';
     const name = `${domain}${++names}`;
-    const holder: { ticket?: PoolTicket } = {};
+    const holder: { ticket?: QueueTicket } = {};
     const ticket = pool.submit({
       domain,
       concurrent: 4,
@@ -370,7 +366,7 @@ describe('whatever happens in whatever order', () => {
     fc.assert(
       fc.property(steps, fc.integer({ min: 1, max: 5 }), fc.integer({ min: 0, max: 3 }), (all, max, ahead) => {
         const world = makePool({ max, ahead, maxStarting: 2 });
-        const tickets: PoolTicket[] = [];
+        const tickets: QueueTicket[] = [];
         let withdrawn = 0;
         for (const step of all) {
           if (step.do === 'submit') tickets.push(world.submit(step));

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import type { Confinement } from '../../../../sandbox/isolate/worker-body.ts';
 import type { IsolateWorker, WorkerEvents } from '../../../../sandbox/isolate/worker-job.ts';
-import { type PoolJob, type PoolTicket, WorkerPool } from '../../../../sandbox/isolate/worker-pool.ts';
+import { type PoolJob, WorkerPool } from '../../../../sandbox/isolate/worker-pool.ts';
+import type { QueueTicket } from '../../../../sandbox/steps/turn-queue.ts';
 
 /** A worker driven by hand. */
 class FakeWorker implements IsolateWorker {
@@ -70,9 +71,9 @@ function makePool(options: { maxWorkers?: number; cores?: number; maxWaiting?: n
     onStartFailure,
   });
   let names = 0;
-  const submit = (changes: Partial<PoolJob> = {}): PoolTicket => {
+  const submit = (changes: Partial<PoolJob> = {}): QueueTicket => {
     const name = `${changes.domain ?? 'a'}${++names}`;
-    const holder: { ticket?: PoolTicket } = {};
+    const holder: { ticket?: QueueTicket } = {};
     const ticket = pool.submit({
       domain: 'a',
       concurrent: 4,
@@ -295,7 +296,7 @@ describe('the worker pool', () => {
     submit({ domain: 'b', needsJail: false });
     readyAll();
     expect(names()).toEqual(['b2']);
-    pool.refuseWaiting((job) => job.needsJail, 'SANDBOX_UNAVAILABLE', 'no jail');
+    pool.refuseWaiting((job) => job.needsJail, 'no jail');
     expect(refused).toEqual([{ name: 'a1', code: 'SANDBOX_UNAVAILABLE', message: 'no jail' }]);
   });
 
