@@ -61,6 +61,8 @@ export class SendQueue {
   #head = 0;
   #waitingBytes = 0;
   #isPumping = false;
+  /** The first that waits has not enough Credit; nothing changes that but more of it. */
+  #lacksCredit = false;
   #isDeaf = false;
   #drainWaiters: ((isOpen: boolean) => void)[] = [];
 
@@ -132,6 +134,7 @@ export class SendQueue {
   credit(bytes: number): string | undefined {
     this.#windowBytes += bytes;
     if (this.#windowBytes > this.#grantedBytes) return 'gave back more Credit than was used';
+    this.#lacksCredit = false;
     this.#pump();
     return undefined;
   }
@@ -187,7 +190,7 @@ export class SendQueue {
 
   /** Windowed frames leave in order, as far as Credit and room go. */
   #pump(isLast = false): void {
-    if (this.#isPumping) return;
+    if (this.#isPumping || this.#lacksCredit) return;
     this.#isPumping = true;
     while (this.#phase === 'open' && (isLast || this.#hasRoom)) {
       const next = this.#waiting[this.#head];
@@ -201,7 +204,8 @@ export class SendQueue {
 
   /** False when Credit does not suffice for the first that waits. */
   #leave({ payload }: Extract<Waiting, { kind: 'bytes' }>): boolean {
-    if (payload.length > this.#windowBytes) return false;
+    this.#lacksCredit = payload.length > this.#windowBytes;
+    if (this.#lacksCredit) return false;
     this.#head++;
     this.#waitingBytes -= payload.length + WAITING_FRAME_BYTES;
     this.#handWindowed(payload);
@@ -212,7 +216,8 @@ export class SendQueue {
     const message = this.#guard(make);
     const payload = message === undefined ? undefined : encodeMessage(message);
     const isTooLarge = payload !== undefined && payload.length > this.#maxPayloadBytes;
-    if (payload !== undefined && !isTooLarge && payload.length > this.#windowBytes) return false;
+    this.#lacksCredit = payload !== undefined && !isTooLarge && payload.length > this.#windowBytes;
+    if (this.#lacksCredit) return false;
     if (this.#phase !== 'open') return false;
     this.#head++;
     if (payload !== undefined && !isTooLarge) this.#handWindowed(payload);
