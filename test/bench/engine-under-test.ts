@@ -3,7 +3,7 @@
  * chains of no-op steps of one plugin; each step takes the output of the one before.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Engine, startEngine } from '@flowops/engine/app.ts';
 import type { Log } from '@flowops/engine/log.ts';
@@ -14,6 +14,8 @@ import { readCommand } from '@flowops/proto/commands.ts';
 import type { Json } from '@flowops/proto/json.ts';
 import { buildPlugin } from '@flowops/sdk/build/build-plugin.ts';
 import { openPluginFolder } from '@flowops/sdk/registry/plugin-folder.ts';
+
+import { newSigner } from '../support/signer.ts';
 
 export const PLUGIN_ID = 'bench.pass';
 const SOURCE = `import { defineTask } from '@flowops/sdk';
@@ -47,12 +49,24 @@ export async function publishPlugin(home: string, clone: string): Promise<string
   }
 }
 
-export function openSandboxes(home: string): Promise<LocalSandboxes> {
+/** Signs it, and writes a policy that gives this publisher fresh contexts in kept isolates. @returns the policy's file */
+export function policyOfContexts(home: string, registry: string): string {
+  const signer = newSigner();
+  const bundle = join(registry, PLUGIN_ID, '1.0.0.js');
+  writeFileSync(`${bundle}.sig`, signer.sign(readFileSync(bundle)));
+  const file = join(home, 'contexts.json');
+  const rule = { match: { plugin: 'bench.*', publisher: 'bench' }, tier: 'isolate', freshness: 'context' };
+  const publishers = { bench: { keys: [{ key: signer.key }], names: ['bench.*'] } };
+  writeFileSync(file, JSON.stringify({ version: 1, publishers, rules: [rule] }));
+  return file;
+}
+
+export function openSandboxes(home: string, policyFile?: string): Promise<LocalSandboxes> {
   return LocalSandboxes.start({
     role: 'engine',
     instance: `bench-${process.pid}`,
     env: { ...process.env, FLOWOPS_HOME: home, LOG_LEVEL: 'error' },
-    policy: { kind: 'developer' },
+    policy: policyFile === undefined ? { kind: 'developer' } : { kind: 'file', file: policyFile },
     log: BENCH_LOG,
   });
 }
@@ -81,9 +95,15 @@ export class EngineUnderTest {
     });
   }
 
-  static async open(options: { home: string; registry: string; store: RunStore }): Promise<EngineUnderTest> {
+  /** @param options.policyFile absent: the developer policy */
+  static async open(options: {
+    home: string;
+    registry: string;
+    store: RunStore;
+    policyFile?: string;
+  }): Promise<EngineUnderTest> {
     const publisher = new LocalPublisher(BENCH_LOG);
-    const sandboxes = await openSandboxes(options.home);
+    const sandboxes = await openSandboxes(options.home, options.policyFile);
     const plugins = await openPluginFolder(options.registry, {
       cacheDir: join(options.home, 'cache'),
       sandbox: async () => sandboxes.opened(),

@@ -2,7 +2,7 @@
  * `npm run bench [--json] [--quick]`: the figures of design 9 that this release reaches, side by side in one run. It
  * reports; it judges nothing. Times depend on the machine: compare the ratios.
  */
-import { fork, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,15 +12,22 @@ import { openSqliteStore } from '@flowops/engine/store/sqlite-store.ts';
 import { freshRedis, startRedis } from '../services/redis.ts';
 import { codeCacheRow } from './code-cache.ts';
 import { containerRows } from './container.ts';
-import { BENCH_LOG, chain, EngineUnderTest, PLUGIN_ID, publishPlugin } from './engine-under-test.ts';
+import { cpuShares } from './cpu-shares.ts';
+import { BENCH_LOG, chain, EngineUnderTest, PLUGIN_ID, policyOfContexts, publishPlugin } from './engine-under-test.ts';
 import { latencyRow, median, type Row, round, table } from './figures.ts';
+import { isolateRows } from './isolate.ts';
 import { kafkaRows } from './kafka-flows.ts';
+import { measureRaw } from './raw-isolates.ts';
 import { commandCount } from './redis-counters.ts';
+import { withWorkers } from './worker-step.ts';
 
 const CLONE = fileURLToPath(new URL('../..', import.meta.url));
 const isJson = process.argv.includes('--json');
 const isQuick = process.argv.includes('--quick');
 const FLOWS = isQuick ? 40 : 200;
+const RAW_MS = isQuick ? 1_000 : 3_000;
+const EMBEDDED = 'in process; SQLite WAL FULL';
+const REDIS = 'Redis by TCP; AOF everysec';
 const rows: Row[] = [];
 const home = mkdtempSync(join(tmpdir(), 'flowops-bench-'));
 const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -34,6 +41,7 @@ try {
   const registry = await publishPlugin(home, CLONE);
   const raw = await rawIsolates();
   await embedded(registry, raw.allCores);
+  await keptIsolates(registry);
   const redis = await startRedis();
   try {
     await onRedis(registry, redis.url, raw.allCores);
@@ -41,7 +49,10 @@ try {
   } finally {
     await redis.stop();
   }
-  keep(await codeCacheRow(isQuick ? 5 : 15));
+  await withWorkers(async (source) => {
+    for (const row of await isolateRows(source, isQuick ? 2 : 6)) keep(row);
+    keep(await codeCacheRow(source, isQuick ? 5 : 15));
+  });
   for (const row of await containerRows({ say, count: isQuick ? 5 : 20 })) keep(row);
   keep(coldStart());
   process.stdout.write(isJson ? `${JSON.stringify({ rows })}\n` : table(rows));
@@ -51,13 +62,14 @@ try {
 
 /** Fresh isolates per second: one process, and one per core at the same time. */
 async function rawIsolates(): Promise<{ allCores: number }> {
-  const [one] = await measureRaw(1);
-  const all = await measureRaw(availableParallelism());
-  const allCores = all.reduce((sum, rate) => sum + rate, 0);
+  const [one] = await measureRaw(1, RAW_MS);
+  const perSecond = one === undefined ? Number.NaN : (one.count * 1_000) / one.ms;
+  const allCores = await rawOfAllCores();
   keep({
     what: 'raw fresh isolates, one process',
-    value: `${round(one ?? 0)}/s (${round(1_000 / (one ?? 1))} ms each)`,
-    figures: { perSecond: round(one ?? 0) },
+    value: `${round(perSecond)}/s (${round(1_000 / perSecond)} ms each)`,
+    note: `CPU ${one === undefined ? '' : round(one.cpuMs / one.count)} ms each`,
+    figures: { perSecond: round(perSecond) },
   });
   keep({
     what: 'raw fresh isolates, a process per core',
@@ -67,17 +79,9 @@ async function rawIsolates(): Promise<{ allCores: number }> {
   return { allCores };
 }
 
-function measureRaw(processes: number): Promise<number[]> {
-  const entry = fileURLToPath(new URL('raw-isolate.ts', import.meta.url));
-  const ms = isQuick ? 1_000 : 3_000;
-  const one = () =>
-    new Promise<number>((resolve, reject) => {
-      const child = fork(entry, [String(ms)], { execArgv: ['--no-node-snapshot'] });
-      child.once('message', (told: { count: number; ms: number }) => resolve((told.count * 1_000) / told.ms));
-      child.once('error', reject);
-      child.once('exit', (code) => code !== 0 && reject(new Error(`the raw bench ended with ${code}`)));
-    });
-  return Promise.all(Array.from({ length: processes }, one));
+async function rawOfAllCores(): Promise<number> {
+  const all = await measureRaw(availableParallelism(), RAW_MS);
+  return all.reduce((sum, { count, ms }) => sum + (count * 1_000) / ms, 0);
 }
 
 async function embedded(registry: string, rawPerSecond: number): Promise<void> {
@@ -86,9 +90,26 @@ async function embedded(registry: string, rawPerSecond: number): Promise<void> {
   try {
     await engine.sequential(chain(3), 20);
     keep(
-      latencyRow('3 steps, embedded (SQLite WAL FULL), one after the other', await engine.sequential(chain(3), FLOWS)),
+      latencyRow('3 steps, embedded, one after the other', await engine.sequential(chain(3), FLOWS), {
+        note: EMBEDDED,
+      }),
     );
-    await throughput(engine, 'embedded', rawPerSecond);
+    await throughput(engine, { what: '200 flows in flight, embedded', where: EMBEDDED, rawPerSecond });
+  } finally {
+    await engine.close();
+  }
+}
+
+/** The same plugin, signed, under a rule that keeps its isolates. */
+async function keptIsolates(registry: string): Promise<void> {
+  const store = openSqliteStore({ file: join(home, 'contexts.db') });
+  const policyFile = policyOfContexts(home, registry);
+  const engine = await EngineUnderTest.open({ home, registry, store, policyFile });
+  try {
+    await engine.sequential(chain(3), 20);
+    const rawPerSecond = await rawOfAllCores();
+    const what = '200 flows in flight, embedded, `freshness: context`';
+    await throughput(engine, { what, where: EMBEDDED, rawPerSecond });
   } finally {
     await engine.close();
   }
@@ -101,16 +122,18 @@ async function onRedis(registry: string, redisUrl: string, rawPerSecond: number)
   try {
     await engine.sequential(chain(3), 20);
     keep(
-      latencyRow('3 steps, Redis (TCP, AOF everysec), 50 flows/s', await engine.openLoop(chain(3), FLOWS, 50), {
+      latencyRow('3 steps, Redis, 50 flows/s', await engine.openLoop(chain(3), FLOWS, 50), {
         target: '≤ 4 ms, aim 2.7',
+        note: REDIS,
       }),
     );
     keep(
       latencyRow('3 steps, Redis, one after the other', await engine.sequential(chain(3), FLOWS), {
         target: '≤ 6 ms, aim 4',
+        note: REDIS,
       }),
     );
-    await throughput(engine, 'Redis', rawPerSecond);
+    await throughput(engine, { what: '200 flows in flight, Redis', where: REDIS, rawPerSecond });
     await longChain(engine, own.url);
   } finally {
     await engine.close();
@@ -118,19 +141,30 @@ async function onRedis(registry: string, redisUrl: string, rawPerSecond: number)
   }
 }
 
-async function throughput(engine: EngineUnderTest, where: string, rawPerSecond: number): Promise<void> {
-  const cpuBefore = process.cpuUsage();
-  const startedMs = performance.now();
+interface Throughput {
+  readonly what: string;
+  readonly where: string;
+  readonly rawPerSecond: number;
+}
+
+async function throughput(engine: EngineUnderTest, { what, where, rawPerSecond }: Throughput): Promise<void> {
+  const shares = cpuShares();
   const flows = await engine.inFlight(chain(3), FLOWS * 3, 200);
-  const cpu = process.cpuUsage(cpuBefore);
-  const share = (cpu.user + cpu.system) / 1_000 / (performance.now() - startedMs);
-  const ratio = (flows * 3) / rawPerSecond;
+  const { engineCores, hostCores, workerCores } = shares();
+  const ratio = round((flows * 3) / rawPerSecond);
   keep({
-    what: `200 flows in flight, ${where}`,
-    value: `${round(flows * 3)} steps/s, ${round(ratio)}× raw isolates of all cores`,
+    what,
+    value: `${round(flows)} flows/s, ${round(flows * 3)} steps/s, ${ratio}× raw isolates of all cores`,
     target: '≥ 0.5×, aim 0.75×',
-    note: `engine process ${round(share)} cores`,
-    figures: { stepsPerSecond: round(flows * 3), ratioToRaw: round(ratio), engineCores: round(share) },
+    note: `cores: engine ${engineCores}, host ${hostCores}, workers ${workerCores}; ${where}`,
+    figures: {
+      flowsPerSecond: round(flows),
+      stepsPerSecond: round(flows * 3),
+      ratioToRaw: ratio,
+      engineCores,
+      hostCores,
+      workerCores,
+    },
   });
 }
 
@@ -143,6 +177,7 @@ async function longChain(engine: EngineUnderTest, redisUrl: string): Promise<voi
     what: `chain of ${length} steps, Redis`,
     value: `${round(ms)} ms`,
     target: '≤ 1500 ms for 1000, aim 1100',
+    note: REDIS,
     figures: { ms: round(ms), steps: length },
   });
   keep({
