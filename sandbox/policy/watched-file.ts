@@ -16,7 +16,7 @@ import { type LoadedPolicy, type LoadOptions, loadPolicy } from './load.ts';
 
 /** Soon enough for a person who waits for it; one stat a second costs nothing. */
 const POLL_MS = 1000;
-/** A broken file may have a problem per line; a log entry shows the first ones. */
+/** A broken file may have a problem per line; the log gets the first ones. */
 const MAX_LOGGED_PROBLEMS = 20;
 
 export interface WatchOptions extends Pick<LoadOptions, 'docker'> {
@@ -32,7 +32,12 @@ export async function watchPolicyFile(options: WatchOptions): Promise<PolicySour
   const stamp = await stampOf(file);
   const loaded = await load();
   if (!loaded.ok)
-    throw new FlowopsError('CONFIG_INVALID', `the sandbox policy is not valid:\n${list(loaded.problems)}`);
+    throw new FlowopsError(
+      'CONFIG_INVALID',
+      `the sandbox policy is not valid:\n${linesOf(loaded.problems)
+        .map((line) => `  ${line}`)
+        .join('\n')}`,
+    );
   warn(log, loaded.warnings);
   return new WatchedFile({ file, stamp, loaded, log, pollMs, load });
 }
@@ -102,7 +107,8 @@ class WatchedFile implements PolicySource {
     const result = await this.#load();
     if (this.#isClosed) return;
     if (!result.ok) {
-      this.#log.error(`the sandbox policy was not reloaded; the former one stays in force:\n${list(result.problems)}`);
+      const what = 'the sandbox policy was not reloaded, and the former one stays in force';
+      for (const problem of linesOf(result.problems)) this.#log.error(`${what}: ${problem}`);
       return;
     }
     warn(this.#log, result.warnings);
@@ -125,11 +131,12 @@ async function stampOf(file: string): Promise<string> {
 }
 
 function warn(log: PolicyLog, warnings: readonly PolicyProblem[]): void {
-  if (warnings.length > 0) log.warn(`the sandbox policy loads, but:\n${list(warnings)}`);
+  for (const problem of linesOf(warnings)) log.warn(`the sandbox policy loads, but: ${problem}`);
 }
 
-function list(problems: readonly PolicyProblem[]): string {
-  const lines = problems.slice(0, MAX_LOGGED_PROBLEMS).map((problem) => `  ${formatProblem(problem)}`);
-  if (problems.length > MAX_LOGGED_PROBLEMS) lines.push(`  and ${problems.length - MAX_LOGGED_PROBLEMS} more`);
-  return lines.join('\n');
+/** Each a line of its own in the log, so that a search for the file finds them all. */
+function linesOf(problems: readonly PolicyProblem[]): string[] {
+  const lines = problems.slice(0, MAX_LOGGED_PROBLEMS).map(formatProblem);
+  if (problems.length > MAX_LOGGED_PROBLEMS) lines.push(`and ${problems.length - MAX_LOGGED_PROBLEMS} more`);
+  return lines;
 }

@@ -116,7 +116,7 @@ test('a changed file that does not load leaves the former policy in force and sa
   const broken = logged(/not reloaded/);
   await writeFile(file, `${ISOLATE}\nrulez: []\n`);
   expect(await broken).toBe(
-    `the sandbox policy was not reloaded; the former one stays in force:\n  ${file}:6: rulez: unknown key; did you mean rules?`,
+    `the sandbox policy was not reloaded, and the former one stays in force: ${file}:6: rulez: unknown key; did you mean rules?`,
   );
   expect(source.current().decide(request())).toMatchObject({ tier: 'isolate' });
 
@@ -125,11 +125,19 @@ test('a changed file that does not load leaves the former policy in force and sa
   await gone;
   expect(source.current().decide(request())).toMatchObject({ tier: 'isolate' });
 
+  const several = logged(/rulez/);
+  await writeFile(file, `${ISOLATE}\nteir: 1\nrulez: []\n`);
+  await several;
+  expect(lines.slice(-2).map(({ message }) => message)).toEqual([
+    expect.stringMatching(/ stays in force: .*policy\.yaml:6: teir: unknown key/),
+    expect.stringMatching(/ stays in force: .*policy\.yaml:7: rulez: unknown key/),
+  ]);
+
   const mended = logged(/was reloaded/);
   await writeFile(file, CONTAINER);
   await mended;
   expect(source.current().decide(request())).toMatchObject({ tier: 'container' });
-  expect(lines.map(({ level }) => level)).toEqual(['error', 'error', 'info']);
+  expect(lines.map(({ level }) => level)).toEqual(['error', 'error', 'error', 'error', 'info']);
 });
 
 test('a file is held against the Docker of the moment, at start and at each reload', async () => {
@@ -148,7 +156,7 @@ test('a file is held against the Docker of the moment, at start and at each relo
   const source = await open({ file, docker: async () => docker });
   const reloaded = new Promise<Policy>((resolve) => source.onChange(resolve));
   docker = { kind: 'absent', problem: 'it is gone', isolateHoles: [], exceptedHoles: [] };
-  const warned = logged(/the sandbox policy loads, but:/);
+  const warned = logged(/the sandbox policy loads, but: /);
   await writeFile(file, `${runsc}  - match: { plugin: b }\n    deny: "no"\n`);
   expect(await warned).toContain('which this host cannot offer (it is gone)');
   const policy = await reloaded;
