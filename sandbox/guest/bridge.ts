@@ -8,6 +8,8 @@
  */
 import { randomFillSync } from 'node:crypto';
 import { type ErrorCode, isErrorCode } from '@flowops/proto/errors.ts';
+import { parseJson } from '@flowops/proto/json.ts';
+import { MAX_MANIFEST_BYTES } from '@flowops/proto/manifest.ts';
 import type { EffectiveLimits } from '@flowops/proto/receipt.ts';
 import { z } from 'zod';
 import {
@@ -19,6 +21,7 @@ import {
   MAX_LOG_MESSAGE_LENGTH,
   MAX_OPEN_CALLS_LENGTH,
   MAX_RANDOM_BYTES,
+  MAX_REPORT_LENGTH,
 } from './guest-protocol.ts';
 import { MAX_GUEST_TIMERS, MAX_MESSAGE_LENGTH, MIN_PROGRESS_INTERVAL_MS } from './limits.ts';
 import type { RunEnd } from './run-end.ts';
@@ -120,7 +123,7 @@ export class GuestBridge {
       case HOST_OP.hostCall:
         return this.#hostCall(numberOf(a), textOf(b), textOf(c));
       case HOST_OP.manifest:
-        return this.#options.events.checkManifest(textOf(a));
+        return this.#manifest(textOf(a));
       case HOST_OP.completed:
         return this.#completed(textOf(a), numberOf(b));
       case HOST_OP.failed:
@@ -176,6 +179,12 @@ export class GuestBridge {
     return 0;
   }
 
+  /** The longest that is valid has so many bytes; each is at least one character. */
+  #manifest(manifestJson: string): string {
+    if (manifestJson.length > MAX_MANIFEST_BYTES) return `the declaration is larger than ${MAX_MANIFEST_BYTES} bytes`;
+    return this.#options.events.checkManifest(manifestJson);
+  }
+
   #completed(outputsJson: string, droppedLogLines: number): number {
     this.droppedLogLines = Math.max(this.droppedLogLines, droppedLogLines);
     const { outputBytes } = this.#options.limits;
@@ -189,11 +198,14 @@ export class GuestBridge {
 
   #failed(reportJson: string, droppedLogLines: number): number {
     this.droppedLogLines = Math.max(this.droppedLogLines, droppedLogLines);
-    const report = failedSchema.parse(JSON.parse(reportJson));
-    const code = isErrorCode(report.code) ? report.code : 'PLUGIN_ERROR';
-    const message = report.message.slice(0, MAX_MESSAGE_LENGTH);
-    const { stack, isRetryable, retryAfterMs } = report;
-    this.#options.onReport({ status: 'FAILED', code, message, stack, isRetryable, retryAfterMs });
+    const { code, message, ...report } = readReport(reportJson);
+    const known = isErrorCode(code) ? code : 'PLUGIN_ERROR';
+    this.#options.onReport({
+      status: 'FAILED',
+      code: known,
+      message: message.slice(0, MAX_MESSAGE_LENGTH),
+      ...report,
+    });
     return 0;
   }
 
@@ -201,6 +213,15 @@ export class GuestBridge {
     this.#options.onLimit(code, message);
     return 1;
   }
+}
+
+/** A plugin that changes JSON's own ways (`Object.prototype.toJSON`) changes the report of its end too: it ends all the same. */
+function readReport(reportJson: string): z.output<typeof failedSchema> {
+  const parsed = reportJson.length > MAX_REPORT_LENGTH ? undefined : parseJson(reportJson);
+  const read = parsed?.ok === true ? failedSchema.safeParse(parsed.value) : undefined;
+  if (read?.success === true) return read.data;
+  const message = 'the plugin failed, and has changed how its objects are turned into JSON: what it threw is not known';
+  return { code: 'PLUGIN_ERROR', message, stack: '', isRetryable: true, retryAfterMs: 0 };
 }
 
 function randomText(count: number): string {

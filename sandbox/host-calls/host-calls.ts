@@ -35,6 +35,10 @@ import type { SecretSource } from './secret-source.ts';
 
 /** The largest body in base64, and all headers. */
 const MAX_PAYLOAD_BYTES = 2 * MAX_REQUEST_BODY_BYTES;
+/** The name of a secret, the number of a call. */
+const MAX_SMALL_PAYLOAD_BYTES = 4 * 1024;
+/** A request is an object with a list of pairs, and far fewer values than this. */
+const PAYLOAD_BOUNDS = { depth: 4, values: 1_000 } as const;
 const MAX_METHOD_LENGTH = 64;
 /** A call, its URL and headers, while it waits. */
 const WAITING_BASE_BYTES = 1024;
@@ -186,7 +190,7 @@ class HostCalls implements AttemptHostCalls {
       if (turn === 'full') return failedCall('too many calls wait for their turn; wait for some before you make more');
       let hasAnswer = false;
       try {
-        const read = readPayload(payloadJson, fetchRequestSchema);
+        const read = readPayload(payloadJson, fetchRequestSchema, MAX_PAYLOAD_BYTES);
         if (!read.ok) return read;
         const fetched = await fetchForPlugin(read.value, this.#context, signal);
         if (signal.aborted) return failedCall('the call was given up');
@@ -240,9 +244,13 @@ function answer(payload: unknown): HostCallAnswer {
   return { ok: true, payloadJson: Buffer.from(JSON.stringify(payload)) };
 }
 
-function readPayload<Schema extends z.ZodType>(bytes: Uint8Array, schema: Schema): Payload<z.output<Schema>> {
-  if (bytes.length > MAX_PAYLOAD_BYTES) return failedCall(`the call is larger than ${MAX_PAYLOAD_BYTES} bytes`);
-  const parsed = parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'));
+function readPayload<Schema extends z.ZodType>(
+  bytes: Uint8Array,
+  schema: Schema,
+  maxBytes = MAX_SMALL_PAYLOAD_BYTES,
+): Payload<z.output<Schema>> {
+  if (bytes.length > maxBytes) return failedCall(`the call is larger than ${maxBytes} bytes`);
+  const parsed = parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'), PAYLOAD_BOUNDS);
   const checked = parsed.ok ? schema.safeParse(parsed.value) : undefined;
   if (checked?.success === true) return { ok: true, value: checked.data };
   const issue = checked?.error.issues[0];

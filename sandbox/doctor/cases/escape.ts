@@ -102,6 +102,17 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
          console.log('still logged'); await new Promise((r) => setTimeout(r, 2));`,
         { expect: { endings: ['COMPLETED'], outputs: { found: [] }, lines: ['still logged'] } },
       ),
+      ends(
+        'a toJSON for everything, in the report of its end',
+        'PLUGIN_ERROR',
+        'Object.prototype.toJSON = () => new Array(1e6); throw new Error("x");',
+      ),
+      ends(
+        'a toJSON for everything, in what it asks its host',
+        'PLUGIN_ERROR',
+        // Text that is far cheaper to make than to read.
+        'Object.prototype.toJSON = () => Array(2e6).fill([]); await context.secret("A");',
+      ),
     ],
   },
   {

@@ -99,6 +99,11 @@ export const TAKEN_RUNNER: readonly PluginAttempt[] = [
     'LIMIT_HOST_CALLS',
     `for (let id = 1; id < 5_000; id++) send(frame(13, ${OF_THE_STEP}, field(2, id), field(3, id % 2 ? 'secret' : 'constructor'), field(4, '{"name":"A"}')));`,
   ),
+  taken(
+    'asks with payloads that are dearer to read than to send',
+    'COMPLETED',
+    `for (let id = 1; id < 60; id++) send(frame(13, ${OF_THE_STEP}, field(2, id), field(3, ['secret', 'fetch', 'abort'][id % 3]), field(4, (id % 2 ? '[' : '[],').repeat(5e5)))); ${result(COMPLETED, `field(5, '{"o":1}')`)}`,
+  ),
   taken('says Hello again', 'SANDBOX_CRASHED', "send(frame(1, field(1, 1), field(2, 1), field(3, 'engine')));"),
   taken('speaks as its host would', 'SANDBOX_CRASHED', `send(frame(14, ${OF_THE_STEP}, field(2, 1), field(3, 1)));`),
   taken(

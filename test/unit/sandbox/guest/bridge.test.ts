@@ -1,9 +1,11 @@
+import { MAX_MANIFEST_BYTES } from '@flowops/proto/manifest.ts';
 import { GuestBridge, type GuestReport } from '@flowops/sandbox/guest/bridge.ts';
 import {
   CALL_TOO_MUCH,
   HOST_OP,
   MAX_HOST_CALL_LENGTH,
   MAX_OPEN_CALLS_LENGTH,
+  MAX_REPORT_LENGTH,
 } from '@flowops/sandbox/guest/guest-protocol.ts';
 import { MAX_GUEST_TIMERS } from '@flowops/sandbox/guest/limits.ts';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -46,6 +48,23 @@ test('lines over the log cap are refused and counted', () => {
   expect(bridge.droppedLogLines).toBe(2);
 });
 
+test('a report that is not one, or is far larger than any, still ends the step', () => {
+  const tooLong = JSON.stringify({ code: 'PLUGIN_ERROR', message: 'x', stack: 'y'.repeat(MAX_REPORT_LENGTH) });
+  for (const reportJson of ['5', '{}', '{"code":1}', 'no JSON', '', tooLong]) {
+    const { bridge, seen } = open();
+    expect(bridge.take(HOST_OP.failed, reportJson, 0, undefined)).toBe(0);
+    expect(seen.reports).toMatchObject([{ status: 'FAILED', code: 'PLUGIN_ERROR', stack: '' }]);
+  }
+});
+
+test('a declaration larger than any manifest is refused without being read', () => {
+  const { bridge } = open();
+  expect(bridge.take(HOST_OP.manifest, '{}', undefined, undefined)).toBe('');
+  expect(bridge.take(HOST_OP.manifest, ' '.repeat(MAX_MANIFEST_BYTES + 1), undefined, undefined)).toMatch(
+    /larger than/,
+  );
+});
+
 test('a timer fires once, a cleared one never, and one too many is refused', () => {
   const { bridge, seen } = open();
   expect(bridge.take(HOST_OP.setTimer, 1, 10, undefined)).toBe(0);
@@ -75,10 +94,8 @@ test('outputs are counted in bytes, not in characters', () => {
   expect(seen).toMatchObject({ reports: [], limits: ['LIMIT_OUTPUT'] });
 });
 
-test('a report that is not one of ours, an unknown call and arguments of wrong types change nothing', () => {
+test('an unknown call and arguments of wrong types change nothing', () => {
   const { bridge, seen } = open();
-  expect(bridge.take(HOST_OP.failed, '{"code":1}', 0, undefined)).toBe(1);
-  expect(bridge.take(HOST_OP.failed, 'junk', 0, undefined)).toBe(1);
   expect(bridge.take(99, {}, [], () => 1)).toBe(1);
   expect(bridge.take(HOST_OP.random, 'x', undefined, undefined)).toBe('');
   expect(String(bridge.take(HOST_OP.random, 1e9, undefined, undefined))).toHaveLength(65_536);
