@@ -79,6 +79,8 @@ export const MAX_LOG_MESSAGE_LENGTH = 16 * 1024;
 export const MAX_LOG_FIELDS_LENGTH = 16 * 1024;
 /** Lines beyond the log cap are dropped and counted; a step that goes on for this many is LIMIT_LOG. */
 export const MAX_DROPPED_LOG_LINES = 100_000;
+/** Of a failed task's report: message and stack as the SDK cuts them, escaped; nothing longer is read. */
+export const MAX_REPORT_LENGTH = 256 * 1024;
 /** What WebCrypto allows in one call. */
 export const MAX_RANDOM_BYTES = 65_536;
 /** The host call was not made: with those under way it would be larger than MAX_OPEN_CALLS_LENGTH. */
