@@ -18,7 +18,7 @@ export const ERROR_ADVICE: Readonly<Record<ErrorCode, readonly Advice[]>> = {
       cause:
         'The plugin threw, rejected, or told of a host call that failed ("… could not be reached", "… gave no answer").',
       action:
-        "Read the message and the step's log. A failed host call is the other side's: once it is back, start the flow again. Else the plugin's author mends it; `retryCount` of the step says how often it is tried again.",
+        "Read the message and the step's log. A failed host call is the other side's: once it is back, start the flow again. Else the plugin's author mends it.",
     },
     {
       cause: '"… is not defined" or "… is not a function" for something of Node (`process`, `Buffer`, `require`).',
