@@ -208,7 +208,7 @@ describe('a step in the isolate tier', () => {
     const { run, start, last, events } = makeTier();
     run();
     start();
-    for (let i = 0; i < 5; i++) last()?.onLog(create(LogSchema, { level: 'info', message: 'x'.repeat(40) }));
+    for (let i = 0; i < 5; i++) last()?.onLog(create(LogSchema, { level: 'info', message: 'x'.repeat(30) }));
     expect(events.onLog).toHaveBeenCalledTimes(2);
   });
 });
