@@ -31,4 +31,12 @@ describe('the blame for the end of a worker', () => {
     expect(end(died, { wasReady: false })).toMatchObject({ kind: 'innocent' });
     expect(end({ kind: 'closed' })).toMatchObject({ kind: 'innocent' });
   });
+
+  it('is on nobody when something of ours took it down, but memory counts first', () => {
+    const fault = 'Docker was lost in the middle';
+    expect(end(died, { fault })).toEqual({ kind: 'innocent', detail: fault });
+    expect(end(died, { fault, wasAlone: false })).toEqual({ kind: 'innocent', detail: fault });
+    expect(end(died, { fault, isOom: true })).toMatchObject({ kind: 'charged', code: 'LIMIT_MEMORY' });
+    expect(end(breach, { fault })).toMatchObject({ kind: 'charged', code: 'LIMIT_CPU' });
+  });
 });
