@@ -71,6 +71,8 @@ export interface GuestSettings {
   readonly idempotencyKey: string;
   readonly attempt: number;
   readonly outputBytes: number;
+  /** Code that declares this text need not ask: the bundle was seen to declare it, and it is the expected one. */
+  readonly knownManifestJson?: string;
 }
 
 /** A line longer than this is cut in the guest, so that it never crosses; UTF-16 units. */

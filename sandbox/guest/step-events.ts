@@ -28,7 +28,6 @@ export function stepEvents(peer: Pick<Peer, 'send'>, invoke: Invoke, bundle: Gue
       peer.send({ case: 'hostCall', value: { token, callId, method, payloadJson: Buffer.from(payloadJson) } }),
     checkManifest: (manifestJson) => {
       const isInspect = purpose === Purpose.INSPECT;
-      if (!isInspect && manifestJson === bundle.knownManifestJson) return '';
       const checked = checkDeclared(manifestJson, isInspect ? undefined : bundle);
       if (!checked.ok) return checked.problem;
       if (isInspect) inspectedJson = JSON.stringify(checked.manifest);
@@ -39,12 +38,18 @@ export function stepEvents(peer: Pick<Peer, 'send'>, invoke: Invoke, bundle: Gue
   };
 }
 
-export function settingsOf(invoke: Invoke, outputBytes: number): GuestSettings {
+export function settingsOf(
+  invoke: Invoke,
+  outputBytes: number,
+  { knownManifestJson }: Pick<GuestBundle, 'knownManifestJson'>,
+): GuestSettings {
+  const isInspect = invoke.purpose === Purpose.INSPECT;
   return {
-    purpose: invoke.purpose === Purpose.INSPECT ? 'inspect' : 'run',
+    purpose: isInspect ? 'inspect' : 'run',
     idempotencyKey: invoke.idempotencyKey,
     attempt: invoke.attempt,
     outputBytes,
+    ...(isInspect || knownManifestJson === undefined ? {} : { knownManifestJson }),
   };
 }
 

@@ -273,6 +273,12 @@ export function guestSuite(w: StepHost): void {
     expect(done).toMatchObject({ code: 'PLUGIN_INVALID', message: expect.stringContaining('permissions.net[0]') });
   });
 
+  test('whether a declaration is known already is not asked of an object that a plugin can change', async () => {
+    const prologue = `Object.defineProperty(Object.prototype, 'knownManifestJson', { get() { globalThis.isAsked = true; return '{}'; } });`;
+    const source = bundleOf('return { o: `${globalThis.isAsked}` };', { prologue, outputs: text });
+    for (const _ of [1, 2]) expect((await w.run(source)).outputs).toEqual({ o: 'undefined' });
+  });
+
   test('bytes that are no bundle are PLUGIN_INVALID', async () => {
     expect(await w.run('export default 1')).toMatchObject({ code: 'PLUGIN_INVALID' });
     expect(await w.run(Buffer.from([0x50, 0x4b, 3, 4, 0]))).toMatchObject({ message: expect.stringContaining('JAR') });

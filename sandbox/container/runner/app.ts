@@ -120,7 +120,7 @@ export class RunnerApp {
         bundle,
         mode: bundle.declared.ok && bundle.declared.manifest.runtime === 'node' ? 'node' : 'context',
         isWasmAllowed: invoke.allowWasm,
-        settings: settingsOf(invoke, limits.outputBytes),
+        settings: settingsOf(invoke, limits.outputBytes, bundle),
         inputsJson: Buffer.from(invoke.inputsJson).toString('utf8'),
         limits,
       },

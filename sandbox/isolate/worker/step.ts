@@ -147,7 +147,7 @@ export class WorkerStep {
 
   #start(bundle: LoadedBundle, isolate: PreparedIsolate): void {
     const { invoke, limits, peer } = this.#options;
-    const settings = settingsOf(invoke, limits.outputBytes);
+    const settings = settingsOf(invoke, limits.outputBytes, bundle);
     const inputsJson = Buffer.from(invoke.inputsJson).toString('utf8');
     const { token } = invoke;
     const run = new IsolateRun(
