@@ -259,6 +259,7 @@ export class AttemptTable {
       onLog: (line) => this.#log(record, redactLine(line, calls)),
       onProgress: (progress) => {
         const told = progressCap.admit(progress, performance.now());
+        if (progressCap.isBeyondAll) this.#endOwn(record, { kind: 'fail', ...endlessProgress(request.stepId) });
         if (told === undefined) return;
         record.caller?.progress({ token: record.token, ...told, message: calls.redact(told.message) });
       },
@@ -373,6 +374,10 @@ export class AttemptTable {
     record.isCancelled = true;
     record.phase.run.cancel({ graceMs: 0, reason: 'the engine of this run was not heard of within the lease' });
   }
+}
+
+function endlessProgress(stepId: string): { code: ErrorCode; message: string } {
+  return { code: 'LIMIT_LOG', message: `step ${stepId} was ended: it tells its progress without end` };
 }
 
 function keyOf(token: Uint8Array): string {

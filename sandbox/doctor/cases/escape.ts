@@ -111,7 +111,7 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
         'a toJSON for everything, in what it asks its host',
         'PLUGIN_ERROR',
         // Text that is far cheaper to make than to read.
-        'Object.prototype.toJSON = () => Array(2e6).fill([]); await context.secret("A");',
+        'Object.prototype.toJSON = () => Array(4e5).fill([]); await context.secret("A");',
       ),
     ],
   },

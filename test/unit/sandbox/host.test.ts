@@ -1,134 +1,10 @@
-import { pino } from 'pino';
-import { afterEach, describe, expect, it, type Mock, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../../../proto/ids.ts';
 import { AttachReply_State, Purpose, Status } from '../../../proto/sandbox_pb.js';
-import { AttemptTable } from '../../../sandbox/attempts/attempt-table.ts';
-import { BundleStore } from '../../../sandbox/bundles/bundle-store.ts';
-import { Host } from '../../../sandbox/host.ts';
-import { givenSecrets, noSecrets, type SecretSource } from '../../../sandbox/host-calls/secret-source.ts';
-import { NO_MEMORY } from '../../../sandbox/ledger/plugin-ledger.ts';
-import type { Decision, PolicyRequest } from '../../../sandbox/policy/decision.ts';
-import { DEFAULT_CONTAINER } from '../../../sandbox/policy/default-limits.ts';
-import type { Tier, TierEnd, TierEvents, TierOutcome, TierRequest, TierRun } from '../../../sandbox/tier.ts';
-import { helloOf, MIB, Wire } from '../../fixtures/sandbox/wire.ts';
+import { givenSecrets } from '../../../sandbox/host-calls/secret-source.ts';
+import { MIB } from '../../fixtures/sandbox/wire.ts';
 
-const LIMITS = { memoryMb: 64, cpuMs: 1000, wallMs: 2000, outputBytes: 1000, logBytes: 1000, hostCalls: 10 };
-const RUN: Decision = {
-  kind: 'run',
-  tier: 'isolate',
-  limits: LIMITS,
-  jail: 'required',
-  grants: { net: [], secrets: [], wasm: false },
-  container: DEFAULT_CONTAINER,
-  concurrent: 4,
-  freshness: 'isolate',
-  rule: 'rule 1',
-  policyHash: 'sha256:p',
-};
-
-interface TierCall {
-  readonly request: TierRequest;
-  readonly events: TierEvents;
-  readonly cancel: Mock<TierRun['cancel']>;
-  readonly pause: Mock<TierRun['pause']>;
-  end(outcome: TierOutcome): void;
-}
-
-function makeHost(options: { decision?: Decision; leaseMs?: number; secrets?: SecretSource } = {}) {
-  const calls: TierCall[] = [];
-  const asked: PolicyRequest[] = [];
-  const tier: Tier = {
-    run: (request, events) => {
-      const ended = Promise.withResolvers<TierEnd>();
-      const call: TierCall = {
-        request,
-        events,
-        cancel: vi.fn<TierRun['cancel']>(),
-        pause: vi.fn<TierRun['pause']>(),
-        end: (outcome) =>
-          ended.resolve({
-            outcome,
-            figures: {
-              tier: 'isolate',
-              jail: 'namespaces',
-              runtime: 'test',
-              freshness: 'isolate',
-              imageDigest: null,
-              queueMs: 1,
-              startMs: 2,
-              runMs: 3,
-              cpuMs: null,
-              peakMemoryBytes: null,
-              sources: { cpuMs: 'worker', peakMemoryBytes: 'worker' },
-              droppedLogLines: 4,
-            },
-          }),
-      };
-      calls.push(call);
-      return { ended: ended.promise, cancel: call.cancel, pause: call.pause, resume: vi.fn() };
-    },
-    close: async () => {},
-  };
-  const policy = {
-    policyHash: 'sha256:p',
-    identify: () => ({ publisher: undefined, problem: undefined }),
-    decide: (request: PolicyRequest) => {
-      asked.push(request);
-      return options.decision ?? RUN;
-    },
-  };
-  const log = pino({ level: 'silent' });
-  const bundles = new BundleStore();
-  const attempts = new AttemptTable({
-    tiers: { isolate: tier, container: tier },
-    bundles,
-    policy: { current: () => policy, onChange: () => () => {}, close: async () => {} },
-    memory: NO_MEMORY,
-    hostCalls: { secrets: options.secrets ?? noSecrets() },
-    leaseMs: options.leaseMs ?? 15_000,
-    log,
-  });
-  const host = new Host({ instance: 'host-1', attempts, bundles, log });
-  const connect = async () => {
-    const wire = new Wire();
-    const ended = host.serve(wire.far);
-    wire.send(helloOf('engine'));
-    await wire.next('hello');
-    return { wire, ended };
-  };
-  return { calls, asked, attempts, host, connect };
-}
-
-const BUNDLE = Buffer.from('//! flowops-plugin {"name":"acme.x","version":"1.2.0"}\nexport default 1;\n');
-const DIGEST = digestOf(BUNDLE);
-let tokens = 0;
-
-function invokeOf(changes: Record<string, unknown> = {}) {
-  const token = Buffer.alloc(16);
-  token.writeUInt32BE(++tokens);
-  const value = {
-    token,
-    flowId: 'f',
-    runId: 'r',
-    stepId: 's',
-    attempt: 1,
-    epoch: 3n,
-    pluginId: 'acme.x',
-    digest: DIGEST,
-  };
-  return { case: 'invoke', value: { ...value, inputsJson: Buffer.from('{}'), ...changes } } as const;
-}
-
-function putOf(bytes: Uint8Array, changes: Record<string, unknown> = {}) {
-  const value = { digest: DIGEST, totalBytes: BigInt(bytes.length), offset: 0n, data: bytes };
-  return { case: 'putBundle', value: { ...value, ...changes } } as const;
-}
-
-/** Everything sent before has been handled when this resolves. */
-async function settle(wire: Wire, id: number): Promise<void> {
-  wire.send({ case: 'ping', value: { id } });
-  await wire.next('pong', wire.all('pong').length);
-}
+import { BUNDLE, DIGEST, invokeOf, LIMITS, makeHost, putOf, RUN, settle } from './hand-driven-host.ts';
 
 afterEach(() => {
   vi.useRealTimers();
@@ -488,6 +364,16 @@ describe('host calls of an attempt', () => {
     const told = wire.all('progress').map(({ fraction }) => fraction);
     expect(told.length).toBeLessThan(500);
     expect([told[0], told.at(-1)]).toEqual([0.5, 1]);
+  });
+
+  it('that tell their progress on and on are ended', async () => {
+    const { wire, call } = await running({ decision: RUN });
+    for (let i = 0; i < 20_000; i++) {
+      call.events.onProgress({ $typeName: 'flowops.sandbox.v1.Progress', ...callProgress(''), fraction: 0.5 });
+    }
+    expect(call.cancel).toHaveBeenCalledExactlyOnceWith({ graceMs: 0, reason: expect.any(String) });
+    call.end({ status: 'CANCELLED', message: 'as asked' });
+    expect(await wire.next('result')).toMatchObject({ status: Status.FAILED, code: 'LIMIT_LOG' });
   });
 
   it('give a secret that is in nothing that leaves the host', async () => {

@@ -28,6 +28,14 @@ describe('the cap on progress', () => {
     expect(new ProgressCap().admit(at(fraction), 0)).toEqual(at(known));
   });
 
+  it('tells who goes on and on', () => {
+    const cap = new ProgressCap();
+    for (let i = 0; i <= 10_000; i++) cap.admit(at(0.5), 0);
+    expect(cap.isBeyondAll).toBe(false);
+    cap.admit(at(0.5), 0);
+    expect(cap.isBeyondAll).toBe(true);
+  });
+
   it('cuts a long message', () => {
     expect(new ProgressCap().admit(at(0, 'x'.repeat(100_000)), 0)?.message).toHaveLength(1024);
   });
