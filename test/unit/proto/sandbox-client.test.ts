@@ -201,6 +201,25 @@ describe('an attempt', () => {
     expect([wire.all('pause').length, wire.all('resume').length, wire.all('cancel').length]).toEqual([1, 1, 1]);
   });
 
+  it('that is cancelled before the host had room for it never goes there', async () => {
+    const { wire, host } = await connect({ maxFrameBytes: 2 * MIB, windowBytes: 4 * MIB });
+    const inputsJson = JSON.stringify({ a: 'x'.repeat(1.5 * MIB) });
+    const attempts = Array.from({ length: 4 }, (_, i) =>
+      host.run(request({ token: Buffer.alloc(16, 50 + i).toString('hex'), inputsJson }), {}),
+    );
+    await wire.next('invoke', 1);
+    attempts[2]?.pause();
+    attempts[2]?.cancel({ graceMs: 5, reason: 'because' });
+    expect(await attempts[2]?.outcome).toEqual({ status: 'CANCELLED', message: 'because', receipt: null });
+    attempts[2]?.acknowledge();
+    wire.send({ case: 'credit', value: { bytes: 3 * MIB } });
+    await wire.next('invoke', 2);
+    wire.send({ case: 'ping', value: { id: 1 } });
+    await wire.next('pong');
+    expect(wire.all('invoke').map(({ token }) => token[0])).toEqual([50, 51, 53]);
+    expect([wire.all('cancel').length, wire.all('pause').length, wire.all('resultAck').length]).toEqual([0, 0, 0]);
+  });
+
   it('drops and counts frames about foreign and ended attempts, and second results', async () => {
     const { wire, host } = await connect();
     const onLog = vi.fn();
@@ -266,6 +285,33 @@ describe('a bundle', () => {
     await wire.next('pong');
     expect(wire.all('putBundle')).toEqual([]);
     expect(host.counters.foreign).toBe(1);
+  });
+
+  it('is read only when there is room for it, whatever the host asks for', async () => {
+    const { wire, host } = await connect({ maxFrameBytes: 2 * MIB, windowBytes: 4 * MIB });
+    const bytes = Buffer.alloc(6 * MIB, 3);
+    const read: string[] = [];
+    for (let i = 0; i < 20; i++) {
+      const digest = `sha256:${i}`;
+      const bundle = async () => {
+        read.push(digest);
+        return { ok: true, bundle: { digest, bytes } } as const;
+      };
+      host.run(request({ token: Buffer.alloc(16, 100 + i).toString('hex'), digest, bundle }), {});
+      wire.send({ case: 'needBundle', value: { digest } });
+    }
+    wire.send({ case: 'ping', value: { id: 1 } });
+    await wire.next('pong');
+    expect(read).toHaveLength(2);
+    for (let piece = 3; piece < 12; piece += 3) {
+      await wire.next('putBundle', piece - 1);
+      wire.send({ case: 'credit', value: { bytes: 3 * MIB } });
+    }
+    await wire.next('putBundle', 11);
+    expect(read.length).toBeLessThanOrEqual(4);
+    // One bundle after the other.
+    const digests = wire.all('putBundle').map((piece) => piece.digest);
+    expect(digests.slice(0, 12)).toEqual([...Array(6).fill('sha256:0'), ...Array(6).fill('sha256:1')]);
   });
 
   it('does not run ahead of a host that takes no more', async () => {

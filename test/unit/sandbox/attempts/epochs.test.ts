@@ -18,3 +18,16 @@ describe('the epochs of runs', () => {
     expect(epochs.admit('f', 'b', 1n)).toBe(true);
   });
 });
+
+describe('names of runs', () => {
+  it('are forgotten, oldest first, when they are too long together', () => {
+    const epochs = new Epochs(1_000, 100);
+    epochs.admit('f', 'a'.repeat(40), 5n);
+    epochs.admit('f', 'b'.repeat(40), 5n);
+    expect(epochs.admit('f', 'a'.repeat(40), 4n)).toBe(false);
+    epochs.admit('f', 'c'.repeat(40), 5n);
+    expect(epochs.admit('f', 'a'.repeat(40), 4n)).toBe(true);
+    epochs.admit('f', 'd'.repeat(500), 5n);
+    expect(epochs.admit('f', 'd'.repeat(500), 4n)).toBe(false);
+  });
+});
