@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { type EndCause, endOfJob } from '../../../../sandbox/isolate/worker-blame.ts';
 
-const end = (cause: EndCause<string>, changes: { wasReady?: boolean; wasAlone?: boolean; isOom?: boolean } = {}) =>
-  endOfJob('me', { cause, wasReady: true, wasAlone: true, isOom: false, ...changes });
+const end = (
+  cause: EndCause<string>,
+  changes: { wasReady?: boolean; wasAlone?: boolean; isOom?: boolean; fault?: string } = {},
+) => endOfJob('me', { cause, wasReady: true, wasAlone: true, isOom: false, ...changes });
 const died: EndCause<string> = { kind: 'died', detail: 'gone' };
 const breach: EndCause<string> = { kind: 'breach', code: 'LIMIT_CPU', detail: 'too much' };
 
