@@ -170,6 +170,13 @@ function netWarning(text: string): string | undefined {
 
 function termWarnings(policy: PolicyDocument, rule: PolicyRule): RuleProblem[] {
   const found: RuleProblem[] = [];
+  const { id } = rule.match;
+  if (id !== undefined && id !== id.toLowerCase()) {
+    found.push({
+      path: ['match', 'id'],
+      message: `what a rule gives it gives to exactly this spelling, and commands mostly write ${id.toLowerCase()}`,
+    });
+  }
   const { net = [], secrets = [] } = rule.grants ?? {};
   for (const [index, text] of net.entries()) {
     const message = netWarning(text);

@@ -214,6 +214,15 @@ describe('a test of the policy that names a publisher', () => {
   });
 });
 
+test('a rule for a UUID in capitals is warned of, a denial of it is not', () => {
+  const id = '0F2F3C1E-9A64-4A35-8A62-51F7D2F4AB01';
+  const policy = (line: string) => `version: 1\nrules:\n  - match: { id: ${id} }\n    ${line}\n`;
+  expect(warningsOf(policy('tier: isolate'))).toEqual([
+    `sandbox-policy.yaml:3: rules[0].match.id: what a rule gives it gives to exactly this spelling, and commands mostly write ${id.toLowerCase()}`,
+  ]);
+  expect(warningsOf(policy('deny: gone'))).toEqual([]);
+});
+
 test('what a rule gives in vain is warned of', () => {
   const yaml = withRules(
     '{ match: { publisher: acme }, tier: container, freshness: context, jail: none, onViolation: { demote: 2 }, limits: { memoryMb: 16 }, container: { tmpfsMb: 16 } }',
