@@ -1,10 +1,11 @@
 /** The image of the engine's service as compose starts it: an ordinary user, healthy, its isolates jailed, gone in order. */
 import { randomUUID } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
 import { runCommand } from '../services/child.ts';
-import { type DockerService, engineImage, startDocker } from '../services/docker.ts';
+import { type DockerService, engineImage, startDocker, workerImage } from '../services/docker.ts';
 import { freePort } from '../services/ports.ts';
 import { freshRedis } from '../services/redis.ts';
 
@@ -87,6 +88,26 @@ describe('the image of the engine', () => {
       status: 'COMPLETED',
       outputs: { message: 'Hello World' },
       receipt: { tier: 'isolate', jail: 'namespaces' },
+    });
+  });
+
+  it('runs a worker in a container where Docker refuses namespaces to it and it may speak to Docker', async () => {
+    const run = ['sandbox', 'run', '/app/sdk/examples/01-hello', '--input', 'repeatCount=1'];
+    const policy = join(ROOT, 'deploy', 'policy.yaml');
+    const socket = service.host.replace('unix://', '');
+    const { gid } = await stat(socket);
+    const args = [
+      ...['run', '--rm', '--network', 'none', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges:true'],
+      ...['--volume', `${policy}:/etc/flowops/policy.yaml:ro`, '--volume', `${socket}:/var/run/docker.sock`],
+      ...['--group-add', String(gid), '--env', `SANDBOX_WORKER_IMAGE=${await workerImage(service)}`, image, ...run],
+    ];
+    const output = await docker(...args, '--policy', '/etc/flowops/policy.yaml', '--json');
+    const result = resultSchema.parse(JSON.parse(output.trim().split('\n').at(-1) ?? ''));
+    expect(result).toMatchObject({
+      status: 'COMPLETED',
+      outputs: { message: 'Hello World' },
+      // It does not see the cgroups of the daemon's machine.
+      receipt: { tier: 'isolate', jail: 'container', runtime: expect.stringContaining('in runc') },
     });
   });
 });
