@@ -105,13 +105,13 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
       ends(
         'a toJSON for everything, in the report of its end',
         'PLUGIN_ERROR',
-        'Object.prototype.toJSON = () => new Array(1e6); throw new Error("x");',
+        'Object.prototype.toJSON = function () { return Array.isArray(this) ? this : new Array(1e6); }; throw new Error("x");',
       ),
       ends(
         'a toJSON for everything, in what it asks its host',
         'PLUGIN_ERROR',
         // Text that is far cheaper to make than to read.
-        'Object.prototype.toJSON = () => Array(4e5).fill([]); await context.secret("A");',
+        'const big = Array(4e5).fill([]); Object.prototype.toJSON = function () { return Array.isArray(this) ? this : big; }; await context.secret("A");',
       ),
     ],
   },
