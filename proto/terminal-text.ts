@@ -27,6 +27,15 @@ export function showControls(text: string, options: ShowControlsOptions = {}): s
   });
 }
 
+/** Deeper than any line of ours that tells how something ended. */
+const INDENT = '      ';
+const LINE_START = new RegExp(`\\n {0,${INDENT.length - 1}}(?! )`, 'g');
+
+/** An error of several lines: none but the first begins where lines of ours do, so that it cannot pass for one. */
+export function showIndented(text: string): string {
+  return showControls(text, { keepLines: true }).replace(LINE_START, `\n${INDENT}`);
+}
+
 function picture(codePoint: number): string {
   if (codePoint < 0x20) return String.fromCodePoint(0x2400 + codePoint); // the block "Control Pictures"
   if (codePoint === 0x7f) return '\u2421';

@@ -6,7 +6,7 @@
 import type { LogLine } from '@flowops/proto/attempt.ts';
 import { jsonLine } from '@flowops/proto/json-line.ts';
 import type { FlowStatus, StatusEvent, StepStatus } from '@flowops/proto/statuses.ts';
-import { showControls } from '@flowops/proto/terminal-text.ts';
+import { showControls, showIndented } from '@flowops/proto/terminal-text.ts';
 import type { RunResult } from '../embedded.ts';
 
 /** One output on a line of its own, cut here; `--json` has it whole. */
@@ -99,7 +99,7 @@ export function textView(streams: Streams): RunView {
 }
 
 function errorText(error: string | null): string {
-  return error === null ? '' : `: ${showControls(error, { keepLines: true })}`;
+  return error === null ? '' : `: ${showIndented(error)}`;
 }
 
 function cut(text: string): string {

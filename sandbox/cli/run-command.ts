@@ -8,7 +8,7 @@ import { collectInputs } from '@flowops/proto/collect-inputs.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import { jsonLine } from '@flowops/proto/json-line.ts';
 import { readEnvFile } from '@flowops/proto/secret-values.ts';
-import { showControls } from '@flowops/proto/terminal-text.ts';
+import { showControls, showIndented } from '@flowops/proto/terminal-text.ts';
 import { describeDeveloperPolicy } from '../policy/developer-text.ts';
 import { CommandHost, type HostPolicy } from './open-host.ts';
 import { type Debugger, type RanPlugin, runPlugin } from './run-plugin.ts';
@@ -97,7 +97,7 @@ function print({ report, frames }: RanPlugin, isJson: boolean): void {
   }
   const { status, code, error, outputs, receipt } = report;
   if (status === 'COMPLETED') process.stdout.write(`${outputsText(outputs)}\n\n`);
-  else process.stderr.write(`failed: ${code}: ${showControls(error ?? '', { keepLines: true })}\n`);
+  else process.stderr.write(`failed: ${code}: ${showIndented(error ?? '')}\n`);
   if (frames !== '') process.stderr.write(`${frames}\n`);
   if (receipt !== null) process.stdout.write(`${receiptText(receipt)}\n`);
 }

@@ -1,4 +1,4 @@
-import { showControls } from '@flowops/proto/terminal-text.ts';
+import { showControls, showIndented } from '@flowops/proto/terminal-text.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
@@ -41,6 +41,12 @@ describe('showControls', () => {
   it('shows line feeds and tabs unless the caller prints several lines', () => {
     expect(showControls('a\n\tb')).toBe('a␊␉b');
     expect(showControls('a\n\tb\r', { keepLines: true })).toBe('a\n\tb␍');
+  });
+
+  it('puts the further lines of an error where none of ours begins', () => {
+    expect(showIndented('failed\n  ✔ flow COMPLETED\nreceipt\n\n\tx\n    at run (a.ts:1:2)\n          deeper\r')).toBe(
+      'failed\n      ✔ flow COMPLETED\n      receipt\n      \n      \tx\n      at run (a.ts:1:2)\n          deeper␍',
+    );
   });
 
   it('leaves nothing that a terminal obeys, and is stable when applied again', () => {
