@@ -30,7 +30,9 @@ export class AttachedStream extends Duplex {
     socket.on('error', (error: Error) => this.destroy(error));
     socket.on('close', () => {
       this.#end();
-      this.destroy();
+      // What came before still counts, also when its reader is behind.
+      if (this.readableEnded) this.destroy();
+      else this.once('end', () => this.destroy());
     });
   }
 

@@ -66,6 +66,17 @@ describe('the stream of a container', () => {
     expect(stream.readableLength).toBeLessThanOrEqual(128 * 1024);
   });
 
+  it('gives a slow reader what came before the connection closed', async () => {
+    const { socket, stream } = attach();
+    const text = 'x'.repeat(900);
+    socket.write(piece(1, text));
+    await new Promise((resolve) => setImmediate(resolve));
+    socket.destroy();
+    await once(socket, 'close');
+    expect(await textOf(stream)).toBe(text);
+    expect(stream.destroyed).toBe(true);
+  });
+
   it('is destroyed with its connection', async () => {
     const { socket, stream } = attach();
     socket.destroy(new Error('the daemon died'));
