@@ -140,7 +140,7 @@ describe.each(RUNTIMES)('in a container of %s, a plugin for Node that', (runtime
   it('is started many times at once is never stuck', async () => {
     const body = "const { cpus } = await import('node:os'); return { o: cpus().length > 0 };";
     const prologue = "import 'node:fs'; await new Promise((go) => setImmediate(go));";
-    const ends = await Promise.all(Array.from({ length: 12 }, () => run(body, prologue)));
+    const ends = await Promise.all(Array.from({ length: 8 }, () => run(body, prologue)));
     expect(ends.map(codeOf)).toEqual(ends.map(() => 'COMPLETED'));
   });
 });
