@@ -164,6 +164,23 @@ export const ESCAPE_CASES: readonly PluginCase[] = [
          }
          delete Error.prepareStackTrace;`,
       ),
+      hunt(
+        'callers, which functions that are not strict give away with their arguments',
+        `const spy = Function('found', \`return function spy() {
+           for (let at = spy.caller, hops = 0; at !== null && at !== undefined && hops < 20; hops++, at = at.caller) found.push(String(at).slice(0, 80));
+           return 'x'; }\`)(found);
+         const sly = () => Object.defineProperty({ toString: spy, valueOf: spy, toJSON: spy }, 'message', { get: spy, enumerable: true });
+         const tries = [() => new URL(sly()), () => new URLSearchParams(sly()), () => logger.info(sly(), sly()), () => console.log('%s', sly()), () => console.count(sly()),
+           () => context.progress(0.5, sly()), () => new Headers([[sly(), sly()]]), () => new Request(sly()), () => new Response(sly(), { statusText: sly() }), () => btoa(sly()), () => atob(sly()),
+           () => structuredClone(sly()), () => new TextDecoder(sly()), () => new TextEncoder().encode(sly()), () => crypto.getRandomValues(sly()), () => new Event(sly()),
+           () => AbortSignal.any({ [Symbol.iterator]: spy }), () => setTimeout(spy, sly()), () => queueMicrotask(spy), () => context.secret(sly()).catch(spy), () => context.fetch(sly()).catch(spy)];
+         const target = new EventTarget(); target.addEventListener('x', spy); tries.push(() => target.dispatchEvent(new Event('x')));
+         const own = new AbortController(); own.signal.addEventListener('abort', spy); own.signal.onabort = spy; tries.push(() => own.abort());
+         for (const attempt of tries) try { await attempt(); } catch {}
+         Map.prototype.get = Set.prototype.add = Array.prototype.push = String.prototype.replace = spy;
+         for (const attempt of tries) try { await attempt(); } catch {}
+         await new Promise((resolve) => setTimeout(resolve, 20));`,
+      ),
       {
         what: 'a forged stack',
         body: "const e = new Error('x'); e.stack = 'at /etc/passwd:1:1\\n    at a (/root/worker.mjs:1:1)'; throw e;",
