@@ -228,8 +228,8 @@ export class WorkerProcess implements IsolateWorker {
       case 'result': {
         const attempt = this.#find(message.value.token);
         if (attempt === undefined) return;
+        // No ResultAck: a worker keeps nothing, and each frame is one more time that it is woken.
         this.#attempts.delete(hexOf(attempt.token));
-        this.#peer.send({ case: 'resultAck', value: { token: attempt.token } });
         if (this.#isStarved(attempt, message.value.code)) attempt.end(STARVED);
         else attempt.end({ kind: 'result', result: message.value });
         return this.#release();
