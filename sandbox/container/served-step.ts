@@ -114,8 +114,9 @@ export class ServedStep implements StepHandle {
         // It was sent before the step; a runner that lost it does not get it again and again.
         return this.#foreign();
       case 'started':
-        if (this.#clock.start()) events.onStarted();
-        return;
+        // Once is enough; to read it again and again costs the host.
+        if (!this.#clock.start()) return this.#foreign();
+        return events.onStarted();
       case 'log':
         if (!events.onLog(message.value))
           this.end({ kind: 'charged', code: 'LIMIT_LOG', detail: 'it logs without end' });

@@ -1,4 +1,5 @@
 /** The tier over a hand-written Docker: what a step is told, in which order, and what is left of its container. */
+import type { PeerMessageInit } from '@flowops/proto/peer.ts';
 import { Status } from '@flowops/proto/sandbox_pb.js';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -194,6 +195,19 @@ describe('a step', () => {
     container.say({ case: 'attachReply', value: { token, state: 1 } });
     const end = await step.ended;
     expect([codeOf(end), container.isRunning]).toEqual(['SANDBOX_CRASHED', false]);
+  });
+
+  it.each<[string, (token: Uint8Array) => PeerMessageInit]>([
+    ['started', (token) => ({ case: 'started', value: { token } })],
+    ['needBundle', () => ({ case: 'needBundle', value: { digest: 'x' } })],
+    ['a result of another step', () => ({ case: 'result', value: { token: Buffer.alloc(16, 7) } })],
+  ])('that says %s on and on is ended', async (_, frame) => {
+    const { docker, run } = makeTier();
+    const step = run();
+    const container = await docker.nth(0);
+    const token = await container.token();
+    for (let i = 0; i < 1_100; i++) container.say(frame(token));
+    expect([codeOf(await step.ended), container.isRunning]).toEqual(['SANDBOX_CRASHED', false]);
   });
 
   it('that logs beyond every cap is ended for it', async () => {
