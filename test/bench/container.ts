@@ -23,7 +23,7 @@ import { latencyRow, median, type Row, round } from './figures.ts';
 
 type Runtime = 'runc' | 'runsc';
 const run = promisify(execFile);
-/** Between two steps: the pool has filled up again by then. */
+/** Between two steps: the pool has filled up again by then, and what is in it has come to rest. */
 const REFILL_MS = 2_500;
 const AHEAD = 2;
 const BURST = 6;
@@ -210,8 +210,9 @@ async function memoryOfOne(docker: DockerService, runtime: Runtime): Promise<num
   try {
     const { stream } = must(await engine.attach(made));
     must(await engine.start(made));
-    // Its Hello: it is ready and waits.
+    // Its Hello, and then the rest of its start: the thread that runs the plugin.
     await new Promise((resolve) => stream.once('data', resolve));
+    await sleep(REFILL_MS);
     const { peakMemoryBytes = 0 } = must(await engine.use(made));
     stream.destroy();
     return peakMemoryBytes / 1024 / 1024;
