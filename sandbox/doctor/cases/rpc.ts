@@ -19,7 +19,9 @@ import { HELLO, openWire, type Wire } from '../wire.ts';
 
 type Try = (wire: Wire) => Promise<readonly string[]>;
 
-/** A host that starts on a busy machine; what it refuses it refuses at once. */
+/** A host that starts on a machine on which everything is tried at once. */
+const START_MS = 60_000;
+/** What it refuses it refuses at once, but for one that says nothing: that has the time of a Hello. */
 const CUT_MS = 15_000;
 const ANSWER_MS = 20_000;
 /**
@@ -62,6 +64,7 @@ function cutBy(what: string, send: (wire: Wire) => void, greets = true) {
   return async (wire: Wire): Promise<readonly string[]> => {
     if (greets) wire.send(HELLO);
     send(wire);
+    await wire.until((message) => message.case === 'hello', START_MS);
     return (await wire.isCutWithin(CUT_MS)) ? [] : [`${what}: the connection was not cut`];
   };
 }
@@ -243,7 +246,7 @@ export const RPC_CASES: readonly HostCase[] = [
 /** Says Hello; what it gives tells what the host has grown by since. */
 async function greeted(wire: Wire): Promise<(allowedBytes?: number) => string[]> {
   wire.send(HELLO);
-  if (!(await wire.until((message) => message.case === 'hello', ANSWER_MS))) return () => ['the host said no Hello'];
+  if (!(await wire.until((message) => message.case === 'hello', START_MS))) return () => ['the host said no Hello'];
   const before = residentBytes(wire.pid) ?? 0;
   return (allowedBytes = 0) => {
     const bytes = (peakResidentBytes(wire.pid) ?? 0) - before;
