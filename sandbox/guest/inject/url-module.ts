@@ -1,2 +1,4 @@
 /** Entry of the part that url-part.ts loads. */
-export { URL, URLSearchParams } from 'whatwg-url';
+import * as parser from 'whatwg-url';
+
+export const { URL, URLSearchParams } = parser;
