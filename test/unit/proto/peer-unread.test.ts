@@ -18,6 +18,9 @@ const MAX_UNREAD_CONTROL_BYTES = MIB;
 /** What has arrived when reading stops: a buffer of the stream on each side. */
 const ARRIVED_BYTES = 256 * 1024;
 
+/** Megabytes of frames, on a machine that is busy with other tests. */
+const SLOWLY = { timeout: 60_000 };
+
 type Hello = Record<string, unknown>;
 
 async function openGreeted(options: Partial<PeerOptions> = {}, hello: Hello = {}) {
@@ -58,7 +61,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe('a peer that leaves its answers unread', () => {
+describe('a peer that leaves its answers unread', SLOWLY, () => {
   const attach = { case: 'attach', value: { token: TOKEN } } as const;
 
   /** Answers each Attach; the other side reads nothing of it. */
@@ -134,7 +137,7 @@ describe('a peer that leaves its answers unread', () => {
   });
 });
 
-describe('what waits for a peer', () => {
+describe('what waits for a peer', SLOWLY, () => {
   it.each([
     ['its window is small', small],
     ['it grants a window of 4 GB', { windowBytes: 2 ** 32 - 1 }],
@@ -178,7 +181,7 @@ describe('what waits for a peer', () => {
   });
 });
 
-describe('two peers that are both full', () => {
+describe('two peers that are both full', SLOWLY, () => {
   it('go on: nobody waits for the other', async () => {
     const [a, b] = duplexPair();
     const counts = { invoke: 0, log: 0 };

@@ -7,6 +7,8 @@ import { MAX_ATTEMPT_BYTES, MAX_ATTEMPTS } from '../../../sandbox/host.ts';
 import { helloOf, MIB, Wire } from '../../fixtures/sandbox/wire.ts';
 import { BUNDLE, DIGEST, invokeOf, makeHost, putOf, settle } from './hand-driven-host.ts';
 
+/** A hundred megabytes, on a machine that is busy with other tests. */
+const SLOWLY = { timeout: 60_000 };
 const NEVER_SENT = digestOf(Buffer.from('never sent'));
 const tokenOf = ({ value }: ReturnType<typeof invokeOf>): Uint8Array => value.token;
 const cancelOf = (token: Uint8Array) =>
@@ -37,7 +39,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe('attempts of one connection', () => {
+describe('attempts of one connection', SLOWLY, () => {
   it('are refused beyond their number', async () => {
     const { connect } = makeHost();
     const { wire } = await connect();
@@ -127,7 +129,7 @@ describe('attempts of one connection', () => {
   });
 });
 
-describe('results that an engine does not read', () => {
+describe('results that an engine does not read', SLOWLY, () => {
   it('are told once each, however often it asks, and when it reads', async () => {
     const { calls, wire, tokens } = await running(4);
     wire.pause();
