@@ -1,26 +1,36 @@
 /**
- * Plugins that misuse the calls to their host, in real jailed isolates of a real host, beside a neighbour: cases 36 to 38
- * of the catalogue that `flowops sandbox doctor` tries too, and more of their kind. Each is judged by the four questions:
- * how and when it ended, whether the neighbour ran, whether a canary came out, and what is left afterwards.
+ * Plugins that misuse the calls to their host, in real jailed isolates and real containers of a real host, beside a
+ * neighbour: more of the kind of the catalogue's cases 36 to 38. Each is judged by the four questions: how and when it
+ * ended, whether the neighbour ran, whether a canary came out, and what is left afterwards.
  */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { brotliCompressSync, zstdCompressSync } from 'node:zlib';
+import { brotliCompressSync, constants, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GRANTED_SECRET } from '../../sandbox/doctor/bench.ts';
-import { ends, hunt, type PluginCase } from '../../sandbox/doctor/case.ts';
-import { HOST_CALL_CASES } from '../../sandbox/doctor/cases/host-calls.ts';
+import { ends, hunt, type Place, type PluginCase } from '../../sandbox/doctor/case.ts';
+import { openDockerView } from '../../sandbox/doctor/docker-view.ts';
 import { runDoctor } from '../../sandbox/doctor/doctor.ts';
+import { type DockerService, startDocker } from '../services/docker.ts';
+import { skipBecause } from '../support/skip.ts';
 
 const { name: GRANTED, value: VALUE } = GRANTED_SECRET;
 const BOMB = Buffer.alloc(128 * 1024 * 1024);
+/** Made once: for as long as the server makes one it serves nobody. */
+const BROTLI_BOMB = brotliCompressSync(BOMB, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
+const ZSTD_BOMB = zstdCompressSync(BOMB);
 const O = { o: 'json' } as const;
-const runtimes = ['isolated-vm'] as const;
+const runtimes = ['isolated-vm', 'runc', 'runsc'] as const;
+const PLACES: readonly Place[] = [
+  { tier: 'isolate', runtime: 'isolated-vm' },
+  { tier: 'container', runtime: 'runc' },
+  { tier: 'container', runtime: 'runsc' },
+];
 
 /** What bad servers say, by path. */
 const PATHS: Readonly<Record<string, (response: ServerResponse) => void>> = {
-  '/br': (response) => response.writeHead(200, { 'content-encoding': 'br' }).end(brotliCompressSync(BOMB)),
-  '/zstd': (response) => response.writeHead(200, { 'content-encoding': 'zstd' }).end(zstdCompressSync(BOMB)),
+  '/br': (response) => response.writeHead(200, { 'content-encoding': 'br' }).end(BROTLI_BOMB),
+  '/zstd': (response) => response.writeHead(200, { 'content-encoding': 'zstd' }).end(ZSTD_BOMB),
   '/file': (response) => response.writeHead(302, { location: 'file:///etc/passwd' }).end(),
   '/metadata': (response) => response.writeHead(307, { location: 'http://169.254.169.254/latest/meta-data/' }).end(),
   '/decimal': (response) => response.writeHead(302, { location: 'http://2130706433:1/' }).end(),
@@ -35,7 +45,9 @@ const PATHS: Readonly<Record<string, (response: ServerResponse) => void>> = {
 
 let server: Server;
 let place = '';
+let docker: DockerService;
 const results = new Map<string, readonly string[]>();
+const keyOf = (runtime: string, title: string) => `${runtime}: ${title}`;
 
 const fetches = (path: string) => `context.fetch('http://${place}${path}')`;
 const granted = () => ({ grants: { net: [`private:${place}`] } });
@@ -177,26 +189,35 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   place = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  docker = await startDocker();
+  const view = await openDockerView(docker.host);
+  if (!view.ok) throw new Error(view.problem);
   await runDoctor({
-    cases: [...HOST_CALL_CASES, ...moreCases()],
-    places: [{ tier: 'isolate', runtime: 'isolated-vm' }],
-    docker: undefined,
-    env: process.env,
+    cases: moreCases(),
+    places: PLACES.filter(isHere),
+    docker: view.docker,
+    env: { ...process.env, ...docker.env },
     signal: new AbortController().signal,
-    onResult: ({ title, problems }) => results.set(title, problems),
+    onResult: ({ title, place: { runtime }, problems }) => results.set(keyOf(runtime, title), problems),
   });
 }, 480_000);
-afterAll(() => {
+afterAll(async () => {
   server.closeAllConnections();
   server.close();
+  await docker.stop();
 });
 
-describe.runIf(process.platform === 'linux')('in the isolate tier', () => {
-  it.each([...HOST_CALL_CASES, ...moreCases()].map(({ title }) => title))('%s', (title) => {
-    expect(results.get(title)).toEqual([]);
-  });
+function isHere({ runtime }: Place): boolean {
+  return runtime === 'isolated-vm' || docker.runtimes.some((one) => one === runtime);
+}
 
-  it('no connection of a step is left', async () => {
-    await expect.poll(() => new Promise((resolve) => server.getConnections((_, count) => resolve(count)))).toBe(0);
+describe.runIf(process.platform === 'linux').each(PLACES)('in $tier, $runtime', (place) => {
+  it.for(moreCases().map(({ title }) => title))('%s', (title, context) => {
+    if (!isHere(place)) skipBecause(context, `this Docker has no ${place.runtime}`);
+    expect(results.get(keyOf(place.runtime, title))).toEqual([]);
   });
+});
+
+it('no connection of a step is left', async () => {
+  await expect.poll(() => new Promise((resolve) => server.getConnections((_, count) => resolve(count)))).toBe(0);
 });
