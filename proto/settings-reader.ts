@@ -59,7 +59,7 @@ const VALUE_FILE_MAX_BYTES = 256 * 1024;
 const TYPO_MAX_EDITS = 2;
 
 /** Names within two edits of ours that other programs commonly set; they are no typing mistakes. */
-const COMMON_VARIABLES: ReadonlySet<string> = new Set([
+export const COMMON_VARIABLES: ReadonlySet<string> = new Set([
   'DATE_FORMAT',
   'FTP_HOST',
   'HTTPD_HOST',
