@@ -71,7 +71,8 @@ export class WorkerProcess implements IsolateWorker {
   readonly #watch: WorkerWatch;
   readonly #attempts = new Map<string, LiveStep>();
   readonly #lines = new WeakMap<LiveStep, StepLine>();
-  readonly #digests = new Map<string, StoredBundle>();
+  /** Bundles that were sent; the bytes are held only by the attempts that use them. */
+  readonly #sent = new Set<string>();
   /** Bundles whose pieces have not all left. */
   readonly #onTheirWay = new Set<string>();
   readonly #ended = Promise.withResolvers<void>();
@@ -166,7 +167,7 @@ export class WorkerProcess implements IsolateWorker {
     this.#makeRoom();
     this.#watch.busy();
     this.#domain = job.domain;
-    if (!this.#digests.has(job.bundle.digest)) this.#putBundle(job.bundle);
+    if (!this.#sent.has(job.bundle.digest)) this.#putBundle(job.bundle);
     const line = new StepLine(this.#peer, () => attempt.isLive);
     this.#lines.set(attempt, line);
     this.#gate.pass(() => this.#invoke(line, token, job));
@@ -201,7 +202,7 @@ export class WorkerProcess implements IsolateWorker {
   #receive(message: PeerMessage) {
     switch (message.case) {
       case 'needBundle': {
-        const bundle = this.#digests.get(message.value.digest);
+        const bundle = this.#bundleInUse(message.value.digest);
         if (bundle === undefined) return this.#peer.countDropped('foreign');
         if (this.#onTheirWay.has(bundle.digest)) return this.#peer.countDropped('duplicate');
         return this.#putBundle(bundle);
@@ -273,9 +274,14 @@ export class WorkerProcess implements IsolateWorker {
     line.invoke(value, () => this.#end({ kind: 'breach', code: 'INPUT_INVALID', detail: 'its inputs are too large' }));
   }
 
+  #bundleInUse(digest: string): StoredBundle | undefined {
+    for (const { job } of this.#attempts.values()) if (job.bundle.digest === digest) return job.bundle;
+    return undefined;
+  }
+
   #putBundle(bundle: StoredBundle): void {
     const { digest } = bundle;
-    this.#digests.set(digest, bundle);
+    this.#sent.add(digest);
     this.#onTheirWay.add(digest);
     const offer = this.#gate.offer(this.#domain, bundle);
     const pieces = [...bundlePieces(bundle)].map((piece) => (piece.offset === 0n ? { ...piece, ...offer } : piece));

@@ -63,16 +63,25 @@ describe('a known secret', () => {
   });
 });
 
+/** Keys and texts of a value. */
+function stringsOf(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, item]) => [key, ...stringsOf(item)]);
+}
+
 describe('JSON with secrets', () => {
   it('stays JSON whatever the secret is made of and wherever it stands', () => {
     fc.assert(
       fc.property(fc.string({ minLength: 6 }), fc.jsonValue({ maxDepth: 4 }), (secret, value) => {
         const text = JSON.stringify({ value, a: `x${secret}y`, [`k${secret}`]: [secret], n: 1 });
+        fc.pre(!text.includes('__proto__')); // told below
         const { found, json } = knowing(secret).redactJson(text);
         expect(found).toBeGreaterThanOrEqual(3);
         expect(JSON.parse(json)).toMatchObject({ n: 1 });
-        expect(JSON.stringify(JSON.parse(json)).includes(secret)).toBe('***'.includes(secret));
+        expect(stringsOf(JSON.parse(json)).filter((part) => part.includes(secret))).toEqual([]);
       }),
+      { numRuns: 500 },
     );
   });
 
