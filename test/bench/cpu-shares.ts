@@ -9,24 +9,31 @@ interface CpuShares {
   readonly workerCores: number;
 }
 
-/** Counts from now on. @returns tells the cores in use since then, of processes that still live or were waited for */
+/** Counts from now on. @returns tells the cores in use since then; a process that ended meanwhile is left out */
 export function cpuShares(): () => CpuShares {
   const startedMs = performance.now();
   const before = read();
+  const ownBefore = process.cpuUsage();
   return () => {
     const ms = performance.now() - startedMs;
+    const { user, system } = process.cpuUsage(ownBefore);
     const now = read();
-    const cores = (kind: keyof typeof now): number => round((now[kind] - before[kind]) / ms);
-    return { engineCores: cores('engine'), hostCores: cores('host'), workerCores: cores('workers') };
+    const cores = (kind: 'hosts' | 'workers'): number => {
+      let usedMs = 0;
+      for (const [pid, cpuMs] of now[kind]) usedMs += cpuMs - (before[kind].get(pid) ?? 0);
+      return round(usedMs / ms);
+    };
+    return {
+      engineCores: round((user + system) / 1_000 / ms),
+      hostCores: cores('hosts'),
+      workerCores: cores('workers'),
+    };
   };
 }
 
-function read(): { engine: number; host: number; workers: number } {
+/** CPU so far by process, ms. */
+function read(): { hosts: Map<number, number>; workers: Map<number, number> } {
   const hosts = childrenOf(process.pid);
-  const { user, system } = process.cpuUsage();
-  return {
-    engine: (user + system) / 1_000,
-    host: cpuMsOf(hosts),
-    workers: cpuMsOf(hosts.flatMap(descendantsOf)),
-  };
+  const cpuOf = (pids: readonly number[]) => new Map(pids.map((pid) => [pid, cpuMsOf([pid])]));
+  return { hosts: cpuOf(hosts), workers: cpuOf(hosts.flatMap(descendantsOf)) };
 }
