@@ -13,6 +13,7 @@ import { messageOf } from '@flowops/proto/errors.ts';
 import { AttachedStream } from './attached-stream.ts';
 import { readContainer, readCreated, readDaemon, readFailure, readImage, readList, readUse } from './docker-answers.ts';
 import type { DockerAnswer, DockerEngine } from './docker-engine.ts';
+import { usualSocket } from './usual-socket.ts';
 
 /** A daemon that has many things to do at once answers within seconds; one that does not by then counts as gone. */
 const CALL_LIMIT_MS = 15_000;
@@ -144,7 +145,8 @@ class PlainAgent extends Agent {
 
 async function connect(dockerHost: string | undefined): Promise<Modem> {
   const { default: Docker } = await import('dockerode');
-  const path = /^(?:unix|npipe):\/\/(.+)$/.exec(dockerHost ?? '')?.[1];
+  // Left to itself, the modem looks into a home without which it ends the process.
+  const path = dockerHost === undefined ? usualSocket() : /^(?:unix|npipe):\/\/(.+)$/.exec(dockerHost)?.[1];
   const agent = new PlainAgent({ keepAlive: false });
   // Other addresses are read by dockerode itself, certificates included; their connections are its own.
   return new Docker(path === undefined ? {} : { socketPath: path, ...{ agent } }).modem;

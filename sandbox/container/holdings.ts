@@ -11,8 +11,7 @@ import type { ContainerWorld } from './held-container.ts';
 import { thisOwner } from './labels.ts';
 import { SECCOMP_PROFILE_JSON } from './seccomp-profile.ts';
 import { sweep } from './sweep.ts';
-
-const USUAL_SOCKET = '/var/run/docker.sock';
+import { usualSocket } from './usual-socket.ts';
 
 export interface HoldingsOptions {
   /** As DOCKER_HOST is written. */
@@ -57,6 +56,6 @@ export function openHoldings({ dockerHost, instance, log, viewOf, ...given }: Ho
 }
 
 function canBeThere(dockerHost: string | undefined): boolean {
-  const path = dockerHost === undefined ? USUAL_SOCKET : /^unix:\/\/(.+)$/.exec(dockerHost)?.[1];
+  const path = dockerHost === undefined ? usualSocket() : /^unix:\/\/(.+)$/.exec(dockerHost)?.[1];
   return path === undefined || existsSync(path);
 }

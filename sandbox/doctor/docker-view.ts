@@ -2,6 +2,7 @@
 import { messageOf } from '@flowops/proto/errors.ts';
 import Docker from 'dockerode';
 import { z } from 'zod';
+import { usualSocket } from '../container/usual-socket.ts';
 
 /** A daemon that does not answer by then is as good as none. */
 const TIMEOUT_MS = 5_000;
@@ -56,7 +57,13 @@ export type DockerResult =
  */
 export async function openDockerView(host?: string): Promise<DockerResult> {
   try {
-    const where = host?.startsWith('unix://') ? { socketPath: host.slice('unix://'.length) } : {};
+    const address = host ?? process.env.DOCKER_HOST;
+    const socketPath = address?.startsWith('unix://')
+      ? address.slice('unix://'.length)
+      : address
+        ? undefined
+        : usualSocket();
+    const where = socketPath === undefined ? {} : { socketPath };
     const docker = viewOf(new Docker({ ...where, timeout: TIMEOUT_MS }));
     return { ok: true, docker, facts: await docker.facts() };
   } catch (thrown) {
