@@ -27,6 +27,8 @@ export interface RunnerOptions {
   /** "node v24.21.0", told as a capability. */
   readonly runtime: string;
   readonly thread: GuestThread;
+  /** 1.5: the kernel's CPU figures may be half as much again as what was used. */
+  readonly cpuClockRate: number;
   /** Called once. `isProven: false`: code of the plugin may still run, and only the end of the process stops it. */
   readonly onDone: (end: { readonly isProven: boolean }) => void;
 }
@@ -123,6 +125,7 @@ export class RunnerApp {
         settings: settingsOf(invoke, limits.outputBytes, bundle),
         inputsJson: Buffer.from(invoke.inputsJson).toString('utf8'),
         limits,
+        cpuClockRate: this.#options.cpuClockRate,
       },
       stepEvents(this.#peer, invoke, bundle),
     );

@@ -1,7 +1,7 @@
 /**
- * The file that Node is started with in a step container: `node runner.cjs [INPUT_FD OUTPUT_FD]`. Runs program.js, which
- * lies beside it, out of V8's code cache where there is one: compiling the program takes longer than Node's own start.
- * V8 refuses a cache that another V8 or another text made, and the program is then compiled as ever.
+ * The file that Node is started with in a step container: `node runner.cjs [INPUT_FD OUTPUT_FD [CPU_CLOCK_RATE]]`. Runs
+ * program.js, which lies beside it, out of V8's code cache where there is one: compiling the program takes longer than
+ * Node's own start. V8 refuses a cache that another V8 or another text made, and the program is then compiled as ever.
  *
  * With `--keep-cache FILE` in the arguments the cache is written when the process ends: write-runner.ts does that once,
  * after a step of ours, so that the functions that a step needs are in it too.

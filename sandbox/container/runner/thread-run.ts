@@ -24,6 +24,8 @@ export interface ThreadRunRequest {
   readonly settings: GuestSettings;
   readonly inputsJson: string;
   readonly limits: EffectiveLimits;
+  /** How much more than what was used this kernel may tell. */
+  readonly cpuClockRate: number;
 }
 
 type Phase =
@@ -185,7 +187,7 @@ export class ThreadRun {
 
   #cpuMs(): number {
     const { user, system } = process.cpuUsage(this.#cpuBase);
-    return (user + system) / 1000;
+    return (user + system) / 1000 / this.#request.cpuClockRate;
   }
 
   #stopTimers(): void {

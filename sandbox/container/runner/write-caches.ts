@@ -36,7 +36,7 @@ writeFileSync(path.join(folder, PRELUDE_CACHE_FILE), preludeCache);
 await warmProgram(path.join(folder, START_FILE), path.join(folder, PROGRAM_CACHE_FILE));
 
 async function warmProgram(startFile: string, cacheFile: string): Promise<void> {
-  const child = spawn(process.execPath, ['--disable-sigusr1', startFile, '0', '1', '--keep-cache', cacheFile], {
+  const child = spawn(process.execPath, ['--disable-sigusr1', startFile, '0', '1', '1', '--keep-cache', cacheFile], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: {},
     signal: AbortSignal.timeout(WARM_UP_MS),
