@@ -131,7 +131,7 @@ export function formatSignature({ keyId, signature }: BundleSignature): string {
 export function parseSignature(text: string): Parsed<BundleSignature> {
   const length = Buffer.byteLength(text);
   if (length > MAX_SIGNATURE_TEXT_BYTES) {
-    return { ok: false, problem: `has ${length} bytes; a .sig file has at most ${MAX_SIGNATURE_TEXT_BYTES}` };
+    return { ok: false, problem: `is too long; a .sig file has at most ${MAX_SIGNATURE_TEXT_BYTES} bytes` };
   }
   const parsed = parseJson(text);
   if (!parsed.ok) return { ok: false, problem: 'is no JSON; a .sig file is {"keyId","signature"}' };

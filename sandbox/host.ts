@@ -3,6 +3,7 @@
  * table. Takes bundles in pieces and caps what a connection may have under way; what an attempt does is not its business.
  */
 import type { Duplex } from 'node:stream';
+import { MAX_SIGNATURE_TEXT_BYTES } from '@flowops/proto/bundle-signature.ts';
 import { type ErrorCode, isErrorCode } from '@flowops/proto/errors.ts';
 import { isDigest } from '@flowops/proto/ids.ts';
 import { Peer, type PeerEnd, type PeerMessage } from '@flowops/proto/peer.ts';
@@ -27,8 +28,10 @@ export const MAX_ATTEMPT_BYTES = 128 * 1024 * 1024;
 const MAX_ASKED = 8;
 /** While more than this waits to be read, logs and progress are dropped and counted: a third of what may wait at all. */
 const MAX_WAITING_TALK_BYTES = DEFAULT_MAX_HELD_BYTES / 3;
-/** Flow, run, step, plugin, keys: ids have 128 characters, a key is made of a few of them, a signature has a KiB. */
+/** Flow, run, step, plugin, keys: ids have 128 characters, and a key is made of a few of them. */
 const MAX_NAME_LENGTH = 1024;
+/** In place of a longer one: refused for its length too. */
+const OVERLONG_SIGNATURE = ' '.repeat(MAX_SIGNATURE_TEXT_BYTES + 1);
 /** Somebody's words, for a person. */
 const MAX_REASON_LENGTH = 2048;
 
@@ -220,6 +223,8 @@ class Connection implements Caller {
       this.result(refusal(invoke.token, 'SANDBOX_UNAVAILABLE', message));
       return;
     }
+    // Not a part of it: V8 would keep the whole text for that.
+    if (invoke.signature.length > MAX_SIGNATURE_TEXT_BYTES) invoke.signature = OVERLONG_SIGNATURE;
     const answer = this.#options.attempts.invoke(invoke, this, (digest) => this.#ask(digest));
     if (answer === 'duplicate') this.peer.countDropped('duplicate');
     else this.#tokens.add(key);
@@ -297,10 +302,11 @@ class Connection implements Caller {
 }
 
 /** The first name that is longer than any of ours; they are kept, so that their length is what they cost. */
+/** What an engine of ours never sends. Not the signature: that is a stranger's text, and refused with its attempt. */
 function overlongName(message: PeerMessage): string | undefined {
   if (message.case !== 'invoke' && message.case !== 'attach') return undefined;
   for (const [name, value] of Object.entries(message.value)) {
-    if (typeof value === 'string' && value.length > MAX_NAME_LENGTH) {
+    if (name !== 'signature' && typeof value === 'string' && value.length > MAX_NAME_LENGTH) {
       return `${message.case} with a ${name} of ${value.length} characters`;
     }
   }

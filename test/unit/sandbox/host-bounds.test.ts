@@ -108,7 +108,7 @@ describe('attempts of one connection', SLOWLY, () => {
     expect(calls).toHaveLength(10);
   });
 
-  it.each(['flowId', 'runId', 'stepId', 'pluginId', 'pluginVersion', 'idempotencyKey', 'signature', 'requestedTier'])(
+  it.each(['flowId', 'runId', 'stepId', 'pluginId', 'pluginVersion', 'idempotencyKey', 'requestedTier'])(
     'whose %s is longer than any of ours break the protocol',
     async (name) => {
       const { connect } = makeHost();
@@ -120,6 +120,13 @@ describe('attempts of one connection', SLOWLY, () => {
       });
     },
   );
+
+  it('whose signature is a megabyte of somebody else do not cost the connection, and it is not kept', async () => {
+    const { calls, wire } = await running(1);
+    wire.send(invokeOf({ signature: 'x'.repeat(MIB) }), invokeOf());
+    await settle(wire, 3);
+    expect(calls).toHaveLength(3);
+  });
 
   it('that are asked about under a name of megabytes break the protocol', async () => {
     const { connect } = makeHost();
