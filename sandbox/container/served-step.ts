@@ -6,6 +6,7 @@
  * (design 5.4), and every figure comes from the kernel or from Docker.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Peer, PeerMessage } from '@flowops/proto/peer.ts';
 import { LiveStep, type SandboxFigures } from '../steps/live-step.ts';
 import { bundlePieces, invokeMessage } from '../steps/sandbox-messages.ts';
@@ -25,6 +26,11 @@ const MAX_FOREIGN_FRAMES = 1_000;
 /** Of its limit; the kernel kills when it cannot find the rest. */
 const FULL_SHARE = 0.97;
 const MIB = 1024 * 1024;
+/**
+ * For figures of a step that has ended, where only Docker can tell them: newer ones answer in 10 ms, Docker 20.10 at its
+ * next second. No step waits that long for its receipt.
+ */
+const LAST_LOOK_MS = 150;
 /** A container that may have this little of a core is slow by its own limit, not because of others. */
 const MIN_CPUS_TO_STARVE = 0.2;
 
@@ -64,6 +70,8 @@ export class ServedStep implements StepHandle {
   #isBaseKnown = false;
   #cpuMs: number | undefined;
   #peakMemoryBytes: number | undefined;
+  /** What was seen is all that the step took: the kernel's figures, or Docker's from after its end. */
+  #isWhole = false;
   #oomKills = 0;
 
   readonly #line: StepLine;
@@ -157,8 +165,10 @@ export class ServedStep implements StepHandle {
   /** While its container still is: afterwards Docker has no figures any more. */
   async lastLook(): Promise<void> {
     if (this.#options.view !== undefined) return;
-    const answer = await this.#options.use();
-    if (answer.ok) this.#take(answer.value.cpuMs, answer.value.peakMemoryBytes);
+    const answer = await Promise.race([this.#options.use(), sleep(LAST_LOOK_MS, undefined, { ref: false })]);
+    if (answer?.ok !== true) return;
+    this.#isWhole = answer.value.cpuMs !== undefined;
+    this.#take(answer.value.cpuMs, answer.value.peakMemoryBytes);
   }
 
   /** The container is proven to have ended. */
@@ -166,7 +176,9 @@ export class ServedStep implements StepHandle {
     this.#clock.end(end);
   }
 
+  /** Of a step that told its end, all or nothing; of one that was ended or died, what was seen of it. */
   get figures(): StepFigures {
+    if (this.#result !== undefined && !this.#isWhole) return { cpuMs: null, peakMemoryBytes: null };
     const base = this.#isBaseKnown ? this.#baseCpuMs : undefined;
     const cpuMs = base === undefined || this.#cpuMs === undefined ? null : Math.max(0, this.#cpuMs - base);
     return { cpuMs, peakMemoryBytes: this.#peakMemoryBytes ?? null };
@@ -198,6 +210,7 @@ export class ServedStep implements StepHandle {
   }
 
   #seeKernel(view: KernelView): void {
+    this.#isWhole = true;
     this.#oomKills = Math.max(this.#oomKills, view.oomKills());
     this.#take(view.cpuMs(), view.peakMemoryBytes());
   }

@@ -126,9 +126,14 @@ export class StepContainer {
     if (problem !== undefined) return problem;
     if (this.#peer?.isOpen !== true) return { kind: 'unlucky', text: 'it ended before it had a step' };
     const { id, view } = this.#held;
-    const use = view === undefined && id !== undefined ? await this.#options.world.engine.use(id) : undefined;
-    if (use?.ok) this.#useBefore = use.value;
+    if (view === undefined && id !== undefined) void this.#lookBefore(id);
     return undefined;
+  }
+
+  /** Nothing waits for it: Docker 20.10 takes a second. */
+  async #lookBefore(id: string): Promise<void> {
+    const use = await this.#options.world.engine.use(id);
+    if (use.ok && this.#phase.name !== 'serving') this.#useBefore = use.value;
   }
 
   #greet(stream: Duplex): Promise<string | undefined> {

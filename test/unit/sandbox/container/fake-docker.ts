@@ -130,6 +130,8 @@ export class FakeDocker implements DockerEngine {
   isGone = false;
   /** Runners do not begin to speak by themselves. */
   isSilent = false;
+  /** Asked what a container takes, it does not answer. */
+  neverMeasures = false;
   /** What Docker makes of the options. */
   weaken: (hostConfig: Record<string, unknown>) => void = () => {};
   readonly failures = new Map<Call, DockerFailure>();
@@ -174,7 +176,10 @@ export class FakeDocker implements DockerEngine {
 
   inspect = (id: string) => this.#answer('inspect', () => this.#facts(id));
 
-  use = () => this.#answer('use', () => ({ cpuMs: 12, memoryBytes: 30, peakMemoryBytes: 34 }));
+  use = () => {
+    const answer = this.#answer('use', () => ({ cpuMs: 12, memoryBytes: 30, peakMemoryBytes: 34 }));
+    return this.neverMeasures ? new Promise<never>(() => {}) : answer;
+  };
 
   resize = (id: string, memoryBytes: number) =>
     this.#answer('resize', () => {

@@ -142,6 +142,15 @@ describe('a step', () => {
     });
   });
 
+  it('ends without figures where Docker takes its time to tell them', async () => {
+    const { docker, run } = makeTier();
+    docker.neverMeasures = true;
+    const step = run();
+    await complete(await docker.nth(0));
+    const end = await step.ended;
+    expect([codeOf(end), end.figures.cpuMs, end.figures.peakMemoryBytes]).toEqual(['COMPLETED', null, null]);
+  });
+
   it('names itself in the name of its container', async () => {
     const { docker, run } = makeTier();
     const step = run();
