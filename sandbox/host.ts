@@ -301,8 +301,10 @@ class Connection implements Caller {
   }
 }
 
-/** The first name that is longer than any of ours; they are kept, so that their length is what they cost. */
-/** What an engine of ours never sends. Not the signature: that is a stranger's text, and refused with its attempt. */
+/**
+ * The first name that is longer than any of ours: an engine of ours never sends one, and names are kept, so that their
+ * length is what they cost. Not the signature: that is a stranger's text, and refused with its attempt.
+ */
 function overlongName(message: PeerMessage): string | undefined {
   if (message.case !== 'invoke' && message.case !== 'attach') return undefined;
   for (const [name, value] of Object.entries(message.value)) {
