@@ -10,16 +10,24 @@ export interface CommandOrigin {
   readonly recordTimeMs: number;
 }
 
+/** The run's home is another partition of the topic: the command has to be sent there (design 4.1). */
+export interface Elsewhere {
+  /** The partition's name: its number in decimal digits, when it is one of the topic's. */
+  readonly home: string;
+}
+
 export interface CommandSink {
   /**
-   * Resolves when the command's effect (or refusal) is durable: its offset may be committed. Rejects only when the
+   * Resolves with nothing when the command's effect (or refusal) is durable: its offset may be committed. Resolves with
+   * the home of a run that is elsewhere when nothing was done: whoever read the command sends it on, also when this
+   * engine holds the home, because order and the memory of redeliveries are the home's. Rejects only when the
    * infrastructure behind it fails (StoreUnavailable): the source offers the same command again after a pause, and
    * reads no further in its partition until it was taken.
    *
    * Commands of different runs are handled concurrently; the sink keeps order within a run. A sink that rejects a
    * command rejects those of the same run that wait behind it too: they are offered again in their order.
    */
-  take(command: Command, origin: CommandOrigin): Promise<void>;
+  take(command: Command, origin: CommandOrigin): Promise<Elsewhere | undefined>;
   /**
    * Opens the partitions' epochs and starts the recovery of their runs. Commands of a partition are taken only after
    * this resolved. Called again after a pause when it rejects, as long as the partitions are held.

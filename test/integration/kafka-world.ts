@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { CommandOrigin, CommandSink } from '@flowops/engine/commands/command-sink.ts';
+import type { CommandOrigin, CommandSink, Elsewhere } from '@flowops/engine/commands/command-sink.ts';
 import type { KafkaCommandConsumer } from '@flowops/engine/commands/kafka-consumer.ts';
 import { type KafkaTransport, openKafkaTransport } from '@flowops/engine/commands/kafka-transport.ts';
 import type { Log } from '@flowops/engine/log.ts';
@@ -145,14 +145,18 @@ export class RecordingSink implements CommandSink {
   readonly taken: { readonly runId: string; readonly command: Command; readonly origin: CommandOrigin }[] = [];
   readonly told: string[] = [];
   behave: (runId: string) => Promise<void> = async () => {};
+  /** runId → the partition where the run is at home, when it is another one than that of the command. */
+  readonly homes = new Map<string, string>();
 
   get runIds(): readonly string[] {
     return this.taken.map(({ runId }) => runId);
   }
 
-  async take(command: Command, origin: CommandOrigin): Promise<void> {
+  async take(command: Command, origin: CommandOrigin): Promise<Elsewhere | undefined> {
     this.taken.push({ runId: command.runId, command, origin });
     await this.behave(command.runId);
+    const home = this.homes.get(command.runId);
+    return home === undefined || home === String(origin.partition) ? undefined : { home };
   }
 
   async partitionsAssigned(partitions: readonly number[]): Promise<void> {

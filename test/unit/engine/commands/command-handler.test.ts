@@ -99,6 +99,7 @@ function harness(options: { deadLettersFail?: boolean } = {}) {
           sink: {
             take: async (command, origin) => {
               taken.push([command.kind, command.flowId, command.runId, origin]);
+              return undefined;
             },
             partitionsAssigned: async () => {},
             partitionsRevoked: async () => {},

@@ -109,7 +109,7 @@ function harness() {
   const silent = () => {};
   const held = new HeldPartitions({
     sink: {
-      take: async () => {},
+      take: async () => undefined,
       partitionsAssigned: async (partitions) => {
         told.push(`assigned ${partitions}`);
         if (failures-- > 0) throw new Error('the store is away');
@@ -128,9 +128,12 @@ function harness() {
         onFinished: silent,
         onRoom: silent,
         onFailure: silent,
+        now: () => 0,
+        pause: async () => undefined,
       }),
     log: { debug: silent, info: silent, warn: silent, error: silent },
     pause: () => new Promise((resolve) => (endPause = resolve)),
+    signal: new AbortController().signal,
   });
   return {
     held,
