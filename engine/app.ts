@@ -19,11 +19,20 @@ import type { Log } from './log.ts';
 import { RecentSignatures } from './plugins/recent-signatures.ts';
 import type { Publisher } from './publishing/publisher.ts';
 import { Admission } from './runs/admission.ts';
-import { StoreClock } from './runs/clock.ts';
+import { type Clock, StoreClock } from './runs/clock.ts';
+import { type Pause, pause } from './runs/pause.ts';
 import { RunService } from './runs/run-service.ts';
-import { Timers } from './runs/timers.ts';
+import { ALWAYS_GOOD, type Standing } from './runs/standing.ts';
+import { type TimerQueue, Timers } from './runs/timers.ts';
 import type { Sandboxes } from './sandbox-client/sandboxes.ts';
 import type { RunRef, RunStore } from './store/run-store.ts';
+
+/** Time as the runs see it. Absent: the store's clock and real timers. */
+export interface EngineTime {
+  readonly clock: Clock;
+  readonly timers: TimerQueue;
+  readonly pause: Pause;
+}
 
 export interface EngineParts {
   readonly store: RunStore;
@@ -33,6 +42,12 @@ export interface EngineParts {
   readonly log: Log;
   readonly retentionMs: number;
   readonly stopGraceMs: number;
+  /** Absent: nobody else can hold its runs. */
+  readonly standing?: Standing;
+  /** Whoever gives it closes it. */
+  readonly time?: EngineTime;
+  /** 128 random bits as 32 hex digits; absent: from the system's source. */
+  readonly newToken?: () => string;
   readonly onStepLog?: (run: RunRef, stepId: string, line: LogLine) => void;
   readonly onStepProgress?: (run: RunRef, stepId: string, progress: { fraction: number; message: string }) => void;
 }
@@ -51,8 +66,7 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
   const { store, sandboxes, publisher, log } = parts;
   const plugins = new RecentSignatures(parts.plugins);
   const abort = new AbortController();
-  const clock = await StoreClock.start(() => store.clock());
-  const timers = new Timers(clock);
+  const time = parts.time === undefined ? await startTime(store) : { ...parts.time, close: () => undefined };
   let isDraining = false;
   const admission = new Admission(() => (isDraining ? 0 : sandboxes.capacity()));
   const runs = new RunService({
@@ -61,10 +75,12 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
     plugins,
     sandboxes,
     admission,
-    timers,
-    clock,
+    standing: parts.standing ?? ALWAYS_GOOD,
+    timers: time.timers,
+    clock: time.clock,
+    pause: time.pause,
     log,
-    newToken: () => randomBytes(16).toString('hex'),
+    newToken: parts.newToken ?? (() => randomBytes(16).toString('hex')),
     retentionMs: parts.retentionMs,
     stopGraceMs: parts.stopGraceMs,
     onStepLog: parts.onStepLog ?? logStepLine(log),
@@ -80,14 +96,23 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
     isDraining = true;
     runs.dropAll();
     abort.abort();
-    timers.close();
-    clock.close();
+    time.close();
     await sandboxes.close();
     await publisher.close();
     await plugins.close();
     await store.close();
   };
   return { runs, parts, drain, close: () => (closing ??= close()) };
+}
+
+async function startTime(store: RunStore): Promise<EngineTime & { close(): void }> {
+  const clock = await StoreClock.start(() => store.clock());
+  const timers = new Timers(clock);
+  const close = () => {
+    timers.close();
+    clock.close();
+  };
+  return { clock, timers, pause, close };
 }
 
 /** A plugin's lines go to the engine's log at debug. */

@@ -7,6 +7,8 @@ import { startHostProcess } from '@flowops/proto/host-process.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
 import { jsonLine } from '@flowops/proto/json-line.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
+import { machineClock } from '../runs/clock.ts';
+import { pause } from '../runs/pause.ts';
 import { planStart } from '../runs/planning.ts';
 import { readFlowFile } from './flow-file.ts';
 import { openPlugins } from './plugin-choice.ts';
@@ -53,7 +55,15 @@ async function checkAgainstPlugins(
     const inputs: JsonObject = {};
     for (const [name, { default: preset }] of Object.entries(flow.inputs)) inputs[name] = preset ?? null;
     const signal = new AbortController().signal;
-    const planned = await planStart({ steps: flow.steps, inputs, plugins, signal, deadlineMs: 0 });
+    const planned = await planStart({
+      steps: flow.steps,
+      inputs,
+      plugins,
+      signal,
+      clock: machineClock,
+      pause,
+      deadlineMs: 0,
+    });
     return planned.ok
       ? { valid: true, problems: [], warnings: planned.warnings }
       : { valid: false, problems: planned.problems, warnings: [] };

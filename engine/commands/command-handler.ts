@@ -23,7 +23,7 @@ export interface CommandHandlerOptions {
   readonly publisher: Pick<Publisher, 'publishOutcome'>;
   readonly log: Log;
   /** Epoch ms, for the outcome's timestamp. */
-  readonly now?: () => number;
+  readonly now: () => number;
 }
 
 /** What the command was cannot be told of a message that cannot be read. */
@@ -46,7 +46,7 @@ export async function handleRecord(
 }
 
 async function refuse(
-  { topic, deadLetters, publisher, log, now = Date.now }: CommandHandlerOptions,
+  { topic, deadLetters, publisher, log, now }: CommandHandlerOptions,
   partition: number,
   record: CommandRecord,
   { problem, flowId, runId }: ParsedCommand & { ok: false },

@@ -5,10 +5,10 @@
  * A partition is kept across a round only when nobody else can have held it in between: the group still knows us by the
  * same member id, and one join brought us from the last assignment to this one. Else it counts as lost and gained anew.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '@flowops/proto/errors.ts';
 import type { Log } from '../log.ts';
 import { retryPauseMs } from '../publishing/retry-pause.ts';
+import type { Pause } from '../runs/pause.ts';
 import type { CommandRecord } from './command-handler.ts';
 import type { CommandSink } from './command-sink.ts';
 import type { PartitionIntake } from './partition-intake.ts';
@@ -19,7 +19,9 @@ export interface HeldPartitionsOptions {
   readonly sink: CommandSink;
   readonly createIntake: (partition: number) => Intake;
   readonly log: Log;
-  readonly pause?: (ms: number) => Promise<void>;
+  readonly pause: Pause;
+  /** Ends the waits when the consumer closes. */
+  readonly signal: AbortSignal;
 }
 
 export class HeldPartitions {
@@ -104,11 +106,11 @@ export class HeldPartitions {
   }
 
   async #assign(partitions: readonly number[], intakes: readonly Intake[]): Promise<void> {
-    const { sink, log, pause = (ms) => sleep(ms) } = this.#options;
+    const { sink, log, pause, signal } = this.#options;
     log.info({ partitions }, 'command partitions taken over');
     for (let failures = 1; ; failures++) {
       const held = partitions.filter((_, index) => intakes[index]?.isEnded === false);
-      if (held.length === 0) return;
+      if (held.length === 0 || signal.aborted) return;
       try {
         await sink.partitionsAssigned(held);
         for (const intake of intakes) if (!intake.isEnded) intake.open();
@@ -117,7 +119,7 @@ export class HeldPartitions {
         if (failures === 1) {
           log.warn({ partitions, error: messageOf(thrown) }, 'taking over command partitions failed; trying again');
         }
-        await pause(retryPauseMs(failures));
+        await pause(retryPauseMs(failures), signal);
       }
     }
   }

@@ -20,6 +20,7 @@ import {
   kafkaErrorType,
 } from '../publishing/kafka-client.ts';
 import { retryPauseMs } from '../publishing/retry-pause.ts';
+import { pause } from '../runs/pause.ts';
 import { type CommandHandlerOptions, type CommandRecord, handleRecord } from './command-handler.ts';
 import { registerCompressions } from './compression.ts';
 import { groupAssigner } from './group-assigner.ts';
@@ -75,6 +76,8 @@ export class KafkaCommandConsumer {
       sink: options.sink,
       log: options.log,
       createIntake: (partition) => this.#createIntake(partition),
+      pause,
+      signal: this.#closing.signal,
     });
   }
 
@@ -183,6 +186,8 @@ export class KafkaCommandConsumer {
   #createIntake(partition: number): PartitionIntake<CommandRecord> {
     const intake = new PartitionIntake<CommandRecord>({
       delayMs: this.#options.durabilityDelayMs,
+      now: () => performance.now(),
+      pause,
       handle: (record) => handleRecord(this.#options, partition, record),
       onFinished: () => this.#scheduleCommit(COMMIT_INTERVAL_MS),
       onRoom: () => this.#consumer?.resume([{ topic: this.#options.topic, partitions: [partition] }]),

@@ -64,7 +64,7 @@ export async function openKafkaTransport(options: KafkaTransportOptions): Promis
       const { groupId } = options;
       const topic = topics.commands;
       const consumer = new KafkaCommandConsumer({
-        ...{ client, groupId, topic, sink, deadLetters, publisher, durabilityDelayMs, log },
+        ...{ client, groupId, topic, sink, deadLetters, publisher, durabilityDelayMs, log, now: Date.now },
       });
       await consumer.start();
       return consumer;

@@ -9,8 +9,8 @@
  *       offered again, in offset order, and succeeded.
  *   I3. What was read twice because the group came together again is handed on once.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { retryPauseMs } from '../publishing/retry-pause.ts';
+import type { Pause } from '../runs/pause.ts';
 import { OffsetTracker } from './offset-tracker.ts';
 
 /** Handed on at once; enough to fill the store's pipeline, few enough to bound memory and redelivery. */
@@ -40,14 +40,14 @@ export interface IntakeOptions<R extends IntakeRecord> {
   readonly onRoom: () => void;
   readonly onFailure: (thrown: unknown, record: R, failures: number) => void;
   /** Milliseconds; monotonic. */
-  readonly now?: () => number;
-  readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly now: () => number;
+  readonly pause: Pause;
 }
 
 export class PartitionIntake<R extends IntakeRecord> {
   readonly #options: IntakeOptions<R>;
   readonly #now: () => number;
-  readonly #pause: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly #pause: Pause;
   readonly #ending = new AbortController();
   readonly #idleWaiters: (() => void)[] = [];
   #tracker: OffsetTracker;
@@ -66,8 +66,8 @@ export class PartitionIntake<R extends IntakeRecord> {
 
   constructor(options: IntakeOptions<R>) {
     this.#options = options;
-    this.#now = options.now ?? (() => performance.now());
-    this.#pause = options.pause ?? ((ms, signal) => sleep(ms, undefined, { signal }));
+    this.#now = options.now;
+    this.#pause = options.pause;
     this.#tracker = new OffsetTracker(options.delayMs);
   }
 
@@ -210,7 +210,7 @@ export class PartitionIntake<R extends IntakeRecord> {
   async #retry(thrown: unknown, record: R): Promise<void> {
     for (let failures = 1; this.#failed.length > 0 && !this.#isStopped; failures++) {
       this.#options.onFailure(thrown, record, failures);
-      await this.#pause(retryPauseMs(failures), this.#ending.signal).catch(() => {});
+      await this.#pause(retryPauseMs(failures), this.#ending.signal);
       const again = this.#failed.sort((a, b) => (BigInt(a.offset) < BigInt(b.offset) ? -1 : 1));
       this.#failed = [];
       if (!this.#isStopped) await Promise.all(again.map((failed) => this.#handOn(failed)));

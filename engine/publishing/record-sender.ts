@@ -5,6 +5,7 @@
  */
 import { CompressionTypes, Partitioners, type PartitionMetadata, type Producer } from 'kafkajs';
 import type { Log } from '../log.ts';
+import { pause } from '../runs/pause.ts';
 import {
   clientErrorText,
   isRequestTimeout,
@@ -110,6 +111,7 @@ export class RecordSender {
           "the record is larger than the topic's max.message.bytes and was given up",
         ),
       closed: () => new PublisherClosed(),
+      pause,
     });
     this.#lanes.set(name, lane);
     return lane;

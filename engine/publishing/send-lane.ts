@@ -9,7 +9,7 @@
  *   L3. A record that no request can carry is replaced by what `shrink` makes of it, or given up with an error in the
  *       log: it never blocks those behind it.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { Pause } from '../runs/pause.ts';
 import { retryPauseMs } from './retry-pause.ts';
 
 /** A request below the brokers' default limit of 1 MiB, also with headers and framing. */
@@ -42,7 +42,7 @@ export interface LaneOptions {
   readonly onGivenUp: (record: OutgoingRecord) => void;
   /** What waiting calls are rejected with when the lane closes. */
   readonly closed: () => Error;
-  readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly pause: Pause;
 }
 
 interface Entry {
@@ -126,9 +126,8 @@ export class SendLane {
 
   /** Returns when every record of the batch is settled. */
   async #deliver(batch: Entry[]): Promise<void> {
-    const { send, judge, onFailure, onSuccess, closed } = this.#options;
+    const { send, judge, onFailure, onSuccess, closed, pause } = this.#options;
     const signal = this.#closing.signal;
-    const pause = this.#options.pause ?? ((ms, until) => sleep(ms, undefined, { signal: until }));
     for (let failures = 1; !signal.aborted; failures++) {
       try {
         await send(batch.map(({ record }) => record));
@@ -138,7 +137,7 @@ export class SendLane {
       } catch (thrown) {
         if (judge(thrown) === 'too-large') return await this.#deliverSmaller(batch);
         onFailure(thrown, failures);
-        await pause(retryPauseMs(failures), signal).catch(() => {});
+        await pause(retryPauseMs(failures), signal);
       }
     }
     for (const { settle } of batch) settle?.(closed());

@@ -100,11 +100,11 @@ export class ActiveRun implements PlaceTaker {
     this.#isFinished = isFinalRun(state);
     this.#context = context;
     this.#onGone = options.onGone;
-    const { store, publisher, log, signal } = context;
-    this.#committer = new Committer({ run: ref, epoch: owner.epoch, revision, store, log, signal });
+    const { store, publisher, log, clock } = context;
+    this.#committer = new Committer({ run: ref, epoch: owner.epoch, revision, store, log, clock, waiting: context });
     this.#sender = new OutboxSender(ref, publisher, outboxHead, () => this.#onAllSent());
     this.#desk = new CommandDesk(ref, record);
-    this.#inputs = new StepInputs(ref, store, signal);
+    this.#inputs = new StepInputs(ref, store, context);
     this.#backoffs = new Backoffs(context.timers, (step) => {
       this.post({ kind: 'event', event: { type: 'backoff-over', step } });
     });
@@ -390,7 +390,7 @@ export class ActiveRun implements PlaceTaker {
       const acknowledged = this.#sender.takeAcknowledgement();
       if (acknowledged !== undefined && (await this.#committer.commit({ acknowledged })) !== 'committed')
         return this.drop();
-      await untilAvailable(() => store.retire(this.ref, this.owner, retentionMs), signal);
+      await untilAvailable(() => store.retire(this.ref, this.owner, retentionMs), this.#context);
     } catch (thrown) {
       if (!signal.aborted) log.error({ ...this.ref, err: thrown }, 'a finished run could not be retired');
     }

@@ -11,6 +11,9 @@ export interface Clock {
   nowMs(): number;
 }
 
+/** For what has no store: this machine's time when the process began, going on monotonically. */
+export const machineClock: Clock = { nowMs: () => Math.round(performance.timeOrigin + performance.now()) };
+
 export class StoreClock implements Clock {
   readonly #read: () => Promise<number>;
   #offsetMs: number;

@@ -6,8 +6,8 @@
 import { messageOf } from '@flowops/proto/errors.ts';
 import type { Log } from '../log.ts';
 import { type RunPatch, type RunRef, type RunStore, StoreUnavailable } from '../store/run-store.ts';
-import { pause } from './pause.ts';
-import { storeRetryMs } from './until-available.ts';
+import type { Clock } from './clock.ts';
+import { storeRetryMs, type Waiting } from './until-available.ts';
 
 /** Beyond the store's own delay to disk: a restart takes a moment, and clocks differ. */
 const REPLAY_MARGIN_MS = 30_000;
@@ -27,7 +27,8 @@ export class Committer {
   readonly #epoch: number;
   readonly #store: RunStore;
   readonly #log: Log;
-  readonly #signal: AbortSignal;
+  readonly #clock: Clock;
+  readonly #waiting: Waiting;
   readonly #kept: KeptCommit[] = [];
   #revision: number;
 
@@ -37,14 +38,16 @@ export class Committer {
     revision: number;
     store: RunStore;
     log: Log;
-    signal: AbortSignal;
+    clock: Clock;
+    waiting: Waiting;
   }) {
     this.#run = options.run;
     this.#epoch = options.epoch;
     this.#revision = options.revision;
     this.#store = options.store;
     this.#log = options.log;
-    this.#signal = options.signal;
+    this.#clock = options.clock;
+    this.#waiting = options.waiting;
   }
 
   /** `fenced`: another owner has the run. `lost`: the store has no such run or an older one than can be repaired. */
@@ -59,7 +62,7 @@ export class Committer {
 
   async #commitAt(revision: number, patch: RunPatch): Promise<CommitEnd> {
     for (let attempt = 0; ; attempt++) {
-      if (this.#signal.aborted) return 'closed';
+      if (this.#waiting.signal.aborted) return 'closed';
       try {
         const answer = await this.#store.commit(this.#run, this.#epoch, revision, patch);
         if (attempt > 0) this.#log.info({ ...this.#run }, 'the store took the commit after all');
@@ -71,7 +74,7 @@ export class Committer {
       } catch (thrown) {
         if (!(thrown instanceof StoreUnavailable)) throw thrown;
         if (attempt === 0) this.#log.warn({ ...this.#run }, `a commit waits for the store: ${messageOf(thrown)}`);
-        await pause(storeRetryMs(attempt), this.#signal);
+        await this.#waiting.pause(storeRetryMs(attempt), this.#waiting.signal);
       }
     }
   }
@@ -99,7 +102,7 @@ export class Committer {
   #keep(revision: number, patch: RunPatch): void {
     const delayMs = this.#store.durability.delayMs;
     if (delayMs === 0) return;
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     this.#kept.push({ revision, patch, atMs: nowMs });
     const keepMs = delayMs + REPLAY_MARGIN_MS;
     while (this.#kept.length > MAX_KEPT_COMMITS || (this.#kept[0]?.atMs ?? nowMs) < nowMs - keepMs) this.#kept.shift();

@@ -1,6 +1,9 @@
-/** A wait that ends early, without an error, when the signal aborts. */
+/** The one real wait of engine/runs and of what it composes; a simulation gives its own in its place. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Resolves after `ms`, or early and without an error when the signal aborts. */
+export type Pause = (ms: number, signal: AbortSignal) => Promise<void>;
+
+export const pause: Pause = async (ms, signal) => {
   await sleep(ms, undefined, { signal }).catch(() => undefined);
-}
+};

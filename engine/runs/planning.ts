@@ -7,7 +7,8 @@ import { parseSteps, type WrittenStep } from '@flowops/proto/flow.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
 import type { PluginSource, ResolveResult } from '@flowops/proto/plugin-source.ts';
 import { type PlanResult, planFlow, pluginKey } from '../scheduler/plan.ts';
-import { pause } from './pause.ts';
+import type { Clock } from './clock.ts';
+import type { Pause } from './pause.ts';
 
 /** How long a START waits for a plugin service that does not answer, ms. */
 export const PLANNING_DEADLINE_MS = 30_000;
@@ -20,22 +21,24 @@ export interface PlanOptions {
   readonly steps: unknown;
   readonly inputs: JsonObject;
   readonly plugins: PluginSource;
+  readonly clock: Clock;
+  readonly pause: Pause;
   readonly signal: AbortSignal;
   readonly deadlineMs?: number;
 }
 
 /** Never rejects but when the signal aborts. */
 export async function planStart(options: PlanOptions): Promise<PlanResult> {
-  const { inputs, plugins, signal } = options;
+  const { inputs, plugins, signal, clock, pause } = options;
   const parsed = parseSteps(options.steps);
   const unreadable = parsed.ok ? {} : { unreadable: { problems: parsed.problems, ids: parsed.unreadable } };
-  const deadline = performance.now() + (options.deadlineMs ?? PLANNING_DEADLINE_MS);
+  const deadlineMs = clock.nowMs() + (options.deadlineMs ?? PLANNING_DEADLINE_MS);
   const resolved = new Map<string, ResolveResult>();
   for (let attempt = 0; ; attempt++) {
     await resolveMissing(parsed.steps, resolved, plugins, signal);
     signal.throwIfAborted();
     const isSourceDown = [...resolved.values()].some(isUnanswered);
-    if (!isSourceDown || performance.now() > deadline) {
+    if (!isSourceDown || clock.nowMs() > deadlineMs) {
       return planFlow({ steps: parsed.steps, ...unreadable, inputs, plugins: resolved });
     }
     await pause(Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt), signal);

@@ -7,6 +7,8 @@ import type { Sandboxes } from '../sandbox-client/sandboxes.ts';
 import type { RunRef, RunStore } from '../store/run-store.ts';
 import type { Admission } from './admission.ts';
 import type { Clock } from './clock.ts';
+import type { Pause } from './pause.ts';
+import type { Standing } from './standing.ts';
 import type { TimerQueue } from './timers.ts';
 
 export interface RunContext {
@@ -15,8 +17,10 @@ export interface RunContext {
   readonly plugins: PluginSource;
   readonly sandboxes: Sandboxes;
   readonly admission: Admission;
+  readonly standing: Standing;
   readonly timers: TimerQueue;
   readonly clock: Clock;
+  readonly pause: Pause;
   readonly log: Log;
   /** 128 random bits as 32 hex digits. */
   readonly newToken: () => string;

@@ -11,7 +11,7 @@ import type { Command, ControlCommand, StartCommand } from '@flowops/proto/comma
 import { type ErrorCode, messageOf } from '@flowops/proto/errors.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
 import { runKey, type Via } from '@flowops/proto/statuses.ts';
-import type { CommandOrigin, CommandSink } from '../commands/command-sink.ts';
+import type { CommandOrigin, CommandSink, Elsewhere } from '../commands/command-sink.ts';
 import { describeProblems } from '../scheduler/plan.ts';
 import { type FinalStatus, isFinalRun, isFinalStatus, newRun } from '../scheduler/state.ts';
 import { type Ownership, type RunMeta, type RunRef, StoreDamaged } from '../store/run-store.ts';
@@ -22,7 +22,6 @@ import { KeyedLock } from './keyed-lock.ts';
 import { EMPTY_DEFINITION, type LoadedRun, loadRun } from './load-run.ts';
 import { ACCEPTED, type CommandAnswer, outcomeEvent, rejected } from './outcomes.ts';
 import { OwnedPartitions } from './owned-partitions.ts';
-import { pause } from './pause.ts';
 import { planStart } from './planning.ts';
 import type { RunContext } from './run-context.ts';
 import { compareStarts, hashOfStart } from './start-identity.ts';
@@ -80,9 +79,10 @@ export class RunService implements CommandSink {
     return this.#runs.get(runKey(ref));
   }
 
-  async take(command: Command, origin: CommandOrigin): Promise<void> {
+  async take(command: Command, origin: CommandOrigin): Promise<Elsewhere | undefined> {
     const from = { partition: String(origin.partition), origin };
     await this.#arrivals.runInOrder(runKey(command), () => this.handle(command, 'kafka', from));
+    return undefined;
   }
 
   async partitionsAssigned(partitions: readonly number[]): Promise<void> {
@@ -98,9 +98,9 @@ export class RunService implements CommandSink {
   /** Takes a partition over and recovers its runs; resolves when it is owned, recovery goes on behind. */
   async openPartition(partition: string): Promise<void> {
     const { store, signal, log } = this.#context;
-    const owner = await untilAvailable(() => store.openPartition(partition), signal);
+    const owner = await untilAvailable(() => store.openPartition(partition), this.#context);
     this.#owners.hold(owner);
-    const refs = await untilAvailable(() => store.activeRuns(partition), signal);
+    const refs = await untilAvailable(() => store.activeRuns(partition), this.#context);
     if (refs.length > 0) log.info({ partition, epoch: owner.epoch, runs: refs.length }, 'recovering runs');
     void this.#recover(refs, owner).catch((thrown) => {
       if (!signal.aborted) log.error({ partition, err: thrown }, 'recovery stopped; a restart tries again');
@@ -146,8 +146,9 @@ export class RunService implements CommandSink {
 
   /** Resolves when no attempt runs and all is committed and sent, or after `drainMs`. */
   async drain(drainMs: number): Promise<void> {
-    const deadline = performance.now() + drainMs;
-    while (this.#isBusy() && performance.now() < deadline) await pause(DRAIN_LOOK_MS, this.#context.signal);
+    const { clock, pause, signal } = this.#context;
+    const deadlineMs = clock.nowMs() + drainMs;
+    while (this.#isBusy() && clock.nowMs() < deadlineMs && !signal.aborted) await pause(DRAIN_LOOK_MS, signal);
   }
 
   /** Every run leaves memory and stays as it is in the store. */
@@ -283,7 +284,7 @@ export class RunService implements CommandSink {
           continue;
         }
         await this.#locks.run(runKey(next), async () => {
-          if (!this.#runs.has(runKey(next))) await untilAvailable(() => this.#load(next, owner), this.#context.signal);
+          if (!this.#runs.has(runKey(next))) await untilAvailable(() => this.#load(next, owner), this.#context);
         });
       }
     });
@@ -350,19 +351,19 @@ export class RunService implements CommandSink {
     const key = runKey(next.ref);
     void this.#locks
       .run(key, async () => {
-        if (!this.#runs.has(key)) await untilAvailable(() => this.#load(next.ref, owner), this.#context.signal);
+        if (!this.#runs.has(key)) await untilAvailable(() => this.#load(next.ref, owner), this.#context);
       })
       .catch((thrown) => this.#context.log.error({ ...next.ref, err: thrown }, 'a queued run could not be loaded'));
   }
 
   /** What the check of a flow means for its run. Never rejects; undefined when the engine closes. */
   async #judge(ref: RunRef, queued: { steps: unknown; inputs: JsonObject }): Promise<RunMessage | undefined> {
-    const { plugins, signal, log } = this.#context;
+    const { plugins, signal, log, clock, pause } = this.#context;
     const reject = (code: ErrorCode, message: string): RunMessage => {
       return { kind: 'event', event: { type: 'reject', code, message } };
     };
     try {
-      const planned = await planStart({ steps: queued.steps, inputs: queued.inputs, plugins, signal });
+      const planned = await planStart({ steps: queued.steps, inputs: queued.inputs, plugins, signal, clock, pause });
       if (!planned.ok) return reject(planned.code, describeProblems(planned.problems));
       for (const warning of planned.warnings) log.warn({ ...ref }, warning);
       return { kind: 'planned', definition: planned.definition };

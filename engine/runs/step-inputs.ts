@@ -4,18 +4,18 @@ import { neededOutputs, type ResolvedInputs, resolveInputs } from '../scheduler/
 import type { RunState } from '../scheduler/state.ts';
 import type { RunRef, RunStore } from '../store/run-store.ts';
 import { OutputCache } from './output-cache.ts';
-import { untilAvailable } from './until-available.ts';
+import { untilAvailable, type Waiting } from './until-available.ts';
 
 export class StepInputs {
   readonly #run: RunRef;
   readonly #store: RunStore;
-  readonly #signal: AbortSignal;
+  readonly #waiting: Waiting;
   readonly #cache = new OutputCache();
 
-  constructor(run: RunRef, store: RunStore, signal: AbortSignal) {
+  constructor(run: RunRef, store: RunStore, waiting: Waiting) {
     this.#run = run;
     this.#store = store;
-    this.#signal = signal;
+    this.#waiting = waiting;
   }
 
   /** @param fresh `stepId.outputKey` → JSON text of outputs that this turn will commit. */
@@ -32,7 +32,7 @@ export class StepInputs {
       else known.set(name, text);
     }
     if (absent.length > 0) {
-      const read = await untilAvailable(() => this.#store.readOutputs(this.#run, absent), this.#signal);
+      const read = await untilAvailable(() => this.#store.readOutputs(this.#run, absent), this.#waiting);
       for (const [name, text] of read) known.set(name, text);
     }
     return resolveInputs(definition, planned, isStep, (stepId, key) => {

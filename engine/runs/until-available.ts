@@ -1,6 +1,6 @@
 /** Repeats a call to the store until it answers. For calls that are safe to repeat. */
 import { StoreUnavailable } from '../store/run-store.ts';
-import { pause } from './pause.ts';
+import type { Pause } from './pause.ts';
 
 const FIRST_RETRY_MS = 50;
 const MAX_RETRY_MS = 2_000;
@@ -10,8 +10,15 @@ export function storeRetryMs(attempt: number): number {
   return Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 10));
 }
 
+/** How a wait for the store passes; every RunContext is one. */
+export interface Waiting {
+  readonly pause: Pause;
+  readonly signal: AbortSignal;
+}
+
 /** @throws what the call throws, except StoreUnavailable while the signal is not aborted. */
-export async function untilAvailable<Result>(call: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
+export async function untilAvailable<Result>(call: () => Promise<Result>, waiting: Waiting): Promise<Result> {
+  const { pause, signal } = waiting;
   for (let attempt = 0; ; attempt++) {
     try {
       return await call();

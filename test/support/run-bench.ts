@@ -3,7 +3,9 @@ import { randomBytes } from 'node:crypto';
 import type { Log } from '@flowops/engine/log.ts';
 import { LocalPublisher } from '@flowops/engine/publishing/local-publisher.ts';
 import { Admission } from '@flowops/engine/runs/admission.ts';
+import { pause } from '@flowops/engine/runs/pause.ts';
 import { RunService } from '@flowops/engine/runs/run-service.ts';
+import { ALWAYS_GOOD } from '@flowops/engine/runs/standing.ts';
 import type { Timer, TimerQueue } from '@flowops/engine/runs/timers.ts';
 import type { RunRef, RunStore } from '@flowops/engine/store/run-store.ts';
 import { openSqliteStore } from '@flowops/engine/store/sqlite-store.ts';
@@ -134,6 +136,8 @@ export class RunBench {
         admission: new Admission(() => this.sandboxes.capacity()),
         timers: this.#clock,
         clock: this.#clock,
+        pause,
+        standing: ALWAYS_GOOD,
         log: SILENT,
         newToken: () => randomBytes(16).toString('hex'),
         retentionMs: 60_000,
