@@ -13,7 +13,15 @@ import { type FlowopsProcess, startFlowops } from './service-process.ts';
 export const PLUGIN_SOURCES = fileURLToPath(new URL('../fixtures/plugins/', import.meta.url));
 
 /** The bundles of fixtures, by their name without `.ts`. */
-export async function buildFixtures<Name extends string>(names: readonly Name[]): Promise<Record<Name, Uint8Array>> {
+export function buildFixtures<Name extends string>(names: readonly Name[]): Promise<Record<Name, Uint8Array>> {
+  const files = names.map((name): [Name, string] => [name, join(PLUGIN_SOURCES, `${name}.ts`)]);
+  return buildSources(Object.fromEntries(files) as Record<Name, string>); // one entry for each name
+}
+
+/** The bundles of plugins, by the names that their source files are given under. */
+export async function buildSources<Name extends string>(
+  files: Readonly<Record<Name, string>>,
+): Promise<Record<Name, Uint8Array>> {
   const host = await startHostProcess({
     role: 'cli',
     instance: 'test',
@@ -22,8 +30,8 @@ export async function buildFixtures<Name extends string>(names: readonly Name[])
   });
   if (!host.ok) throw new Error(host.message);
   try {
-    const built = names.map(async (name): Promise<[Name, Uint8Array]> => {
-      const result = await buildPlugin(join(PLUGIN_SOURCES, `${name}.ts`), { sandbox: async () => host });
+    const built = Object.entries<string>(files).map(async ([name, file]): Promise<[string, Uint8Array]> => {
+      const result = await buildPlugin(file, { sandbox: async () => host });
       if (!result.ok) throw new Error(result.message);
       return [name, result.bundle];
     });

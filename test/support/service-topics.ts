@@ -26,6 +26,7 @@ const outcomeSchema = z.object({
   message: z.string().nullable(),
   triggeredBy: z.string().nullable(),
   via: z.string(),
+  quiescent: z.boolean().optional(),
 });
 export type OutcomeMessage = z.output<typeof outcomeSchema>;
 
@@ -45,6 +46,15 @@ export interface DeadLetter {
 export interface Run {
   readonly flowId: string;
   readonly runId: string;
+}
+
+/** How a record differs from what the existing producer sends. */
+export interface SendOptions {
+  /** Default: the key's. */
+  readonly partition?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Kafka's time of the record, epoch ms. Default: now. */
+  readonly timestampMs?: number;
 }
 
 export class Topics {
@@ -94,20 +104,32 @@ export class Topics {
   }
 
   /** A record on the commands' topic, as it is. */
-  async send(key: string | null, value: string | Buffer | null): Promise<void> {
-    await this.#producer.send({ topic: this.names.commands, messages: [{ key, value }] });
+  async send(key: string | null, value: string | Buffer | null, how: SendOptions = {}): Promise<void> {
+    const { partition, headers, timestampMs } = how;
+    const message = {
+      ...{ key, value },
+      ...(partition === undefined ? {} : { partition }),
+      ...(headers === undefined ? {} : { headers: { ...headers } }),
+      ...(timestampMs === undefined ? {} : { timestamp: String(timestampMs) }),
+    };
+    await this.#producer.send({ topic: this.names.commands, messages: [message] });
   }
 
   /** A START as the existing producer writes it, under a new runId. */
   async start(flowId: string, steps: Json, more: Readonly<Record<string, Json>> = {}): Promise<Run> {
-    const runId = randomUUID();
-    const command = { eventType: 'EXECUTION_START', flowId, runId, triggeredBy: 'test', steps, ...more };
-    await this.send(runId, JSON.stringify(command));
-    return { flowId, runId };
+    const run = { flowId, runId: randomUUID() };
+    await this.startAs(run, steps, more);
+    return run;
   }
 
-  async command(eventType: string, { flowId, runId }: Run): Promise<void> {
-    await this.send(runId, JSON.stringify({ eventType, flowId, runId, triggeredBy: 'test', steps: null }));
+  /** A START under a given runId. */
+  async startAs(run: Run, steps: Json, more: Readonly<Record<string, Json>> = {}, how?: SendOptions): Promise<void> {
+    const command = { eventType: 'EXECUTION_START', ...run, triggeredBy: 'test', steps, ...more };
+    await this.send(run.runId, JSON.stringify(command), how);
+  }
+
+  async command(eventType: string, { flowId, runId }: Run, how?: SendOptions): Promise<void> {
+    await this.send(runId, JSON.stringify({ eventType, flowId, runId, triggeredBy: 'test', steps: null }), how);
   }
 
   /** The first copy of each event of a run, as they came. */

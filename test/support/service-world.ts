@@ -47,6 +47,7 @@ export type StepLine = z.output<typeof stepLineSchema>;
 
 export class World {
   readonly topics: Topics;
+  readonly groupId: string;
   readonly home: string;
   /** Every life of the engine, the last one at the end. */
   readonly lives: FlowopsProcess[] = [];
@@ -67,10 +68,11 @@ export class World {
       outcomes: `${id}.outcomes`,
       deadLetters: `${id}.dlq`,
     };
+    this.groupId = options.topics === undefined ? `engine-${id}` : 'execution-engine';
     this.topics = new Topics(options.brokers, names, () => this.logTail());
     this.#env = {
       KAFKA_BROKERS: options.brokers,
-      KAFKA_GROUP_ID: options.topics === undefined ? `engine-${id}` : 'execution-engine',
+      KAFKA_GROUP_ID: this.groupId,
       KAFKA_COMMANDS_TOPIC: names.commands,
       KAFKA_STATUS_TOPIC: names.status,
       KAFKA_OUTCOMES_TOPIC: names.outcomes,
@@ -92,9 +94,9 @@ export class World {
     return engine;
   }
 
-  /** Starts `flowops engine` and waits until it takes commands. */
-  async startEngine(): Promise<FlowopsProcess> {
-    const engine = this.launch();
+  /** Starts `flowops engine` and waits until it takes commands. A second one beside it needs a FLOWOPS_HOME of its own. */
+  async startEngine(more: Readonly<Record<string, string | undefined>> = {}): Promise<FlowopsProcess> {
+    const engine = this.launch(more);
     await engine.stderr.until('the engine to be ready', (lines) => lines.find((line) => line.includes(READY)));
     if (!this.#isOpen) {
       this.#isOpen = true;

@@ -1,0 +1,48 @@
+/** Which command partitions each of several engines holds, as their logs tell it. */
+import { z } from 'zod';
+import type { FlowopsProcess } from './service-process.ts';
+
+const TAKEN_OVER = 'command partitions taken over';
+const GIVEN_UP = 'command partitions given up';
+const lineSchema = z.object({ msg: z.string(), partitions: z.array(z.number()) });
+
+/** Ascending. */
+export function partitionsHeldBy(log: readonly string[]): readonly number[] {
+  const held = new Set<number>();
+  for (const text of log) {
+    if (!text.includes(TAKEN_OVER) && !text.includes(GIVEN_UP)) continue;
+    const line = lineSchema.safeParse(JSON.parse(text));
+    if (!line.success) continue;
+    for (const partition of line.data.partitions) {
+      if (line.data.msg === TAKEN_OVER) held.add(partition);
+      else if (line.data.msg === GIVEN_UP) held.delete(partition);
+    }
+  }
+  return [...held].sort((one, other) => one - other);
+}
+
+/** Waits until all of `count` partitions are held, each by one engine, and every engine holds some. */
+export async function untilShared(
+  engines: readonly FlowopsProcess[],
+  count: number,
+): Promise<readonly (readonly number[])[]> {
+  for (;;) {
+    const held = await Promise.all(
+      engines.map(({ stderr }) =>
+        stderr.until('partitions of its own', (lines) => {
+          const own = partitionsHeldBy(lines);
+          return own.length > 0 && own.length < count ? own : undefined;
+        }),
+      ),
+    );
+    const all = held.flat();
+    if (all.length === count && new Set(all).size === count) return held;
+    // Another round of the group protocol is under way: each tells it with its next line.
+    await Promise.race(
+      engines.map(({ stderr }) => {
+        const from = stderr.items.length;
+        return stderr.until('the next round', (lines) => (lines.length > from ? true : undefined));
+      }),
+    );
+  }
+}
