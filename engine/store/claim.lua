@@ -3,10 +3,10 @@
 -- A run that is not there leaves a fence for a while: a former owner whose create is still on its way (its index entry
 -- came before) must not bring a run to life that the new owner has already dropped from the index.
 --
--- KEYS: 1 meta  2 def  3 steps  4 outbox
--- ARGV: 1 epoch  2 partition  3 format that is understood  4 how long the fence stays, ms
--- Returns: {'claimed', meta as field, value.., definition, steps as id, record.., events} | {'missing'} | {'fenced'}
---          | {'unknown-format', format}
+-- KEYS: 1 meta  2 def  3 steps  4 outbox  5 inbox
+-- ARGV: 1 epoch  2 partition  3 how long the fence stays, ms  4.. formats that are understood
+-- Returns: {'claimed', meta as field, value.., definition, steps as id, record.., events, notes} | {'missing'}
+--          | {'fenced'} | {'unknown-format', format}
 
 local meta = KEYS[1]
 local epoch = tonumber(ARGV[1])
@@ -14,13 +14,17 @@ local known = redis.call('HMGET', meta, '_format', '_partition', '_epoch', '_rev
 if not known[1] then
   if known[2] ~= ARGV[2] or tonumber(known[3]) < epoch then
     redis.call('HSET', meta, '_partition', ARGV[2], '_epoch', ARGV[1])
-    if redis.call('PTTL', meta) < tonumber(ARGV[4]) then
-      redis.call('PEXPIRE', meta, ARGV[4])
+    if redis.call('PTTL', meta) < tonumber(ARGV[3]) then
+      redis.call('PEXPIRE', meta, ARGV[3])
     end
   end
   return {'missing'}
 end
-if known[1] ~= ARGV[3] then
+local isUnderstood = false
+for index = 4, #ARGV do
+  isUnderstood = isUnderstood or known[1] == ARGV[index]
+end
+if not isUnderstood then
   return {'unknown-format', tonumber(known[1])}
 end
 local stored = tonumber(known[3])
@@ -32,4 +36,4 @@ if epoch > stored then
   redis.call('HSET', meta, '_epoch', ARGV[1], '_since', known[4])
 end
 return {'claimed', redis.call('HGETALL', meta), redis.call('GET', KEYS[2]) or '', redis.call('HGETALL', KEYS[3]),
-  redis.call('LRANGE', KEYS[4], 0, -1)}
+  redis.call('LRANGE', KEYS[4], 0, -1), redis.call('LRANGE', KEYS[5], 0, -1)}

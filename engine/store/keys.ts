@@ -50,6 +50,12 @@ export function partitionKeys(partition: string): PartitionKeys {
   return { epoch: `flowops:{p${partition}}:epoch`, active: `flowops:{p${partition}}:active` };
 }
 
+/** The pub/sub channel of a partition's notes. Channels are not of one database, so that this names it. */
+export function notesChannel(partition: string, database: number): string {
+  checkPartition(partition);
+  return `flowops:{p${partition}}:notes:${database}`;
+}
+
 /** `flowId:runId`: the member of the index. Throws RangeError for ids that would make names ambiguous. */
 export function runName(run: RunRef): string {
   if (!isId(run.flowId) || !isId(run.runId)) {

@@ -1,8 +1,8 @@
 /**
- * What holds for patches and owners in every store: names the store keeps for itself, numbers that are numbers, the
+ * What holds for patches, notes and owners in every store: names the store keeps for itself, numbers that are numbers, the
  * least time a finished run's `:meta` stays. A call that breaks a rule is a bug of the caller and throws.
  */
-import type { RunPatch } from './run-store.ts';
+import { NOTE_MAX_BYTES, type RunPatch } from './run-store.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** `:meta` outlives the run's data, so that a START repeated within a week is known as a repeat (design 4.3). */
@@ -19,6 +19,11 @@ export function checkPatch(patch: RunPatch): void {
 /** Epochs, revisions, sequences: whole numbers from 0 that every store holds exactly. */
 export function checkCount(name: string, value: number): void {
   if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${name} is not a whole number from 0: ${value}`);
+}
+
+export function checkNote(text: string): void {
+  const bytes = Buffer.byteLength(text);
+  if (bytes > NOTE_MAX_BYTES) throw new RangeError(`a note of ${bytes} bytes: at most ${NOTE_MAX_BYTES}`);
 }
 
 export function metaRetentionMs(retentionMs: number): number {

@@ -1,13 +1,14 @@
 /**
- * One connection to Redis that comes back by itself for ever, and the only file that knows the client library.
+ * One connection to Redis that comes back by itself for ever (redis-client.ts sets the library up).
  *
  * Calls never wait for a connection: while it is down they reject at once, and one that gets no answer rejects when the
  * connection closes or after CALL_TIMEOUT_MS, whichever is first; so nothing is queued here. Calls made in one tick
  * leave in one write. Nothing is ever sent twice by this file: repeating is safe for the callers, who know when to.
  */
 import { messageOf } from '@flowops/proto/errors.ts';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Log } from '../log.ts';
+import { newClient } from './redis-client.ts';
 import { isLastingRefusal, redisFailure, replyCode } from './redis-failure.ts';
 import { type TaggedReply, taggedReply } from './redis-reply.ts';
 import { type RedisScript, SCRIPTS } from './redis-scripts.ts';
@@ -16,14 +17,6 @@ import { StoreUnavailable } from './run-store.ts';
 
 /** How long a start waits for a Redis that is not there (yet): containers of one deployment start together. */
 const START_PATIENCE_MS = 3_000;
-const CONNECT_TIMEOUT_MS = 2_000;
-/** Longer than any script of ours or a rewrite's fork stalls Redis; shorter than anybody wants to hang. */
-const CALL_TIMEOUT_MS = 5_000;
-/** Notices a half-open connection while nothing is called. */
-const KEEP_ALIVE_MS = 10_000;
-const RECONNECT_FIRST_MS = 50;
-/** Low, because a reconnect is cheap and every run waits for it. */
-const RECONNECT_MOST_MS = 1_000;
 const QUIT_TIMEOUT_MS = 1_000;
 
 export type ConnectionState = 'up' | 'down';
@@ -169,36 +162,6 @@ class Connection implements RedisConnection {
     this.#down();
     this.#listeners.clear();
   }
-}
-
-function newClient(address: RedisAddress): Redis {
-  return new Redis({
-    host: address.host,
-    port: address.port,
-    db: address.db,
-    ...(address.username === undefined ? {} : { username: address.username }),
-    ...(address.password === undefined ? {} : { password: address.password }),
-    ...(address.tls ? { tls: {} } : {}),
-    lazyConnect: true,
-    connectionName: 'flowops',
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    socketTimeout: CALL_TIMEOUT_MS,
-    keepAlive: KEEP_ALIVE_MS,
-    maxLoadingRetryTime: RECONNECT_MOST_MS,
-    retryStrategy: reconnectDelayMs,
-    // A demoted primary keeps its connections: connecting again follows the name to the new one.
-    reconnectOnError: (error) => replyCode(error) === 'READONLY',
-    // Whatever waits when a connection closes is rejected then, and never sent again by the library.
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-  });
-}
-
-/** Doubles from attempt to attempt; the half of it is chance, so that engines do not come back in step. */
-function reconnectDelayMs(attempt: number): number {
-  const full = Math.min(RECONNECT_FIRST_MS * 2 ** Math.min(attempt - 1, 16), RECONNECT_MOST_MS);
-  return Math.round(full / 2 + (Math.random() * full) / 2);
 }
 
 async function firstReady(redis: Redis, label: string, signal: AbortSignal | undefined): Promise<void> {

@@ -24,6 +24,8 @@ export const SCRIPTS = {
   commit: script(patch + textOf('commit')),
   read: script(textOf('read')),
   retire: script(textOf('retire')),
+  note: script(textOf('note')),
+  restorePartition: script(textOf('restore-partition')),
   markStopped: script(textOf('mark-stopped')),
 } as const satisfies Record<string, RedisScript>;
 

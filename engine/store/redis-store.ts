@@ -7,9 +7,20 @@
  */
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import type { Log } from '../log.ts';
-import { PARTITION_KEY_PATTERN, parseRunName, partitionKeys, partitionOfKey, runKeys, runName } from './keys.ts';
-import { checkCount, checkPatch, metaRetentionMs } from './patch-rules.ts';
+import {
+  notesChannel,
+  PARTITION_KEY_PATTERN,
+  parseRunName,
+  partitionKeys,
+  partitionOfKey,
+  runKeys,
+  runName,
+} from './keys.ts';
+import { NoteListeners } from './note-listeners.ts';
+import { checkCount, checkNote, checkPatch, metaRetentionMs } from './patch-rules.ts';
+import { newSubscriber } from './redis-client.ts';
 import { type ConnectionState, connectRedis, type RedisConnection } from './redis-connection.ts';
+import { noteMessage, RedisNotes } from './redis-notes.ts';
 import {
   isRetiredReply,
   listReply,
@@ -27,12 +38,16 @@ import {
   type ClaimResult,
   type CommitResult,
   type CreateResult,
+  DEFAULT_STATE_FORMAT,
   type Durability,
+  NOTES_MAX,
+  type NoteListener,
   type Ownership,
   type RunPatch,
   type RunRef,
   type RunStore,
-  STATE_FORMAT,
+  STATE_FORMATS,
+  type StateFormat,
   StoreDamaged,
   type StoredRun,
 } from './run-store.ts';
@@ -41,6 +56,8 @@ import {
 const FENCE_MS = 10 * 60 * 1000;
 /** Keys looked at per SCAN round: about 1 ms of Redis' time. */
 const SCAN_COUNT = 1_000;
+/** Runs restored to an index in one script: about 1 ms of Redis' time. */
+const RESTORE_CHUNK = 1_000;
 /** 100 million keys; a SCAN that has not ended by then is not going to. */
 const SCAN_ROUNDS = 100_000;
 
@@ -55,6 +72,8 @@ export interface RedisStoreOptions {
   readonly url: string;
   /** REDIS_ALLOW_UNSAFE: use also a Redis that evicts keys or writes no append-only file. */
   readonly allowUnsafe?: boolean;
+  /** STATE_FORMAT: in which new runs are written. */
+  readonly format?: StateFormat;
   readonly signal?: AbortSignal;
   readonly log: Log;
 }
@@ -65,7 +84,8 @@ export interface RedisStoreOptions {
  */
 export async function connectRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const { signal, log } = options;
-  const connection = await connectRedis(parseRedisUrl(options.url), { signal, log });
+  const address = parseRedisUrl(options.url);
+  const connection = await connectRedis(address, { signal, log });
   try {
     const safety = await inspectRedis((name, args) => connection.command(name, args));
     for (const name of safety.unchecked) {
@@ -79,22 +99,45 @@ export async function connectRedisStore(options: RedisStoreOptions): Promise<Red
       log.warn({}, `${what}; used because REDIS_ALLOW_UNSAFE is set`);
     }
     signal?.throwIfAborted();
-    return new RedisRunStore(connection, safety.durability, log);
+    const channelOf = (partition: string) => notesChannel(partition, address.db);
+    const listeners = new NoteListeners();
+    const notes = new RedisNotes({ newClient: () => newSubscriber(address), channelOf, listeners, log });
+    await notes.start();
+    const format = options.format ?? DEFAULT_STATE_FORMAT;
+    return new RedisRunStore({ connection, durability: safety.durability, format, notes, listeners, channelOf, log });
   } catch (thrown) {
     await connection.close();
     throw thrown;
   }
 }
 
+interface RedisStoreParts {
+  readonly connection: RedisConnection;
+  readonly durability: Durability;
+  readonly format: StateFormat;
+  readonly notes: RedisNotes;
+  readonly listeners: NoteListeners;
+  readonly channelOf: (partition: string) => string;
+  readonly log: Log;
+}
+
 class RedisRunStore implements RedisStore {
   readonly durability: Durability;
+  readonly format: StateFormat;
   readonly #redis: RedisConnection;
+  readonly #notes: RedisNotes;
+  readonly #listeners: NoteListeners;
+  readonly #channelOf: (partition: string) => string;
   readonly #log: Log;
 
-  constructor(redis: RedisConnection, durability: Durability, log: Log) {
-    this.#redis = redis;
-    this.durability = durability;
-    this.#log = log;
+  constructor(parts: RedisStoreParts) {
+    this.#redis = parts.connection;
+    this.durability = parts.durability;
+    this.format = parts.format;
+    this.#notes = parts.notes;
+    this.#listeners = parts.listeners;
+    this.#channelOf = parts.channelOf;
+    this.#log = parts.log;
   }
 
   get state(): ConnectionState {
@@ -111,8 +154,30 @@ class RedisRunStore implements RedisStore {
   }
 
   async openPartition(partition: string): Promise<Ownership> {
-    const reply = await this.#redis.run(SCRIPTS.openPartition, [partitionKeys(partition).epoch], []);
+    const { epoch } = partitionKeys(partition);
+    this.#listeners.open(partition);
+    const [reply] = await Promise.all([
+      this.#redis.run(SCRIPTS.openPartition, [epoch], []),
+      this.#notes.open(partition),
+    ]);
     return { partition, epoch: numberReply(reply.rest[0]) };
+  }
+
+  async closePartition(partition: string): Promise<void> {
+    this.#listeners.close(partition);
+    this.#notes.close(partition);
+  }
+
+  async restorePartition(owner: Ownership, runs: readonly RunRef[]): Promise<'ok' | 'fenced'> {
+    checkCount('epoch', owner.epoch);
+    const { epoch, active } = partitionKeys(owner.partition);
+    const names = runs.map(runName);
+    for (let from = 0; from === 0 || from < names.length; from += RESTORE_CHUNK) {
+      const chunk = names.slice(from, from + RESTORE_CHUNK);
+      const reply = await this.#redis.run(SCRIPTS.restorePartition, [epoch, active], [owner.epoch, ...chunk]);
+      if (reply.tag !== 'ok') return 'fenced';
+    }
+    return 'ok';
   }
 
   async activeRuns(partition: string): Promise<readonly RunRef[]> {
@@ -153,7 +218,7 @@ class RedisRunStore implements RedisStore {
     if ((await this.#index('indexAdd', run, owner)) === 'fenced') return { result: 'fenced' };
     const reply = await this.#redis.run(SCRIPTS.create, allKeys(run), [
       owner.epoch,
-      STATE_FORMAT,
+      this.format,
       owner.partition,
       options?.ignoreStopMark === true ? '1' : '0',
       initial.outboxFrom ?? 1,
@@ -179,16 +244,19 @@ class RedisRunStore implements RedisStore {
 
   async claim(run: RunRef, owner: Ownership): Promise<ClaimResult> {
     checkCount('epoch', owner.epoch);
-    const { meta, def, steps, outbox } = runKeys(run);
-    const args = [owner.epoch, owner.partition, STATE_FORMAT, FENCE_MS];
-    const reply = await this.#redis.run(SCRIPTS.claim, [meta, def, steps, outbox], args);
+    const { meta, def, steps, outbox, inbox } = runKeys(run);
+    const args = [owner.epoch, owner.partition, FENCE_MS, ...STATE_FORMATS];
+    const reply = await this.#redis.run(SCRIPTS.claim, [meta, def, steps, outbox, inbox], args);
     switch (reply.tag) {
       case 'claimed':
         if (isRetiredReply(reply.rest[0])) {
           const reopened = await this.#reopen(run, owner);
           if (reopened !== 'ok') return { result: reopened };
         }
-        return { result: 'claimed', run: storedRunReply(reply.rest) };
+        return {
+          result: 'claimed',
+          run: { ...storedRunReply(reply.rest), notes: listReply(reply.rest[4]).map(textReply) },
+        };
       case 'missing':
       case 'fenced':
         return { result: reply.tag };
@@ -253,11 +321,31 @@ class RedisRunStore implements RedisStore {
     return reply.tag === 'fenced' ? 'fenced' : this.#index('indexRemove', run, owner);
   }
 
+  async note(run: RunRef, partition: string, text: string): Promise<void> {
+    checkNote(text);
+    const channel = this.#channelOf(partition);
+    const { meta, inbox } = runKeys(run);
+    const { tag } = await this.#redis.run(SCRIPTS.note, [meta, inbox], [text, NOTES_MAX]);
+    if (tag !== 'ok') return;
+    // It is kept; whether somebody is woken as well is not this call's promise.
+    await this.#redis.command('publish', [channel, noteMessage(run, text)]).catch(() => undefined);
+  }
+
+  async notes(run: RunRef): Promise<readonly string[]> {
+    return listReply(await this.#redis.command('lrange', [runKeys(run).inbox, 0, -1])).map(textReply);
+  }
+
+  onNote(listener: NoteListener): () => void {
+    return this.#listeners.add(listener);
+  }
+
   async markStopped(run: RunRef, ttlMs: number): Promise<void> {
     await this.#redis.run(SCRIPTS.markStopped, [runKeys(run).meta], [Math.ceil(ttlMs)]);
   }
 
   close(): Promise<void> {
+    this.#listeners.clear();
+    this.#notes.end();
     return this.#redis.close();
   }
 

@@ -16,8 +16,17 @@
  *       run should; repeating does not help); everything expected is returned.
  */
 
-/** The format this release writes; it reads this one (and, later, the one before). */
-export const STATE_FORMAT = 1;
+/**
+ * The formats of step and run records that this release reads: its own and the one before (runs/codec.ts knows what each
+ * holds). It writes the older one until STATE_FORMAT says otherwise, so that the release before can go on with all of it.
+ */
+export const STATE_FORMATS = [1, 2] as const;
+export type StateFormat = (typeof STATE_FORMATS)[number];
+export const DEFAULT_STATE_FORMAT: StateFormat = STATE_FORMATS[0];
+
+export function isStateFormat(format: number): format is StateFormat {
+  return STATE_FORMATS.some((known) => known === format);
+}
 
 export interface RunRef {
   readonly flowId: string;
@@ -52,6 +61,7 @@ export interface RunPatch {
 }
 
 export interface RunMeta {
+  /** In which the run was created; it stays. One that is not in STATE_FORMATS is only ever seen by `read`. */
   readonly format: number;
   /** Home partition, never changed. */
   readonly partition: string;
@@ -72,6 +82,12 @@ export interface StoredRun {
   readonly outbox: readonly string[];
 }
 
+/** A run as its new owner reads it. */
+export interface ClaimedRun extends StoredRun {
+  /** What others told the owner (`note`), oldest first. */
+  readonly notes: readonly string[];
+}
+
 export type CreateResult =
   | { readonly result: 'created' }
   /** `definition` is empty when the run is over and its retention too (only `:meta` is left). */
@@ -88,10 +104,17 @@ export type CommitResult =
   | { readonly result: 'missing' };
 
 export type ClaimResult =
-  | { readonly result: 'claimed'; readonly run: StoredRun }
+  | { readonly result: 'claimed'; readonly run: ClaimedRun }
   | { readonly result: 'missing' }
   | { readonly result: 'fenced' }
   | { readonly result: 'unknown-format'; readonly format: number };
+
+export type NoteListener = (run: RunRef, text: string) => void;
+
+/** More than a run has steps in flight on one engine; the inbox of a run whose owner never comes back stays small. */
+export const NOTES_MAX = 1_000;
+/** A note is a line of JSON that names an attempt. */
+export const NOTE_MAX_BYTES = 1_024;
 
 export interface Durability {
   /** Text for logs: "redis AOF everysec", "sqlite WAL FULL". */
@@ -102,11 +125,20 @@ export interface Durability {
 
 export interface RunStore {
   readonly durability: Durability;
+  /** Of the runs that `create` writes. */
+  readonly format: StateFormat;
   /** The store's own clock, epoch ms. */
   clock(): Promise<number>;
 
-  /** Raises the partition's epoch to max(stored + 1, clock) and gives it. */
+  /** Raises the partition's epoch to max(stored + 1, clock) and gives it. From here on its notes are listened for. */
   openPartition(partition: string): Promise<Ownership>;
+  /** It is not held any more: its notes are not listened for. Idempotent. */
+  closePartition(partition: string): Promise<void>;
+  /**
+   * Gives a store that went back in time the partition's epoch and the index entries of `runs` (runs of it that are not
+   * retired) again. Changes nothing where they still are.
+   */
+  restorePartition(owner: Ownership, runs: readonly RunRef[]): Promise<'ok' | 'fenced'>;
   /** The runs of a partition's index, those created first at the front. */
   activeRuns(partition: string): Promise<readonly RunRef[]>;
   /** The partitions that have an index or an epoch. */
@@ -134,6 +166,21 @@ export interface RunStore {
   read(run: RunRef): Promise<StoredRun | undefined>;
   /** Lets the run's keys expire (`:meta` after max(retentionMs, 7 d)) and takes it out of the index. Idempotent. */
   retire(run: RunRef, owner: Ownership, retentionMs: number): Promise<'ok' | 'fenced'>;
+
+  /**
+   * Tells the run's owner something, whoever that is: the one write without an epoch. Kept with the run until it is let
+   * go; of more than NOTES_MAX the oldest go. Nothing happens when there is no such run, or it is retired.
+   * @param partition the run's home
+   * @throws RangeError for a text beyond NOTE_MAX_BYTES
+   */
+  note(run: RunRef, partition: string, text: string): Promise<void>;
+  /** The notes of a run, oldest first. */
+  notes(run: RunRef): Promise<readonly string[]>;
+  /**
+   * Tells notes as they come, for runs of partitions opened here; the result ends that. Each at most once: one that comes
+   * while the connection is broken is only in `notes` (and one of another process only there, with SQLite).
+   */
+  onNote(listener: NoteListener): () => void;
 
   /** Remembers for `ttlMs` that a run which does not exist is to be stopped. */
   markStopped(run: RunRef, ttlMs: number): Promise<void>;

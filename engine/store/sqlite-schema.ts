@@ -6,7 +6,7 @@ import { chmodSync, existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
-import { STATE_FORMAT, StoreDamaged, StoreUnavailable } from './run-store.ts';
+import { isStateFormat, STATE_FORMATS, type StateFormat, StoreDamaged, StoreUnavailable } from './run-store.ts';
 
 /** How long opening waits for other processes that open the same file. Nothing else goes on meanwhile. */
 const OPEN_TIMEOUT_MS = 2_000;
@@ -54,10 +54,20 @@ const TABLES = `
 `;
 
 /**
+ * Added to files of the release before as well, which goes on with them without knowing of it: hence a trigger, and no
+ * change of what was there.
+ */
+const ADDED_TABLES = `
+  CREATE TABLE IF NOT EXISTS note (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, text TEXT NOT NULL) STRICT;
+  CREATE INDEX IF NOT EXISTS note_of_run ON note (run, id);
+  CREATE TRIGGER IF NOT EXISTS note_of_dropped_run AFTER DELETE ON run BEGIN DELETE FROM note WHERE run = old.id; END;
+`;
+
+/**
  * Opens the file, making it (readable by its owner only) when it is not there.
  * @throws FlowopsError CONFIG_INVALID when another release wrote it, StoreDamaged when it is no database of ours
  */
-export function openDatabase(file: string): DatabaseSync {
+export function openDatabase(file: string, format: StateFormat): DatabaseSync {
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     const isNew = file !== ':memory:' && !existsSync(file);
@@ -65,7 +75,7 @@ export function openDatabase(file: string): DatabaseSync {
     try {
       if (isNew) chmodSync(file, 0o600);
       database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
-      prepareFormat(database, file);
+      prepareFormat(database, file, format);
       database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
       return database;
     } catch (thrown) {
@@ -77,20 +87,28 @@ export function openDatabase(file: string): DatabaseSync {
   }
 }
 
-/** Several processes may make the tables at once: the first one in does. */
-function prepareFormat(database: DatabaseSync, file: string): void {
-  if (formatOf(database) === 0) {
-    database.exec('BEGIN IMMEDIATE');
-    if (formatOf(database) === 0) database.exec(`${TABLES}; PRAGMA user_version = ${STATE_FORMAT}`);
-    database.exec('COMMIT');
-  }
-  const format = formatOf(database);
-  if (format !== STATE_FORMAT) {
+/**
+ * `user_version` is the newest format that runs of the file may have, so that the release before leaves a file alone
+ * that it would not understand. Several processes may come here at once: the first one in does what there is to do.
+ */
+function prepareFormat(database: DatabaseSync, file: string, format: StateFormat): void {
+  const found = formatOf(database);
+  if (found !== 0 && !isStateFormat(found)) {
     throw new FlowopsError(
       'CONFIG_INVALID',
-      `${file} has format ${format}, this release reads ${STATE_FORMAT}: use the release that wrote it, or another FLOWOPS_HOME`,
+      `${file} has format ${found}, this release reads ${STATE_FORMATS.join(' and ')}: use the release that wrote it, or another FLOWOPS_HOME`,
     );
   }
+  if (found >= format && hasAddedTables(database)) return;
+  database.exec('BEGIN IMMEDIATE');
+  if (formatOf(database) === 0) database.exec(TABLES);
+  if (formatOf(database) < format) database.exec(`PRAGMA user_version = ${format}`);
+  database.exec(ADDED_TABLES);
+  database.exec('COMMIT');
+}
+
+function hasAddedTables(database: DatabaseSync): boolean {
+  return database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'note_of_dropped_run'").get() !== undefined;
 }
 
 function formatOf(database: DatabaseSync): number {

@@ -36,6 +36,13 @@ export function prepareStatements(database: DatabaseSync) {
     readEvents: prepare('SELECT body FROM event WHERE run = ? ORDER BY sequence'),
     dropEvents: prepare('DELETE FROM event WHERE run = ? AND sequence <= ?'),
 
+    putNote: prepare('INSERT INTO note (run, text) VALUES (?, ?)'),
+    readNotes: prepare('SELECT text FROM note WHERE run = ? ORDER BY id'),
+    dropOldNotes: prepare(
+      'DELETE FROM note WHERE run = ? AND id <= (SELECT id FROM note WHERE run = ? ORDER BY id DESC LIMIT 1 OFFSET ?)',
+    ),
+    dropNotes: prepare('DELETE FROM note WHERE run = ?'),
+
     putStopMark: prepare(`INSERT INTO stop_mark VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET until = max(until, excluded.until)`),
     findStopMark: prepare('SELECT until FROM stop_mark WHERE flow_id = ? AND run_id = ?'),

@@ -8,21 +8,27 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { CommitGroup } from './commit-group.ts';
 import { checkPartition, runName } from './keys.ts';
-import { checkCount, checkPatch, metaRetentionMs } from './patch-rules.ts';
+import { NoteListeners } from './note-listeners.ts';
+import { checkCount, checkNote, checkPatch, metaRetentionMs } from './patch-rules.ts';
 import {
   type ClaimResult,
   type CommitResult,
   type CreateResult,
+  DEFAULT_STATE_FORMAT,
   type Durability,
+  isStateFormat,
+  NOTES_MAX,
+  type NoteListener,
   type Ownership,
   type RunMeta,
   type RunPatch,
   type RunRef,
   type RunStore,
-  STATE_FORMAT,
+  type StateFormat,
   type StoredRun,
   StoreUnavailable,
 } from './run-store.ts';
+import { dropData, dropLapsed, dropRun } from './sqlite-retention.ts';
 import { openDatabase, sqliteFailure } from './sqlite-schema.ts';
 import { numberOf, prepareStatements, type Statements, textOf } from './sqlite-statements.ts';
 
@@ -36,6 +42,8 @@ export interface SqliteStoreOptions {
   readonly file: string;
   /** Epoch ms; the machine's clock unless a test gives another. */
   readonly now?: () => number;
+  /** STATE_FORMAT: in which new runs are written. */
+  readonly format?: StateFormat;
 }
 
 /**
@@ -43,7 +51,7 @@ export interface SqliteStoreOptions {
  *   FlowopsError CONFIG_INVALID when another release wrote it
  */
 export function openSqliteStore(options: SqliteStoreOptions): RunStore {
-  return new SqliteRunStore(options.file, options.now ?? Date.now);
+  return new SqliteRunStore(options.file, options.now ?? Date.now, options.format ?? DEFAULT_STATE_FORMAT);
 }
 
 interface RunRow {
@@ -61,20 +69,23 @@ interface RunRow {
 
 class SqliteRunStore implements RunStore {
   readonly durability: Durability = { description: 'sqlite WAL FULL', delayMs: 0 };
+  readonly format: StateFormat;
   readonly #file: string;
   readonly #now: () => number;
   readonly #database: DatabaseSync;
   readonly #sql: Statements;
   readonly #group: CommitGroup;
+  readonly #listeners = new NoteListeners();
 
-  constructor(file: string, now: () => number) {
+  constructor(file: string, now: () => number, format: StateFormat) {
+    this.format = format;
     this.#file = file;
     this.#now = now;
-    this.#database = openDatabase(file);
+    this.#database = openDatabase(file, format);
     this.#sql = prepareStatements(this.#database);
     this.#group = new CommitGroup(this.#database);
     // Nobody waits for it; a failure will show in the first call that somebody waits for.
-    this.#group.add(() => this.#dropLapsed(LAPSED_AT_OPEN)).catch(() => {});
+    this.#group.add(() => dropLapsed(this.#sql, this.#now(), LAPSED_AT_OPEN)).catch(() => {});
   }
 
   async clock(): Promise<number> {
@@ -83,11 +94,23 @@ class SqliteRunStore implements RunStore {
 
   openPartition(partition: string): Promise<Ownership> {
     checkPartition(partition);
+    this.#listeners.open(partition);
     return this.#write(() => {
       const epoch = Math.max(this.#partitionEpoch(partition) + 1, this.#now());
       this.#sql.putPartition.run(partition, epoch);
       return { partition, epoch };
     });
+  }
+
+  async closePartition(partition: string): Promise<void> {
+    this.#listeners.close(partition);
+  }
+
+  /** The index is the run table itself: only the epoch can be lost apart from the runs. */
+  restorePartition(owner: Ownership, _runs: readonly RunRef[]): Promise<'ok' | 'fenced'> {
+    checkPartition(owner.partition);
+    checkCount('epoch', owner.epoch);
+    return this.#write(() => (this.#holdsPartition(owner) ? 'ok' : 'fenced'));
   }
 
   activeRuns(partition: string): Promise<readonly RunRef[]> {
@@ -128,7 +151,7 @@ class SqliteRunStore implements RunStore {
       const events = initial.events ?? [];
       const { flowId, runId } = run;
       const row = this.#sql.insertRun.get(
-        ...[flowId, runId, STATE_FORMAT, owner.partition, owner.epoch],
+        ...[flowId, runId, this.format, owner.partition, owner.epoch],
         ...[head, head + events.length - 1, initial.definition],
       );
       this.#put(numberOf(row, 'id'), initial, head);
@@ -141,15 +164,16 @@ class SqliteRunStore implements RunStore {
     return this.#write((): ClaimResult => {
       const row = this.#find(run);
       if (row === undefined) return { result: 'missing' };
-      if (row.format !== STATE_FORMAT) return { result: 'unknown-format', format: row.format };
+      if (!isStateFormat(row.format)) return { result: 'unknown-format', format: row.format };
       if (row.partition !== owner.partition || owner.epoch < row.epoch) return { result: 'fenced' };
       if (row.isRetired) {
         if (!this.#holdsPartition(owner)) return { result: 'fenced' };
-        if (row.isDataExpired) this.#dropData(row.id);
+        if (row.isDataExpired) dropData(this.#sql, row.id);
         this.#sql.reopenRun.run(row.id);
       }
       if (owner.epoch > row.epoch) this.#sql.claimRun.run(owner.epoch, row.id);
-      return { result: 'claimed', run: this.#stored({ ...row, epoch: owner.epoch }) };
+      const stored = this.#stored({ ...row, epoch: owner.epoch });
+      return { result: 'claimed', run: { ...stored, notes: this.#notes(row.id) } };
     });
   }
 
@@ -215,9 +239,33 @@ class SqliteRunStore implements RunStore {
           this.#sql.retireRun.run(now + keepMs, now + metaRetentionMs(keepMs), row.id);
         }
       }
-      this.#dropLapsed(LAPSED_PER_RETIRE);
+      dropLapsed(this.#sql, this.#now(), LAPSED_PER_RETIRE);
       return 'ok';
     });
+  }
+
+  async note(run: RunRef, partition: string, text: string): Promise<void> {
+    checkPartition(partition);
+    checkNote(text);
+    const isKept = await this.#write(() => {
+      const row = this.#find(run);
+      if (row === undefined || row.isRetired) return false;
+      this.#sql.putNote.run(row.id, text);
+      this.#sql.dropOldNotes.run(row.id, row.id, NOTES_MAX);
+      return true;
+    });
+    if (isKept && this.#listeners.partitions.has(partition)) this.#listeners.tell(run, text);
+  }
+
+  notes(run: RunRef): Promise<readonly string[]> {
+    return this.#read(() => {
+      const row = this.#find(run);
+      return row === undefined || row.isDataExpired ? [] : this.#notes(row.id);
+    });
+  }
+
+  onNote(listener: NoteListener): () => void {
+    return this.#listeners.add(listener);
   }
 
   async markStopped(run: RunRef, ttlMs: number): Promise<void> {
@@ -229,6 +277,7 @@ class SqliteRunStore implements RunStore {
   }
 
   async close(): Promise<void> {
+    this.#listeners.clear();
     if (!this.#database.isOpen) return;
     this.#group.flush();
     this.#database.close();
@@ -311,6 +360,10 @@ class SqliteRunStore implements RunStore {
     };
   }
 
+  #notes(id: number): readonly string[] {
+    return this.#sql.readNotes.all(id).map((row) => textOf(row, 'text'));
+  }
+
   /** Takes acknowledged events out. Gives the outbox's new head and the sequence of its last event. */
   #trim(row: RunRow, patch: RunPatch): { readonly head: number; readonly sequence: number } {
     if (patch.outboxFrom !== undefined) {
@@ -335,27 +388,7 @@ class SqliteRunStore implements RunStore {
   /** What is left of an expired run of this name. */
   #dropRunOf(run: RunRef): void {
     const row = this.#sql.findRun.get(0, run.flowId, run.runId, 0);
-    if (row !== undefined) this.#dropRun(numberOf(row, 'id'));
-  }
-
-  #dropLapsed(most: number): void {
-    const now = this.#now();
-    this.#sql.expireStopMarks.run(now);
-    for (const row of this.#sql.lapsedRuns.all(now, most)) this.#dropRun(numberOf(row, 'id'));
-    for (const row of this.#sql.lapsedData.all(now, most)) this.#dropData(numberOf(row, 'id'));
-  }
-
-  #dropRun(id: number): void {
-    this.#dropData(id);
-    this.#sql.dropMeta.run(id);
-    this.#sql.dropRun.run(id);
-  }
-
-  #dropData(id: number): void {
-    this.#sql.dropSteps.run(id);
-    this.#sql.dropOutputs.run(id);
-    this.#sql.dropAllEvents.run(id);
-    this.#sql.dataDropped.run(id);
+    if (row !== undefined) dropRun(this.#sql, numberOf(row, 'id'));
   }
 }
 

@@ -1,0 +1,25 @@
+/** What lapses in the SQLite store, and takes everything of it out: stop marks, the data of finished runs, their rows. */
+import type { Statements } from './sqlite-statements.ts';
+import { numberOf } from './sqlite-statements.ts';
+
+/** Removes at most `most` runs, and the data of as many; every stop mark that lapsed. */
+export function dropLapsed(sql: Statements, now: number, most: number): void {
+  sql.expireStopMarks.run(now);
+  for (const row of sql.lapsedRuns.all(now, most)) dropRun(sql, numberOf(row, 'id'));
+  for (const row of sql.lapsedData.all(now, most)) dropData(sql, numberOf(row, 'id'));
+}
+
+export function dropRun(sql: Statements, id: number): void {
+  dropData(sql, id);
+  sql.dropMeta.run(id);
+  sql.dropRun.run(id);
+}
+
+/** Everything but the run's row and its meta. */
+export function dropData(sql: Statements, id: number): void {
+  sql.dropSteps.run(id);
+  sql.dropOutputs.run(id);
+  sql.dropAllEvents.run(id);
+  sql.dropNotes.run(id);
+  sql.dataDropped.run(id);
+}
