@@ -8,10 +8,10 @@
  *   R3. A run that was fenced off does nothing more, in silence.
  *   R4. Every place taken from admission is given back exactly once.
  */
-import type { Attempt, SandboxHost } from '@flowops/proto/attempt.ts';
+import type { SandboxHost } from '@flowops/proto/attempt.ts';
 import { assertNever, messageOf } from '@flowops/proto/errors.ts';
 import { runKey } from '@flowops/proto/statuses.ts';
-import { applyEvent, type Draft, isEmptyDraft, newDraft } from '../scheduler/decide.ts';
+import { applyEvent, isEmptyDraft, newDraft } from '../scheduler/decide.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
 import type { Effect, RunEvent } from '../scheduler/events.ts';
 import { isFinalRun, newRun, type RunState } from '../scheduler/state.ts';
@@ -19,13 +19,15 @@ import type { Ownership, RunRef } from '../store/run-store.ts';
 import type { PlaceTaker } from './admission.ts';
 import { Backoffs } from './backoffs.ts';
 import { encodeDraft, encodePlanned, type RunRecord } from './codec.ts';
-import { CommandDesk, type RunCommand } from './command-desk.ts';
+import { CommandDesk } from './command-desk.ts';
 import { Committer } from './committer.ts';
 import { OutboxSender } from './outbox-sender.ts';
+import { type Rest, RestWatch, restOf } from './rest.ts';
 import { RunAttempts } from './run-attempts.ts';
 import type { RunContext } from './run-context.ts';
 import { StepInputs } from './step-inputs.ts';
 import type { Timer } from './timers.ts';
+import type { RunMessage, Turn } from './turn.ts';
 import { untilAvailable } from './until-available.ts';
 
 /** Messages that one turn takes: what came while a commit was under way, within reason. */
@@ -34,28 +36,6 @@ const MAX_MESSAGES_PER_TURN = 256;
 const MAX_STARTS_PER_TURN = 100;
 /** How long the last acknowledgement waits for a commit to ride on. */
 const IDLE_ACK_MS = 500;
-
-export type RunMessage =
-  | { readonly kind: 'event'; readonly event: RunEvent }
-  /** A place in flight that this run waited for. */
-  | { readonly kind: 'place' }
-  /** Something outside changed (recovery, a host): see again what can start. */
-  | { readonly kind: 'look' }
-  /** The flow of the queued run was checked. */
-  | { readonly kind: 'planned'; readonly definition: FlowDefinition }
-  | { readonly kind: 'command'; readonly command: RunCommand }
-  /** Tell the store what was sent, if no commit did. */
-  | { readonly kind: 'acknowledge' };
-
-/** What one turn has gathered for its commit. */
-interface Turn {
-  readonly draft: Draft;
-  readonly nowMs: number;
-  definition: FlowDefinition | undefined;
-  /** Attempts whose end this commit makes durable. */
-  readonly ended: Attempt[];
-  mustCommit: boolean;
-}
 
 export interface ActiveRunOptions {
   readonly ref: RunRef;
@@ -69,6 +49,8 @@ export interface ActiveRunOptions {
   readonly context: RunContext;
   /** The run left memory: it is retired, or another owner has it. */
   readonly onGone: (run: ActiveRun) => void;
+  /** The run has rested for a while, and the store holds all of it: it may be dropped. */
+  readonly onRest: (run: ActiveRun, rest: Rest) => void;
 }
 
 export class ActiveRun implements PlaceTaker {
@@ -83,6 +65,7 @@ export class ActiveRun implements PlaceTaker {
   readonly #inputs: StepInputs;
   readonly #attempts: RunAttempts;
   readonly #backoffs: Backoffs;
+  readonly #restWatch: RestWatch;
   readonly #mailbox: RunMessage[] = [];
   #state: RunState;
   #phase: 'idle' | 'working' | 'retiring' | 'gone' = 'idle';
@@ -108,6 +91,10 @@ export class ActiveRun implements PlaceTaker {
     this.#backoffs = new Backoffs(context.timers, (step) => {
       this.post({ kind: 'event', event: { type: 'backoff-over', step } });
     });
+    this.#restWatch = new RestWatch(context, () => {
+      const rest = this.rest;
+      if (rest !== undefined) options.onRest(this, rest);
+    });
     this.#attempts = new RunAttempts(ref, owner, context, (event) => this.post({ kind: 'event', event }));
   }
 
@@ -129,6 +116,12 @@ export class ActiveRun implements PlaceTaker {
     return this.#attempts.size > 0 || this.#phase !== 'idle' || !this.#sender.isEmpty;
   }
 
+  /** What the run waits for while nothing of it is under way and the store holds all of it; else undefined. */
+  get rest(): Rest | undefined {
+    if (this.isBusy || this.#isFinished || this.#sender.hasAcknowledgement) return undefined;
+    return restOf(this.#state);
+  }
+
   /** Hands in a message. Never blocks, never throws. */
   post(message: RunMessage): void {
     if (this.#phase === 'gone') {
@@ -136,6 +129,7 @@ export class ActiveRun implements PlaceTaker {
       return;
     }
     this.#mailbox.push(message);
+    this.#restWatch.end();
     if (this.#phase !== 'idle') return;
     this.#phase = 'working';
     queueMicrotask(() => void this.#work());
@@ -169,6 +163,7 @@ export class ActiveRun implements PlaceTaker {
   drop(): void {
     if (this.#phase === 'gone') return;
     this.#phase = 'gone';
+    this.#restWatch.end();
     this.#backoffs.disarm();
     if (this.#ackTimer !== undefined) this.#context.timers.cancel(this.#ackTimer);
     this.#context.admission.leave(this);
@@ -196,6 +191,7 @@ export class ActiveRun implements PlaceTaker {
     if (this.#phase !== 'working') return;
     this.#phase = 'idle';
     if (this.#isFinished && this.#sender.isEmpty) this.#onAllSent();
+    this.#restWatch.begin(this.rest);
   }
 
   async #turn(): Promise<void> {

@@ -1,13 +1,13 @@
 /**
- * Runs that were accepted while the engine had no room: durable in the store, here only their names. The next to
- * begin is the one of the highest priority, then the oldest (design 4.3).
+ * Runs for which the engine has no room: durable in the store, here only their names. The next to come into memory is
+ * the one of the highest priority, then the oldest (design 4.3).
  */
-import type { RunRef } from '../store/run-store.ts';
+import type { Ownership, RunRef } from '../store/run-store.ts';
 import { Heap } from './heap.ts';
 
 export interface WaitingRun {
   readonly ref: RunRef;
-  readonly partition: string;
+  readonly owner: Ownership;
   readonly priority: number;
   readonly createdMs: number;
 }

@@ -5,26 +5,27 @@
  * Invariants:
  *   V1. A run is in memory at most once; START and loading of one run never overlap (#locks).
  *   V2. A command is answered only when its effect, or the refusal's outcome, is durable or sent (G1).
- *   V3. At most MAX_ACTIVE_RUNS are in memory; others wait in the store, by priority, then age.
+ *   V3. At most MAX_ACTIVE_RUNS are in memory, but for those that commands came for; others wait in the store, by
+ *       priority, then age. A run that rests (rest.ts) is not among them: it is parked.
  */
 import type { Command, ControlCommand, StartCommand } from '@flowops/proto/commands.ts';
-import { type ErrorCode, messageOf } from '@flowops/proto/errors.ts';
-import type { JsonObject } from '@flowops/proto/json.ts';
+import { messageOf } from '@flowops/proto/errors.ts';
 import { runKey, type Via } from '@flowops/proto/statuses.ts';
 import type { CommandOrigin, CommandSink, Elsewhere } from '../commands/command-sink.ts';
-import { describeProblems } from '../scheduler/plan.ts';
 import { type FinalStatus, isFinalRun, isFinalStatus, newRun } from '../scheduler/state.ts';
 import { type Ownership, type RunMeta, type RunRef, StoreDamaged } from '../store/run-store.ts';
-import { ActiveRun, type RunMessage } from './active-run.ts';
-import { Backlog } from './backlog.ts';
+import { ActiveRun } from './active-run.ts';
+import { AwayRuns } from './away-runs.ts';
 import { type CommandContext, decodeMeta, encodeQueued, encodeRecord, encodeRun, type RunRecord } from './codec.ts';
+import { judgeStart } from './judge-start.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { EMPTY_DEFINITION, type LoadedRun, loadRun } from './load-run.ts';
 import { ACCEPTED, type CommandAnswer, outcomeEvent, rejected } from './outcomes.ts';
 import { OwnedPartitions } from './owned-partitions.ts';
-import { planStart } from './planning.ts';
+import { isLongRest, type Rest, restOf } from './rest.ts';
 import type { RunContext } from './run-context.ts';
-import { compareStarts, hashOfStart } from './start-identity.ts';
+import { compareStarts, hashOfStart, isStale, STALE } from './start-identity.ts';
+import type { RunMessage } from './turn.ts';
 import { untilAvailable } from './until-available.ts';
 
 /** Runs in memory at once: at some 20 to 50 KB each, a bounded share of a small machine. */
@@ -33,9 +34,6 @@ export const MAX_ACTIVE_RUNS = 2_000;
 const MAX_CONCURRENT_CLAIMS = 64;
 /** How long a STOP for an unknown run is remembered (design 4.1). */
 const STOP_MARK_MS = 60 * 60 * 1000;
-/** A finished run's meta is kept at least this long, so that a repeated START is known (design 4.3). */
-const MIN_META_RETENTION_MS = 7 * 24 * 60 * 60 * 1000;
-const STALE_MARGIN_MS = 60 * 60 * 1000;
 const DRAIN_LOOK_MS = 10;
 
 export class RunService implements CommandSink {
@@ -44,7 +42,7 @@ export class RunService implements CommandSink {
   readonly #owners: OwnedPartitions;
   readonly #locks = new KeyedLock();
   readonly #arrivals = new KeyedLock();
-  readonly #backlog = new Backlog();
+  readonly #away: AwayRuns;
   readonly #maxActiveRuns: number;
   /** Runs of a format that this release does not know: not touched (design 4.2). */
   #unknownFormats = 0;
@@ -53,6 +51,11 @@ export class RunService implements CommandSink {
     this.#context = context;
     this.#owners = new OwnedPartitions(context.log);
     this.#maxActiveRuns = options.maxActiveRuns ?? MAX_ACTIVE_RUNS;
+    this.#away = new AwayRuns({
+      context,
+      room: () => this.#maxActiveRuns - this.#runs.size,
+      load: (ref, owner) => this.#takeUp(ref, owner),
+    });
     context.sandboxes.onChange(() => context.admission.refill());
   }
 
@@ -61,16 +64,21 @@ export class RunService implements CommandSink {
   }
 
   get queuedCount(): number {
-    return this.#backlog.size;
+    return this.#away.queuedCount;
+  }
+
+  /** Runs that rest in the store until a command or their time comes. */
+  get parkedCount(): number {
+    return this.#away.parkedCount;
   }
 
   get unknownFormatCount(): number {
     return this.#unknownFormats;
   }
 
-  /** Digests of the bundles that the runs in memory pin. */
+  /** Digests of the bundles that the runs of this engine pin, as far as they are known. */
   pinnedDigests(): Set<string> {
-    const digests = new Set<string>();
+    const digests = new Set<string>(this.#away.digests());
     for (const run of this.#runs.values()) for (const { digest } of run.state.definition.plugins) digests.add(digest);
     return digests;
   }
@@ -92,6 +100,7 @@ export class RunService implements CommandSink {
   async partitionsRevoked(partitions: readonly number[]): Promise<void> {
     const revoked = new Set(partitions.map(String));
     for (const partition of revoked) this.#owners.drop(partition);
+    this.#away.dropPartitions(revoked);
     for (const run of this.#runs.values()) if (revoked.has(run.owner.partition)) run.drop();
   }
 
@@ -153,6 +162,7 @@ export class RunService implements CommandSink {
 
   /** Every run leaves memory and stays as it is in the store. */
   dropAll(): void {
+    this.#away.dropAll();
     for (const run of [...this.#runs.values()]) run.drop();
   }
 
@@ -172,14 +182,9 @@ export class RunService implements CommandSink {
     if (active !== undefined) return untold(compareStarts(active.record.startHash, startHash));
     const owner = this.#owners.get(from.partition);
     const nowMs = this.#context.clock.nowMs();
-    if (from.origin !== undefined && this.#isStale(from.origin, nowMs)) {
+    if (from.origin !== undefined && isStale(from.origin, nowMs, this.#context.retentionMs)) {
       const known = await this.#context.store.read(ref);
-      if (known === undefined)
-        return untold({
-          outcome: 'STALE',
-          code: null,
-          message: 'the command is too old to be sure that its run was not made before',
-        });
+      if (known === undefined) return untold(STALE);
     }
     const record: RunRecord = {
       startHash,
@@ -195,7 +200,7 @@ export class RunService implements CommandSink {
       meta: { ...encodeRun(state), ...encodeRecord(record) },
     };
     // Planned meanwhile: nothing of it has an effect before the run is there.
-    const judged = this.#runs.size < this.#maxActiveRuns ? this.#judge(ref, command) : undefined;
+    const judged = this.#runs.size < this.#maxActiveRuns ? judgeStart(ref, command, this.#context) : undefined;
     let created = await this.#context.store.create(ref, owner, initial);
     const isStopMarked = created.result === 'stop-marked';
     if (isStopMarked) created = await this.#context.store.create(ref, owner, initial, { ignoreStopMark: true });
@@ -204,7 +209,7 @@ export class RunService implements CommandSink {
         const loaded = { state, record, revision: 1, outboxHead: 1, unsent: [], queued: command };
         if (isStopMarked) this.#stopAtOnce(this.#enter(ref, owner, { ...loaded, queued: undefined }), context);
         else if (judged !== undefined) this.#enter(ref, owner, loaded, judged);
-        else this.#backlog.push({ ref, partition: owner.partition, priority: command.priority, createdMs: nowMs });
+        else this.#away.wait({ ref, owner, priority: command.priority, createdMs: nowMs });
         return { answer: ACCEPTED, isTold: true };
       }
       case 'exists':
@@ -219,7 +224,7 @@ export class RunService implements CommandSink {
   /** A START whose run the store holds. One that is not final and not in memory is taken up again. */
   async #startAgain(ref: RunRef, owner: Ownership, meta: RunMeta, startHash: string): Promise<Answered> {
     const { state, record } = decodeMeta(meta);
-    if (!isFinalStatus(state.status)) await this.#load(ref, owner);
+    if (!isFinalStatus(state.status) && !this.#away.isParked(ref)) await this.#load(ref, owner);
     const answer = compareStarts(record.startHash, startHash);
     // Created by this very owner and not begun: the store's answer to our own START was lost, and this is its repeat.
     const isOurs = state.status === 'QUEUED' && meta.epoch === owner.epoch && meta.revision === 1;
@@ -273,28 +278,41 @@ export class RunService implements CommandSink {
   }
 
   async #recover(refs: readonly RunRef[], owner: Ownership): Promise<void> {
-    const queue = [...refs];
-    const workers = Array.from({ length: Math.min(MAX_CONCURRENT_CLAIMS, queue.length) }, async () => {
-      for (let ref = queue.shift(); ref !== undefined; ref = queue.shift()) {
-        const next = ref;
+    const { clock, log } = this.#context;
+    const beganMs = clock.nowMs();
+    const queue = refs.entries();
+    const workers = Array.from({ length: Math.min(MAX_CONCURRENT_CLAIMS, refs.length) }, async () => {
+      for (const [age, ref] of queue) {
         if (!this.#owners.holds(owner)) return;
         if (this.#runs.size >= this.#maxActiveRuns) {
           // What it is worth is in the store; the order of the index, which is that of their STARTs, has to do.
-          this.#backlog.push({ ref, partition: owner.partition, priority: 0, createdMs: refs.indexOf(ref) });
+          this.#away.wait({ ref, owner, priority: 0, createdMs: age });
           continue;
         }
-        await this.#locks.run(runKey(next), async () => {
-          if (!this.#runs.has(runKey(next))) await untilAvailable(() => this.#load(next, owner), this.#context);
-        });
+        await this.#takeUp(ref, owner);
       }
     });
     await Promise.all(workers);
+    const ms = clock.nowMs() - beganMs;
+    if (refs.length > 0) log.info({ partition: owner.partition, runs: refs.length, ms }, 'the runs are recovered');
   }
 
-  /** Claims a run and takes it up. Undefined when there is nothing to take up. */
-  async #load(ref: RunRef, owner: Ownership): Promise<ActiveRun | undefined> {
-    const { store, log, retentionMs } = this.#context;
+  /** Brings a run into memory for which no command waits, unless it rests. */
+  async #takeUp(ref: RunRef, owner: Ownership): Promise<void> {
+    const load = async () => {
+      if (!this.#runs.has(runKey(ref)) && this.#owners.holds(owner)) await this.#load(ref, owner, { mayRest: true });
+    };
+    await this.#locks.run(runKey(ref), () => untilAvailable(load, this.#context));
+  }
+
+  /**
+   * Claims a run and takes it up. Undefined when there is nothing to take up.
+   * @param options.mayRest one that rests is parked instead
+   */
+  async #load(ref: RunRef, owner: Ownership, options: { mayRest?: boolean } = {}): Promise<ActiveRun | undefined> {
+    const { store, log, retentionMs, clock } = this.#context;
     const claim = await store.claim(ref, owner);
+    this.#away.forget(ref);
     switch (claim.result) {
       case 'fenced':
         throw this.#owners.fenced(owner);
@@ -319,58 +337,45 @@ export class RunService implements CommandSink {
       await store.retire(ref, owner, retentionMs);
       return undefined;
     }
+    const rest = loaded.unsent.length === 0 ? restOf(loaded.state) : undefined;
+    if (options.mayRest === true && rest?.kind !== 'place' && isLongRest(rest, clock.nowMs())) {
+      this.#away.park({ ref, owner, state: loaded.state, record: loaded.record }, rest);
+      return undefined;
+    }
     return this.#enter(ref, owner, loaded);
   }
 
   /** @param judged of a queued run whose flow is being checked already */
   #enter(ref: RunRef, owner: Ownership, loaded: LoadedRun, judged?: Promise<RunMessage | undefined>): ActiveRun {
     const { state, record, revision, outboxHead, unsent, queued } = loaded;
-    const onGone = (gone: ActiveRun) => this.#leave(gone);
-    const run = new ActiveRun({ ref, owner, state, record, revision, outboxHead, context: this.#context, onGone });
+    const run = new ActiveRun({
+      ...{ ref, owner, state, record, revision, outboxHead },
+      context: this.#context,
+      onGone: (gone) => this.#leave(gone),
+      onRest: (resting, rest) => this.#rest(resting, rest),
+    });
     this.#runs.set(run.key, run);
     if (unsent.length > 0 || revision > 1) run.resumeWork(unsent);
     if (queued !== undefined) {
-      void (judged ?? this.#judge(ref, queued)).then((message) => message !== undefined && run.post(message));
+      const judging = judged ?? judgeStart(ref, queued, this.#context);
+      void judging.then((message) => message !== undefined && run.post(message));
     }
     return run;
   }
 
   #leave(run: ActiveRun): void {
     if (this.#runs.get(run.key) === run) this.#runs.delete(run.key);
-    if (this.#runs.size < this.#maxActiveRuns) this.#admitNext();
+    this.#away.admit();
   }
 
-  #admitNext(): void {
-    const next = this.#backlog.pop();
-    if (next === undefined || this.#context.signal.aborted) return;
-    const owner = this.#owners.find(next.partition);
-    if (owner === undefined) {
-      this.#admitNext();
-      return;
-    }
-    const key = runKey(next.ref);
-    void this.#locks
-      .run(key, async () => {
-        if (!this.#runs.has(key)) await untilAvailable(() => this.#load(next.ref, owner), this.#context);
-      })
-      .catch((thrown) => this.#context.log.error({ ...next.ref, err: thrown }, 'a queued run could not be loaded'));
-  }
-
-  /** What the check of a flow means for its run. Never rejects; undefined when the engine closes. */
-  async #judge(ref: RunRef, queued: { steps: unknown; inputs: JsonObject }): Promise<RunMessage | undefined> {
-    const { plugins, signal, log, clock, pause } = this.#context;
-    const reject = (code: ErrorCode, message: string): RunMessage => {
-      return { kind: 'event', event: { type: 'reject', code, message } };
-    };
-    try {
-      const planned = await planStart({ steps: queued.steps, inputs: queued.inputs, plugins, signal, clock, pause });
-      if (!planned.ok) return reject(planned.code, describeProblems(planned.problems));
-      for (const warning of planned.warnings) log.warn({ ...ref }, warning);
-      return { kind: 'planned', definition: planned.definition };
-    } catch (thrown) {
-      if (signal.aborted) return undefined;
-      log.error({ ...ref, err: thrown }, 'planning failed');
-      return reject('FLOW_INVALID', `the flow could not be checked: ${messageOf(thrown)}`);
+  /** The run leaves memory; where it only waits for a place, then when commands have brought in more than there is room for. */
+  #rest(run: ActiveRun, rest: Rest): void {
+    if (rest.kind !== 'place') {
+      this.#away.park(run, rest);
+      run.drop();
+    } else if (this.#runs.size > this.#maxActiveRuns) {
+      run.drop();
+      this.#away.wait({ ref: run.ref, owner: run.owner, priority: run.priority, createdMs: run.record.createdMs });
     }
   }
 
@@ -378,11 +383,6 @@ export class RunService implements CommandSink {
   #stopAtOnce(run: ActiveRun, context: CommandContext): void {
     const ignore = () => undefined;
     run.post({ kind: 'command', command: { kind: 'STOP', context, answer: ignore, abandon: ignore } });
-  }
-
-  #isStale(origin: CommandOrigin, nowMs: number): boolean {
-    const keptMs = Math.max(this.#context.retentionMs, MIN_META_RETENTION_MS);
-    return nowMs - origin.recordTimeMs > keptMs - STALE_MARGIN_MS;
   }
 }
 

@@ -29,7 +29,7 @@ describe('the backlog', () => {
   it('gives the highest priority first, then the oldest', () => {
     const backlog = new Backlog();
     const run = (runId: string, priority: number, createdMs: number) => {
-      backlog.push({ ref: { flowId: 'f', runId }, partition: '0', priority, createdMs });
+      backlog.push({ ref: { flowId: 'f', runId }, owner: { partition: '0', epoch: 1 }, priority, createdMs });
     };
     run('old', 0, 1);
     run('new', 0, 2);

@@ -1,0 +1,28 @@
+/** What a run is handed, and what one turn makes of it. */
+import type { Attempt } from '@flowops/proto/attempt.ts';
+import type { Draft } from '../scheduler/decide.ts';
+import type { FlowDefinition } from '../scheduler/definition.ts';
+import type { RunEvent } from '../scheduler/events.ts';
+import type { RunCommand } from './command-desk.ts';
+
+export type RunMessage =
+  | { readonly kind: 'event'; readonly event: RunEvent }
+  /** A place in flight that this run waited for. */
+  | { readonly kind: 'place' }
+  /** Something outside changed (recovery, a host): see again what can start. */
+  | { readonly kind: 'look' }
+  /** The flow of the queued run was checked. */
+  | { readonly kind: 'planned'; readonly definition: FlowDefinition }
+  | { readonly kind: 'command'; readonly command: RunCommand }
+  /** Tell the store what was sent, if no commit did. */
+  | { readonly kind: 'acknowledge' };
+
+/** What one turn has gathered for its commit. */
+export interface Turn {
+  readonly draft: Draft;
+  readonly nowMs: number;
+  definition: FlowDefinition | undefined;
+  /** Attempts whose end this commit makes durable. */
+  readonly ended: Attempt[];
+  mustCommit: boolean;
+}
