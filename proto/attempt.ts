@@ -68,8 +68,15 @@ export type AttemptOutcome =
       readonly retryAfterMs: number;
     }
   | { readonly status: 'CANCELLED'; readonly message: string; readonly receipt: Receipt | null }
-  /** The connection to the host ended first. Whether the plugin's code still runs is not known. */
-  | { readonly status: 'LOST'; readonly message: string };
+  /** Its host is gone, or could not be reached for longer than its lease, and how it ended will never be told. */
+  | {
+      readonly status: 'LOST';
+      readonly message: string;
+      /** How long from now code of it may still run at most; 0: that none runs is proven. */
+      readonly aliveForMs: number;
+      /** The host's process ended while the attempt was with it: the attempt may be why. */
+      readonly hostEnded: boolean;
+    };
 
 export interface Attempt {
   /** Settles once, never rejects. */
@@ -81,17 +88,28 @@ export interface Attempt {
   resume(): void;
   /** The outcome is durable; the host may forget it. Idempotent. */
   acknowledge(): void;
+  /**
+   * Lets go of it without ending it, because the run has another owner: nothing more is told, `outcome` never settles. From
+   * now on the host ends it when nobody attaches within its lease. Idempotent.
+   */
+  leave(): void;
 }
 
 export type AttachResult =
   | { readonly state: 'running' | 'ended'; readonly attempt: Attempt }
-  | { readonly state: 'unknown' | 'refused' };
+  /**
+   * unknown: the host never had it, or forgot it after its end: nothing of it runs there. refused: a newer owner was there.
+   * lost: the connection ended before the answer; nothing is known.
+   */
+  | { readonly state: 'unknown' | 'refused' | 'lost' };
 
-/** A connected sandbox host. */
+/** A sandbox host that is or was connected. */
 export interface SandboxHost {
-  /** The host's instance name, unique for the life of its process; stored with the attempts it runs. */
+  /** The host's instance name, of this process and never used again; stored with the attempts it runs. */
   readonly instance: string;
   readonly maxAttempts: number;
+  /** Other engines reach it too (SANDBOX_URL), and its attempts can change hands; a host that we started is private. */
+  readonly isShared: boolean;
   /** Settles when the connection ended, with why. */
   readonly closed: Promise<{ readonly reason: string }>;
   /** Starts at once; the host queues. On a closed connection the outcome is LOST. */

@@ -13,6 +13,8 @@ const MIN_FRAME_BYTES = 2 * 1024 * 1024;
 const MAX_NAME_LENGTH = 256;
 /** We have a handful. */
 const MAX_CAPABILITIES = 64;
+/** A host names those that an engine may still ask for, not its whole past. */
+export const MAX_ENDED_INSTANCES = 64;
 
 export type PeerRole = 'engine' | 'cli' | 'host' | 'isolate-worker' | 'step-runner';
 const ROLES: Readonly<Record<string, PeerRole>> = {
@@ -41,6 +43,7 @@ export const FROM_CALLER: ReadonlySet<MessageName> = new Set([
   'cancel',
   'resultAck',
   'hostReply',
+  'leave',
 ]);
 export const FROM_RUNNER: ReadonlySet<MessageName> = new Set([
   'needBundle',
@@ -51,6 +54,7 @@ export const FROM_RUNNER: ReadonlySet<MessageName> = new Set([
   'log',
   'progress',
   'codeCache',
+  'draining',
 ]);
 /** Rule 4 of sandbox.proto. */
 export const WINDOWED: ReadonlySet<MessageName> = new Set([
@@ -70,6 +74,9 @@ export interface RemoteHello {
   readonly capabilities: readonly string[];
   readonly maxFrameBytes: number;
   readonly maxAttempts: number;
+  readonly leaseMs: number;
+  readonly endedInstances: readonly string[];
+  readonly cores: number;
 }
 
 export function encodeMessage(body: PeerMessageInit): Uint8Array {
@@ -104,8 +111,13 @@ export function checkHello(
   if (capabilities.length > MAX_CAPABILITIES || capabilities.some((name) => name.length > MAX_NAME_LENGTH)) {
     return { ok: false, problem: `${capabilities.length} capabilities, or a name of one that is too long` };
   }
+  const { endedInstances, leaseMs, cores } = hello;
+  if (endedInstances.length > MAX_ENDED_INSTANCES || endedInstances.some((name) => name.length > MAX_NAME_LENGTH)) {
+    return { ok: false, problem: `${endedInstances.length} ended hosts, or a name of one that is too long` };
+  }
   if (maxFrameBytes < MIN_FRAME_BYTES || windowBytes < 2 * maxFrameBytes) {
     return { ok: false, problem: `limits too small: frames of ${maxFrameBytes}, window of ${windowBytes} bytes` };
   }
-  return { ok: true, remote: { role, instance, capabilities, maxFrameBytes, maxAttempts } };
+  const remote = { role, instance, capabilities, maxFrameBytes, maxAttempts, leaseMs, endedInstances, cores };
+  return { ok: true, remote };
 }

@@ -28,7 +28,7 @@ import {
   type RemoteHello,
   WINDOWED,
 } from './peer-rules.ts';
-import type { Hello } from './sandbox_pb.js';
+import type { Hello, Ping } from './sandbox_pb.js';
 import { DEFAULT_MAX_HELD_BYTES, type LaterResult, SendQueue, type SendResult } from './send-queue.ts';
 
 export type { LaterResult, PeerMessage, PeerMessageInit, PeerRole, RemoteHello, SendResult };
@@ -79,6 +79,10 @@ export interface PeerOptions {
   readonly accepts: readonly PeerRole[];
   readonly capabilities?: readonly string[];
   readonly maxAttempts?: number;
+  /** Of a host, for its Hello. */
+  readonly leaseMs?: number;
+  readonly endedInstances?: readonly string[];
+  readonly cores?: number;
   readonly maxFrameBytes?: number;
   readonly windowBytes?: number;
   readonly helloTimeoutMs?: number;
@@ -87,6 +91,8 @@ export interface PeerOptions {
   /** A peer for which bytes wait and that takes none of them for this long is cut off. */
   readonly stallMs?: number;
   readonly onOpen?: (remote: RemoteHello) => void;
+  /** The other side asks for a Pong and tells its load; false: it gets none. */
+  readonly onPing?: (load: number) => boolean;
   /** A promise holds back the Credit of this frame until it settles; everything else is credited at once. */
   readonly onMessage: (message: PeerMessage) => void | Promise<void>;
   readonly onClosed?: (end: PeerEnd) => void;
@@ -157,6 +163,9 @@ export class Peer {
         maxFrameBytes: this.#maxFrameBytes,
         windowBytes: this.#windowBytes,
         maxAttempts: options.maxAttempts ?? 0,
+        leaseMs: options.leaseMs ?? 0,
+        endedInstances: [...(options.endedInstances ?? [])],
+        cores: options.cores ?? 0,
       },
     });
   }
@@ -189,13 +198,13 @@ export class Peer {
     return this.#outgoing.drained();
   }
 
-  /** Asks for a Pong; `onPong` is called at most once, never after the end. */
-  ping(onPong: () => void): void {
+  /** Asks for a Pong; `onPong` is called at most once, never after the end. `load`: what a host tells with it. */
+  ping(onPong: () => void, load = 0): void {
     if (this.#state.phase !== 'open' || this.#pings.size >= MAX_OPEN_PINGS) return;
     const id = this.#nextPing;
     this.#nextPing = (this.#nextPing + 1) >>> 0 || 1;
     this.#pings.set(id, onPong);
-    this.send({ case: 'ping', value: { id } });
+    this.send({ case: 'ping', value: { id, load } });
   }
 
   /** The owner tells that it dropped a frame, and why. */
@@ -272,8 +281,7 @@ export class Peer {
       case 'credit':
         return this.#takeCredit(message.value.bytes);
       case 'ping':
-        this.send({ case: 'pong', value: { id: message.value.id } });
-        return;
+        return this.#takePing(message.value);
       case 'pong':
         return this.#takePong(message.value.id);
       default:
@@ -321,6 +329,10 @@ export class Peer {
   #takeCredit(bytes: number) {
     const problem = this.#outgoing.credit(bytes);
     if (problem !== undefined) this.fail(problem);
+  }
+
+  #takePing({ id, load }: Ping): void {
+    if (this.#guard(() => this.#options.onPing?.(load)) !== false) this.send({ case: 'pong', value: { id } });
   }
 
   #takePong(id: number) {

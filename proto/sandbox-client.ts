@@ -11,13 +11,13 @@
  */
 import type { Duplex } from 'node:stream';
 import type { AttachResult, Attempt, AttemptListener, AttemptOutcome, AttemptRequest, SandboxHost } from './attempt.ts';
+import { type Entry, hexOf, invokeOf, lifeLeftMs, noteStarted } from './attempt-entry.ts';
 import { failedOutcome, readLog, readResult } from './attempt-reports.ts';
 import { BundleSender } from './bundle-sender.ts';
 import type { ErrorCode } from './errors.ts';
-import { type LaterResult, Peer, type PeerCounters, type PeerMessage, type PeerMessageInit } from './peer.ts';
-import { type AttachReply, AttachReply_State, type HostCall, Purpose } from './sandbox_pb.js';
-
-type MessageValue<Name extends PeerMessageInit['case']> = Extract<PeerMessageInit, { case: Name }>['value'];
+import { type HostPresence, PresenceWatch } from './host-presence.ts';
+import { type LaterResult, Peer, type PeerCounters, type PeerMessage, type RemoteHello } from './peer.ts';
+import { type AttachReply, AttachReply_State, type HostCall } from './sandbox_pb.js';
 
 export interface ConnectOptions {
   readonly stream: Duplex;
@@ -25,6 +25,13 @@ export interface ConnectOptions {
   /** This process, for the host's log. */
   readonly instance: string;
   readonly helloTimeoutMs?: number;
+  /** Other engines reach the host too. Absent: it is ours, and `onClose` ends it. */
+  readonly isShared?: boolean;
+  /**
+   * Whether we still stand by our attempts, asked at each Ping of the host: while false it gets no answer, and ends them
+   * when its lease is over. Absent: always.
+   */
+  readonly vouches?: () => boolean;
   /** Called once, when the connection has ended for whatever reason: ends the process behind it. */
   readonly onClose?: () => Promise<void>;
   readonly signal?: AbortSignal;
@@ -37,6 +44,13 @@ export type ConnectResult =
 export interface ConnectedHost extends SandboxHost {
   readonly counters: Readonly<PeerCounters>;
   readonly capabilities: readonly string[];
+  /** After which the host ends the attempts of a caller that it hears nothing from; 0: it does not say. */
+  readonly leaseMs: number;
+  /** Other hosts of its FLOWOPS_HOME whose processes had ended when it said Hello. */
+  readonly endedInstances: readonly string[];
+  /** Of its machine; 0: not told. */
+  readonly cores: number;
+  readonly presence: HostPresence;
 }
 
 /** Says Hello and waits for the host's. */
@@ -57,25 +71,6 @@ export function connectSandboxHost(options: ConnectOptions): Promise<ConnectResu
   });
 }
 
-interface Greeting {
-  readonly instance: string;
-  readonly maxAttempts: number;
-  readonly capabilities: readonly string[];
-}
-
-interface Entry {
-  readonly token: Uint8Array;
-  readonly listener: AttemptListener;
-  readonly epoch: number;
-  /** Absent on an attempt that was attached to: the host has its bundle. */
-  readonly request?: AttemptRequest;
-  readonly settle: (outcome: AttemptOutcome) => void;
-  /** `waiting`: its Invoke has not left. */
-  phase: 'waiting' | 'running' | 'ended';
-  /** The host has never heard of it. */
-  isUntold: boolean;
-}
-
 interface PendingAttach {
   readonly entry: Entry;
   readonly attempt: Attempt;
@@ -88,29 +83,44 @@ class Client {
   readonly #entries = new Map<string, Entry>();
   readonly #attaching = new Map<string, PendingAttach>();
   readonly #bundles: BundleSender;
+  readonly #presence: PresenceWatch;
+  #canBeLeft = false;
   #closing: Promise<void> | undefined;
 
-  constructor(options: ConnectOptions, onOpen: (remote: Greeting) => void) {
+  constructor(options: ConnectOptions, onOpen: (remote: RemoteHello) => void) {
     this.#options = options;
+    this.#presence = new PresenceWatch({
+      vouches: options.vouches ?? (() => true),
+      bytesIn: () => this.peer.counters.bytesIn,
+      onSilence: (ms) => this.peer.fail(`nothing was heard of it for ${ms} ms`),
+    });
     this.peer = new Peer({
       stream: options.stream,
       side: 'caller',
       role: options.role,
       instance: options.instance,
       accepts: ['host'],
+      capabilities: ['draining'],
       ...(options.helloTimeoutMs === undefined ? {} : { helloTimeoutMs: options.helloTimeoutMs }),
-      onOpen,
+      onOpen: (remote) => {
+        this.#canBeLeft = remote.capabilities.includes('leave');
+        // A private host is ended for it: it gets the whole lease. With a shared one there must be time to come back.
+        if (remote.leaseMs > 0) this.#presence.watch(options.isShared === true ? remote.leaseMs / 2 : remote.leaseMs);
+        onOpen(remote);
+      },
+      onPing: (load) => this.#presence.asked(load),
       onMessage: (message) => this.#receive(message),
       onClosed: (end) => this.#lose(end.message),
     });
     this.#bundles = new BundleSender(this.peer, (digest) => this.#requestOf(digest));
   }
 
-  host(remote: Greeting): ConnectedHost {
+  host(remote: RemoteHello): ConnectedHost {
+    const { instance, maxAttempts, capabilities, leaseMs, endedInstances, cores } = remote;
     return {
-      instance: remote.instance,
-      maxAttempts: remote.maxAttempts,
-      capabilities: remote.capabilities,
+      ...{ instance, maxAttempts, capabilities, leaseMs, endedInstances, cores },
+      isShared: this.#options.isShared ?? false,
+      presence: this.#presence,
       counters: this.peer.counters,
       closed: this.peer.closed.then((end) => ({ reason: end.message })),
       run: (request, listener) => this.#run(request, listener),
@@ -123,7 +133,7 @@ class Client {
     const { entry, attempt } = this.#makeEntry(request.token, request.epoch, listener, request);
     if (this.#entries.has(request.token)) throw new Error(`the token of step ${request.stepId} is in use`);
     if (!this.peer.isOpen) {
-      this.#end(entry, { status: 'LOST', message: 'the sandbox host is not connected' });
+      this.#end(entry, lost('the sandbox host is not connected', 0, false));
       return attempt;
     }
     this.#entries.set(request.token, entry);
@@ -161,7 +171,7 @@ class Client {
       });
       if (sent === 'closed') {
         this.#attaching.delete(request.token);
-        resolve({ state: 'unknown' });
+        resolve({ state: 'lost' });
       }
     });
   }
@@ -176,6 +186,8 @@ class Client {
       settle: outcome.resolve,
       phase: request === undefined ? 'running' : 'waiting',
       isUntold: request !== undefined,
+      hasStarted: false,
+      lifeEndsAtMs: undefined,
     };
     const attempt: Attempt = {
       outcome: outcome.promise,
@@ -192,8 +204,18 @@ class Client {
         this.#entries.delete(token);
         if (!entry.isUntold) this.peer.send({ case: 'resultAck', value: { token: entry.token } });
       },
+      leave: () => this.#leave(token, entry),
     };
     return { entry, attempt };
+  }
+
+  /** What waits to be sent is never sent; a host that cannot be told is told by the end of the connection. */
+  #leave(token: string, entry: Entry): void {
+    if (this.#entries.get(token) !== entry) return;
+    this.#entries.delete(token);
+    const isKnown = entry.phase !== 'waiting';
+    entry.phase = 'ended';
+    if (isKnown && this.#canBeLeft) this.peer.send({ case: 'leave', value: { token: entry.token } });
   }
 
   #advise(entry: Entry, advice: 'pause' | 'resume'): void {
@@ -209,7 +231,7 @@ class Client {
       case 'attachReply':
         return this.#takeAttachReply(message.value);
       case 'started':
-        return this.#find(message.value.token)?.listener.onStarted?.();
+        return this.#started(this.#find(message.value.token), message.value.wallMs);
       case 'log':
         return this.#find(message.value.token)?.listener.onLog?.(readLog(message.value));
       case 'progress': {
@@ -223,10 +245,16 @@ class Client {
       }
       case 'hostCall':
         return this.#answerCall(message.value);
+      case 'draining':
+        return this.#presence.drains();
       default:
         // The peer lets nothing else through to a caller.
         return this.peer.fail(`${message.case} is not for a caller`);
     }
+  }
+
+  #started(entry: Entry | undefined, wallMs: number): void {
+    if (entry !== undefined && noteStarted(entry, wallMs)) entry.listener.onStarted?.();
   }
 
   #answerCall({ token, callId, method, payloadJson }: HostCall) {
@@ -289,15 +317,23 @@ class Client {
     entry.settle(outcome);
   }
 
-  /** LOST is told when nothing can run any more: when the process behind the connection is gone too (G5). */
+  /**
+   * LOST is told when nothing can run any more, when the process behind the connection is gone too (G5); of a host that is
+   * not ours, with how long it may.
+   */
   #lose(reason: string): void {
-    const lost = [...this.#entries.values()];
+    this.#presence.close();
+    const isOurDoing = this.#closing !== undefined;
+    const all = [...this.#entries.values()];
     this.#entries.clear();
-    for (const pending of this.#attaching.values()) pending.resolve({ state: 'unknown' });
+    for (const pending of this.#attaching.values()) pending.resolve({ state: 'lost' });
     this.#attaching.clear();
     const message = `the connection to the sandbox host ended: ${reason}`;
+    const isShared = this.#options.isShared ?? false;
     const tell = () => {
-      for (const entry of lost) this.#end(entry, { status: 'LOST', message });
+      for (const entry of all) {
+        this.#end(entry, isShared ? lost(message, lifeLeftMs(entry), false) : lost(message, 0, !isOurDoing));
+      }
     };
     void this.#close().then(tell, tell);
   }
@@ -312,27 +348,6 @@ class Client {
   }
 }
 
-function invokeOf(token: Uint8Array, request: AttemptRequest): MessageValue<'invoke'> {
-  return {
-    token,
-    purpose: request.purpose === 'inspect' ? Purpose.INSPECT : Purpose.RUN,
-    flowId: request.flowId,
-    runId: request.runId,
-    stepId: request.stepId,
-    attempt: request.attempt,
-    epoch: BigInt(request.epoch),
-    pluginId: request.pluginId,
-    pluginVersion: request.pluginVersion,
-    digest: request.digest,
-    signature: request.signature ?? '',
-    inputsJson: Buffer.from(request.inputsJson),
-    idempotencyKey: request.idempotencyKey,
-    requestedWallMs: request.requestedWallMs ?? 0,
-    requestedTier: request.requestedTier ?? '',
-    debug: request.debug === true,
-  };
-}
-
-function hexOf(token: Uint8Array): string {
-  return Buffer.from(token.buffer, token.byteOffset, token.length).toString('hex');
+function lost(message: string, aliveForMs: number, hostEnded: boolean): AttemptOutcome {
+  return { status: 'LOST', message, aliveForMs, hostEnded };
 }

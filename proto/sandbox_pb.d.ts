@@ -152,6 +152,18 @@ export declare type Frame = Message<"flowops.sandbox.v1.Frame"> & {
      */
     value: CodeCache;
     case: "codeCache";
+  } | {
+    /**
+     * @generated from field: flowops.sandbox.v1.Leave leave = 21;
+     */
+    value: Leave;
+    case: "leave";
+  } | {
+    /**
+     * @generated from field: flowops.sandbox.v1.Draining draining = 22;
+     */
+    value: Draining;
+    case: "draining";
   } | { case: undefined; value?: undefined };
 };
 
@@ -215,6 +227,27 @@ export declare type Hello = Message<"flowops.sandbox.v1.Hello"> & {
    * @generated from field: uint32 max_attempts = 8;
    */
   maxAttempts: number;
+
+  /**
+   * Host only: it ends the attempts of a caller that has answered no Ping for this long; 0 = it does not.
+   *
+   * @generated from field: uint32 lease_ms = 9;
+   */
+  leaseMs: number;
+
+  /**
+   * Host only: other hosts of its FLOWOPS_HOME, the newest first, whose processes have ended.
+   *
+   * @generated from field: repeated string ended_instances = 10;
+   */
+  endedInstances: string[];
+
+  /**
+   * Host only: cores of its machine, to compare hosts by; 0 = not told.
+   *
+   * @generated from field: uint32 cores = 11;
+   */
+  cores: number;
 };
 
 /**
@@ -512,6 +545,14 @@ export declare type Started = Message<"flowops.sandbox.v1.Started"> & {
    * @generated from field: bytes token = 1;
    */
   token: Uint8Array;
+
+  /**
+   * How long from here the attempt may run at most, grace and killing included; 0 = not told. Told again, with what is
+   * left, after an Attach, and anew when the attempt begins anew.
+   *
+   * @generated from field: uint32 wall_ms = 2;
+   */
+  wallMs: number;
 };
 
 /**
@@ -674,6 +715,40 @@ export declare type Cancel = Message<"flowops.sandbox.v1.Cancel"> & {
  * Use `create(CancelSchema)` to create a new message.
  */
 export declare const CancelSchema: GenMessage<Cancel>;
+
+/**
+ * Caller to host: the attempt's run has another owner. It runs on, nothing of it is told here any more, and it ends when
+ * nobody attaches within the lease. Only to a host with the capability "leave".
+ *
+ * @generated from message flowops.sandbox.v1.Leave
+ */
+export declare type Leave = Message<"flowops.sandbox.v1.Leave"> & {
+  /**
+   * @generated from field: bytes token = 1;
+   */
+  token: Uint8Array;
+};
+
+/**
+ * Describes the message flowops.sandbox.v1.Leave.
+ * Use `create(LeaveSchema)` to create a new message.
+ */
+export declare const LeaveSchema: GenMessage<Leave>;
+
+/**
+ * Host to caller: it was told to end. What runs may finish; an Invoke from now on is refused. Only to a caller with the
+ * capability "draining".
+ *
+ * @generated from message flowops.sandbox.v1.Draining
+ */
+export declare type Draining = Message<"flowops.sandbox.v1.Draining"> & {
+};
+
+/**
+ * Describes the message flowops.sandbox.v1.Draining.
+ * Use `create(DrainingSchema)` to create a new message.
+ */
+export declare const DrainingSchema: GenMessage<Draining>;
 
 /**
  * @generated from message flowops.sandbox.v1.Result
@@ -923,6 +998,9 @@ export declare type Credit = Message<"flowops.sandbox.v1.Credit"> & {
 export declare const CreditSchema: GenMessage<Credit>;
 
 /**
+ * Answered at once. A host sends it to each caller several times in a lease: only an answer shows that the caller lived
+ * after the question, whatever was on its way for how long.
+ *
  * @generated from message flowops.sandbox.v1.Ping
  */
 export declare type Ping = Message<"flowops.sandbox.v1.Ping"> & {
@@ -930,6 +1008,13 @@ export declare type Ping = Message<"flowops.sandbox.v1.Ping"> & {
    * @generated from field: uint32 id = 1;
    */
   id: number;
+
+  /**
+   * Host only: attempts of all callers that it has under way.
+   *
+   * @generated from field: uint32 load = 2;
+   */
+  load: number;
 };
 
 /**

@@ -7,7 +7,7 @@ import { type ErrorCode, FlowopsError } from '@flowops/proto/errors.ts';
 import { type HostProcess, type HostProcessOptions, startHostProcess } from '@flowops/proto/host-process.ts';
 import type { Log } from '../log.ts';
 import { pause } from '../runs/pause.ts';
-import type { Sandboxes } from './sandboxes.ts';
+import type { Sandboxes, Whereabouts } from './sandboxes.ts';
 
 const FIRST_RESTART_MS = 100;
 const MAX_RESTART_MS = 10_000;
@@ -24,6 +24,8 @@ export class LocalSandboxes implements Sandboxes {
   readonly #options: LocalSandboxOptions;
   readonly #abort = new AbortController();
   readonly #listeners: (() => void)[] = [];
+  /** Instances of ours whose processes are gone. */
+  readonly #ended = new Set<string>();
   #host: HostProcess | undefined;
   #watching: Promise<void> = Promise.resolve();
 
@@ -51,8 +53,9 @@ export class LocalSandboxes implements Sandboxes {
     return this.#host;
   }
 
-  find(instance: string): SandboxHost | undefined {
-    return this.#host?.instance === instance ? this.#host : undefined;
+  locate(instance: string): Whereabouts {
+    if (this.#host?.instance === instance) return { state: 'connected', host: this.#host };
+    return this.#ended.has(instance) ? { state: 'ended' } : { state: 'unreachable' };
   }
 
   capacity(): number {
@@ -84,6 +87,7 @@ export class LocalSandboxes implements Sandboxes {
         // Nothing is given to it any more; the next is started when this one's process is gone.
         this.#change(undefined);
         await host.close();
+        this.#ended.add(host.instance);
         if (this.#abort.signal.aborted) return;
         log.error({ instance: host.instance, pid: host.pid }, `the sandbox host is gone (${reason}); starting another`);
         failures = performance.now() - startedAt > STABLE_MS ? 0 : failures + 1;

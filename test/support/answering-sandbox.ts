@@ -26,6 +26,7 @@ export class AnsweringSandbox {
     return {
       instance: 'answering',
       maxAttempts: 1,
+      isShared: false,
       closed: new Promise(() => {}),
       run: (request) => {
         this.requests.push(request);
@@ -35,7 +36,7 @@ export class AnsweringSandbox {
           this.asked.push(text);
           return this.#answer(text, request);
         });
-        return { outcome, cancel() {}, pause() {}, resume() {}, acknowledge() {} };
+        return { outcome, cancel() {}, pause() {}, resume() {}, acknowledge() {}, leave() {} };
       },
       attach: async () => ({ state: 'unknown' }),
       close: async () => {},

@@ -1,6 +1,6 @@
 /** A sandbox host driven by hand: attempts end when the test says so, or at once by a function. */
 
-import type { Sandboxes } from '@flowops/engine/sandbox-client/sandboxes.ts';
+import type { Sandboxes, Whereabouts } from '@flowops/engine/sandbox-client/sandboxes.ts';
 import type {
   AttachResult,
   Attempt,
@@ -53,6 +53,10 @@ export class FakeAttempt implements Attempt {
   acknowledge(): void {
     this.calls.push('acknowledge');
   }
+
+  leave(): void {
+    this.calls.push('leave');
+  }
 }
 
 export type Behaviour = (attempt: FakeAttempt) => void;
@@ -60,6 +64,7 @@ export type Behaviour = (attempt: FakeAttempt) => void;
 export class FakeHost implements SandboxHost {
   readonly instance: string;
   readonly maxAttempts: number;
+  isShared = false;
   readonly attempts: FakeAttempt[] = [];
   readonly #closed = Promise.withResolvers<{ reason: string }>();
   readonly #waiters: { wanted: number; resolve: () => void }[] = [];
@@ -102,6 +107,8 @@ export class FakeHost implements SandboxHost {
 
 export class FakeSandboxes implements Sandboxes {
   host: FakeHost | undefined;
+  /** Instances that are known to have ended. */
+  readonly ended = new Set<string>();
   readonly #listeners: (() => void)[] = [];
 
   constructor(host: FakeHost | undefined) {
@@ -112,8 +119,9 @@ export class FakeSandboxes implements Sandboxes {
     return this.host;
   }
 
-  find(instance: string): SandboxHost | undefined {
-    return this.host?.instance === instance ? this.host : undefined;
+  locate(instance: string): Whereabouts {
+    if (this.host?.instance === instance) return { state: 'connected', host: this.host };
+    return this.ended.has(instance) ? { state: 'ended' } : { state: 'unreachable' };
   }
 
   capacity(): number {

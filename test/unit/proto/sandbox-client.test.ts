@@ -355,10 +355,10 @@ describe('attach', () => {
     expect(await attached.attempt.outcome).toMatchObject({ status: 'COMPLETED' });
   });
 
-  it('is unknown when the connection ends first', async () => {
+  it('is lost, and not unknown, when the connection ends first', async () => {
     const { wire, host } = await connect();
     const attaching = host.attach(run, {});
     wire.end();
-    expect(await attaching).toEqual({ state: 'unknown' });
+    expect(await attaching).toEqual({ state: 'lost' });
   });
 });

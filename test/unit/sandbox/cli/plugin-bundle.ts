@@ -56,6 +56,7 @@ export function scriptedHost(script: Script): ScriptedHost {
   return {
     instance: 'scripted',
     maxAttempts: 1,
+    isShared: false,
     closed: new Promise(() => {}),
     requests,
     cancels,
@@ -74,6 +75,7 @@ export function scriptedHost(script: Script): ScriptedHost {
         acknowledge() {
           acknowledged++;
         },
+        leave() {},
       };
     },
     attach: async () => ({ state: 'unknown' }),

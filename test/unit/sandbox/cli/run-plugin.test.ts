@@ -119,7 +119,10 @@ test.each([
 
 test('a host that cannot be started, and one that goes away, are infrastructure', async () => {
   const plugin = await writeBundle(folder);
-  const lost = await run({ plugin, host: hostOf(() => ({ status: 'LOST', message: 'it died' })) });
+  const lost = await run({
+    plugin,
+    host: hostOf(() => ({ status: 'LOST', message: 'it died', aliveForMs: 0, hostEnded: true })),
+  });
   expect(lost.report).toMatchObject({ code: 'SANDBOX_UNAVAILABLE', error: 'it died' });
   const ran = await runPlugin(
     { plugin, inputs: {}, tier: undefined, cacheDir: folder, stopGraceMs: 1 },

@@ -157,7 +157,12 @@ describe('the manifest', () => {
     const away = { ok: false, code: 'SANDBOX_UNAVAILABLE', message: 'no sandbox here' } as const;
     const refused = await buildPlugin(folder, { sandbox: async () => away });
     expect(refused).toMatchObject({ ok: false, code: 'SANDBOX_UNAVAILABLE', message: 'no sandbox here' });
-    const lost = new AnsweringSandbox(() => ({ status: 'LOST', message: 'connection ended' }));
+    const lost = new AnsweringSandbox(() => ({
+      status: 'LOST',
+      message: 'connection ended',
+      aliveForMs: 0,
+      hostEnded: true,
+    }));
     expect(await build(folder, '.', lost)).toMatchObject({ ok: false, code: 'SANDBOX_UNAVAILABLE' });
   });
 
