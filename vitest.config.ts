@@ -43,6 +43,7 @@ export default defineConfig({
       project('integration', { workers: 1, testTimeoutMs: 60_000, services: true }),
       project('adversarial', { workers: 1, testTimeoutMs: 60_000, services: true }),
       project('e2e', { workers: 1, testTimeoutMs: 180_000, services: true }),
+      project('mutation', { workers: 1, testTimeoutMs: 600_000 }),
     ],
   },
 });

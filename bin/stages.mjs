@@ -16,6 +16,7 @@ export const STAGES = [
   { name: 'integration', about: 'parts together, real Kafka, Redis and Docker' },
   { name: 'adversarial', about: 'hostile plugins, peers and bundles, in real isolates and containers' },
   { name: 'e2e', about: 'the commands as a person types them' },
+  { name: 'mutation', about: 'engines broken on purpose, which the simulation and chaos have to catch' },
 ];
 
 /** The whole of the tests is to stay under 15 minutes; one stage that takes as long hangs. */

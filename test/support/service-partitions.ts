@@ -27,21 +27,15 @@ export async function untilShared(
   count: number,
 ): Promise<readonly (readonly number[])[]> {
   for (;;) {
-    const held = await Promise.all(
-      engines.map(({ stderr }) =>
-        stderr.until('partitions of its own', (lines) => {
-          const own = partitionsHeldBy(lines);
-          return own.length > 0 && own.length < count ? own : undefined;
-        }),
-      ),
-    );
+    const held = engines.map(({ stderr }) => partitionsHeldBy(stderr.items));
     const all = held.flat();
-    if (all.length === count && new Set(all).size === count) return held;
-    // Another round of the group protocol is under way: each tells it with its next line.
+    const isShared = held.every((own) => own.length > 0) && all.length === count && new Set(all).size === count;
+    if (isShared) return held;
+    // Another round of the group protocol is under way: one of them tells it with its next lines.
     await Promise.race(
       engines.map(({ stderr }) => {
-        const from = stderr.items.length;
-        return stderr.until('the next round', (lines) => (lines.length > from ? true : undefined));
+        const known = stderr.items.length;
+        return stderr.until('the next round', (lines) => (lines.length > known ? true : undefined));
       }),
     );
   }
