@@ -18,11 +18,18 @@ import { openPluginFolder } from '@flowops/sdk/registry/plugin-folder.ts';
 import { newSigner } from '../support/signer.ts';
 
 export const PLUGIN_ID = 'bench.pass';
-const SOURCE = `import { defineTask } from '@flowops/sdk';
+/** Keeps its place for ten minutes. */
+export const HOLD_ID = 'bench.hold';
+const HOLD_MS = 600_000;
+const BODIES: Readonly<Record<string, string>> = {
+  [PLUGIN_ID]: 'return { text: inputs.text };',
+  [HOLD_ID]: `return new Promise((resolve) => setTimeout(() => resolve({ text: inputs.text }), ${HOLD_MS}));`,
+};
+const sourceOf = (name: string) => `import { defineTask } from '@flowops/sdk';
 export default defineTask({
-  name: '${PLUGIN_ID}', version: '1.0.0',
+  name: '${name}', version: '1.0.0',
   inputs: { text: { type: 'string' } }, outputs: { text: { type: 'string' } },
-  run({ inputs }) { return { text: inputs.text }; },
+  run({ inputs }) { ${BODIES[name]} },
 });
 `;
 const PARTITION = '0';
@@ -30,19 +37,24 @@ const say = (level: string) => (fields: object, message: string) =>
   process.stderr.write(`${level}: ${message} ${JSON.stringify(fields)}\n`);
 export const BENCH_LOG: Log = { debug() {}, info() {}, warn: say('warning'), error: say('error') };
 
-/** Builds the plugin into a registry folder. @param clone where `@flowops/sdk` resolves */
-export async function publishPlugin(home: string, clone: string): Promise<string> {
+/** Builds the plugins into a registry folder. @param clone where `@flowops/sdk` resolves */
+export async function publishPlugins(home: string, clone: string): Promise<string> {
   const sources = join(clone, '.cache', 'bench');
   mkdirSync(sources, { recursive: true });
-  const source = join(sources, 'pass.ts');
-  writeFileSync(source, SOURCE);
   const sandboxes = await openSandboxes(home);
+  const folder = join(home, 'registry');
   try {
-    const built = await buildPlugin(source, { cacheDir: join(home, 'cache'), sandbox: async () => sandboxes.opened() });
-    if (!built.ok) throw new Error(built.message);
-    const folder = join(home, 'registry');
-    mkdirSync(join(folder, PLUGIN_ID), { recursive: true });
-    writeFileSync(join(folder, PLUGIN_ID, '1.0.0.js'), built.bundle);
+    for (const name of Object.keys(BODIES)) {
+      const source = join(sources, `${name}.ts`);
+      writeFileSync(source, sourceOf(name));
+      const built = await buildPlugin(source, {
+        cacheDir: join(home, 'cache'),
+        sandbox: async () => sandboxes.opened(),
+      });
+      if (!built.ok) throw new Error(built.message);
+      mkdirSync(join(folder, name), { recursive: true });
+      writeFileSync(join(folder, name, '1.0.0.js'), built.bundle);
+    }
     return folder;
   } finally {
     await sandboxes.close();
