@@ -105,7 +105,9 @@ class Client {
       onOpen: (remote) => {
         this.#canBeLeft = remote.capabilities.includes('leave');
         // A private host is ended for it: it gets the whole lease. With a shared one there must be time to come back.
-        if (remote.leaseMs > 0) this.#presence.watch(options.isShared === true ? remote.leaseMs / 2 : remote.leaseMs);
+        const silenceMs = options.isShared === true ? remote.leaseMs / 2 : remote.leaseMs;
+        // A host asks engines only.
+        if (silenceMs > 0 && options.role === 'engine') this.#presence.watch(silenceMs);
         onOpen(remote);
       },
       onPing: (load) => this.#presence.asked(load),

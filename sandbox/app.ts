@@ -4,6 +4,8 @@
  *   main.ts        the process: settings, descriptor 3, the end of the parent
  *   config.ts      its settings
  *   host.ts        connections of engines and CLIs, bundles on their way in
+ *   own-instance.ts  this process by name, and the proof of its end
+ *   serve/         a host that runs on its own: its sockets, who may connect, its end
  *   attempts/      every attempt from Invoke to ResultAck: epochs, admission, log caps, results with receipts
  *   bundles/       the bytes that were hashed here
  *   host-calls/    what plugins ask of the host: fetch and secrets
@@ -22,9 +24,10 @@
  *
  * Nothing here loads plugin code, and nothing of isolate/worker/, container/runner/ and guest/ is loaded by this process.
  */
-import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
+import { endedInstances } from '@flowops/proto/host-instances.ts';
 import type { PeerEnd } from '@flowops/proto/peer.ts';
+import { MAX_ENDED_INSTANCES } from '@flowops/proto/peer-rules.ts';
 import type { Logger } from 'pino';
 import { AttemptTable } from './attempts/attempt-table.ts';
 import { BundleStore } from './bundles/bundle-store.ts';
@@ -36,6 +39,7 @@ import type { SecretSource } from './host-calls/secret-source.ts';
 import type { WorkerFiles } from './isolate/jail.ts';
 import { openIsolateTier } from './isolate/open-tier.ts';
 import { LEDGER_POLL_MS, NO_MEMORY, openPluginLedger } from './ledger/plugin-ledger.ts';
+import { OwnInstance } from './own-instance.ts';
 import { DockerWatch } from './policy/docker-watch.ts';
 import type { DockerFacts } from './policy/machine.ts';
 import { openPolicy } from './policy/source.ts';
@@ -47,6 +51,10 @@ export interface App {
   readonly instance: string;
   /** Serves one connection until it ends. */
   serve(stream: Duplex): Promise<PeerEnd>;
+  /** Takes no new attempts; resolves when nothing runs and every engine has what came of its own. */
+  drain(): Promise<void>;
+  /** Ends all that runs; the engines are told that it was no fault of the plugins. */
+  endAll(message: string): void;
   /** Ends every worker and all that runs. Idempotent. */
   close(): Promise<void>;
 }
@@ -56,12 +64,16 @@ export interface AppOptions {
   readonly log: Logger;
   readonly workerFiles: () => Promise<WorkerFiles>;
   readonly secrets: SecretSource;
+  /** It serves several engines, and tells them which former hosts of its FLOWOPS_HOME have ended. */
+  readonly isServing?: boolean;
   /** For tests: as if this machine had no namespaces. */
   readonly withoutJail?: boolean;
 }
 
-export async function openApp({ config, log, workerFiles, secrets, withoutJail = false }: AppOptions): Promise<App> {
-  const instance = `host-${randomBytes(8).toString('hex')}`;
+export async function openApp(options: AppOptions): Promise<App> {
+  const { config, log, workerFiles, secrets, isServing = false, withoutJail = false } = options;
+  const own = new OwnInstance(config.home, log);
+  const instance = own.name;
   const docker = new DockerWatch({ look: lookAtDocker, log });
   const policy = await openPolicy({
     ...(config.policyFile === undefined ? {} : { file: config.policyFile }),
@@ -98,17 +110,27 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
     : await openPluginLedger({ home: config.home, log, pollMs: LEDGER_POLL_MS });
   const memory = ledger ?? NO_MEMORY;
   const attempts = new AttemptTable({
-    ...{ tiers, bundles, policy, memory, hostCalls, leaseMs: config.leaseMs, log },
+    ...{ tiers, bundles, policy, memory, hostCalls, log },
     runtimeProblem: (runtime) => docker.problemOf(runtime),
     workerRuntime: () => isolate.containerRuntime(),
   });
   // A person's own plugins run in isolates, and a host of one short flow is gone before it needs to be told.
   const report = config.developerPolicy ? undefined : setTimeout(() => void docker.report(), REPORT_MS).unref();
-  const host = new Host({ instance, attempts, bundles, allowsDebug: config.allowsDebug ?? false, log });
+  const others = isServing ? endedInstances(config.home, MAX_ENDED_INSTANCES) : [];
+  const host = new Host({
+    ...{ instance, attempts, bundles, log },
+    allowsDebug: config.allowsDebug ?? false,
+    leaseMs: config.leaseMs,
+    cores: config.cores,
+    endedInstances: others,
+    onEngine: () => own.hold(),
+  });
   let closing: Promise<void> | undefined;
   return {
     instance,
     serve: (stream) => host.serve(stream),
+    drain: () => host.drain(),
+    endAll: (message) => attempts.endAll(message),
     close: () => {
       closing ??= (async () => {
         host.close();
@@ -117,6 +139,7 @@ export async function openApp({ config, log, workerFiles, secrets, withoutJail =
         await Promise.all([isolate.close(), container.close()]);
         await policy.close();
         await ledger?.close();
+        own.release();
       })();
       return closing;
     },

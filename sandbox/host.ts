@@ -6,12 +6,13 @@ import type { Duplex } from 'node:stream';
 import { MAX_SIGNATURE_TEXT_BYTES } from '@flowops/proto/bundle-signature.ts';
 import { type ErrorCode, isErrorCode } from '@flowops/proto/errors.ts';
 import { isDigest } from '@flowops/proto/ids.ts';
-import { Peer, type PeerEnd, type PeerMessage } from '@flowops/proto/peer.ts';
+import { Peer, type PeerEnd, type PeerMessage, type RemoteHello } from '@flowops/proto/peer.ts';
 import { type Attach, AttachReply_State, type Invoke, type PutBundle } from '@flowops/proto/sandbox_pb.js';
 import { DEFAULT_MAX_HELD_BYTES } from '@flowops/proto/send-queue.ts';
 import type { Logger } from 'pino';
-import type { Caller } from './attempts/attempt-record.ts';
+import { type Caller, keyOf } from './attempts/attempt-record.ts';
 import { ATTEMPT_BASE_BYTES, type AttachAnswer, type AttemptTable, type Mention } from './attempts/attempt-table.ts';
+import { CallerLease } from './attempts/caller-lease.ts';
 import { type HostResult, refusal } from './attempts/host-result.ts';
 import type { BundleStore } from './bundles/bundle-store.ts';
 import { BundleUpload } from './bundles/bundle-upload.ts';
@@ -41,12 +42,19 @@ export interface HostOptions {
   readonly bundles: BundleStore;
   /** A CLI may debug plugins in this host. */
   readonly allowsDebug?: boolean;
+  readonly leaseMs: number;
+  readonly cores?: number;
+  /** Other hosts of this FLOWOPS_HOME that have ended. */
+  readonly endedInstances?: readonly string[];
+  /** An engine has connected: runs will name this instance. */
+  readonly onEngine?: () => void;
   readonly log: Logger;
 }
 
 export class Host {
   readonly #options: HostOptions;
   readonly #connections = new Set<Connection>();
+  #isDraining = false;
 
   constructor(options: HostOptions) {
     this.#options = options;
@@ -56,10 +64,18 @@ export class Host {
   async serve(stream: Duplex): Promise<PeerEnd> {
     const connection = new Connection(stream, this.#options);
     this.#connections.add(connection);
+    if (this.#isDraining) connection.tellDraining();
     const end = await connection.peer.closed;
     this.#connections.delete(connection);
     this.#options.log.debug({ end, counters: connection.peer.counters }, 'connection ended');
     return end;
+  }
+
+  /** Takes no new attempts, and tells everybody so; resolves when nothing runs and all results are acknowledged. */
+  drain(): Promise<void> {
+    this.#isDraining = true;
+    for (const connection of this.#connections) connection.tellDraining();
+    return this.#options.attempts.stopTaking();
   }
 
   /** Idempotent. */
@@ -72,7 +88,10 @@ class Connection implements Caller {
   readonly peer: Peer;
   name = 'unknown';
   heldBytes = 0;
-  #isCli = false;
+  #remote: RemoteHello | undefined;
+  #isDraining = false;
+  /** Absent for a command: nobody takes its attempts over, and they end with its connection. */
+  #lease: CallerLease | undefined;
   readonly #options: HostOptions;
   /** The bundle that comes in. */
   #upload: BundleUpload | undefined;
@@ -93,13 +112,14 @@ class Connection implements Caller {
       instance: options.instance,
       accepts: ['engine', 'cli'],
       maxAttempts: MAX_ATTEMPTS,
-      onOpen: (remote) => {
-        this.name = remote.instance;
-        this.#isCli = remote.role === 'cli';
-        options.log.debug({ role: remote.role, caller: remote.instance }, 'connected');
-      },
+      capabilities: ['leave'],
+      leaseMs: options.leaseMs,
+      endedInstances: options.endedInstances ?? [],
+      cores: options.cores ?? 0,
+      onOpen: (remote) => this.#open(remote),
       onMessage: (message) => this.#receive(message),
       onClosed: () => {
+        this.#lease?.close();
         for (const digest of [...this.#asked, ...this.#toAsk]) {
           options.attempts.withhold(digest, 'SANDBOX_UNAVAILABLE', 'the engine was lost');
         }
@@ -108,8 +128,17 @@ class Connection implements Caller {
     });
   }
 
-  started(token: Uint8Array): void {
-    this.peer.send({ case: 'started', value: { token } });
+  get leaseEndsAtMs(): number {
+    return this.#lease?.endsAtMs ?? performance.now();
+  }
+
+  tellDraining(): void {
+    this.#isDraining = true;
+    if (this.#remote?.capabilities.includes('draining')) this.peer.send({ case: 'draining', value: {} });
+  }
+
+  started(token: Uint8Array, wallMs: number): void {
+    this.peer.send({ case: 'started', value: { token, wallMs } });
   }
 
   log(value: { token: Uint8Array; level: string; message: string; fieldsJson: Uint8Array; timeMs: bigint }): boolean {
@@ -162,6 +191,21 @@ class Connection implements Caller {
     return refusal(token, 'SANDBOX_UNAVAILABLE', 'its result was not read in time and is not kept any more');
   }
 
+  #open(remote: RemoteHello): void {
+    const { leaseMs, attempts, log, onEngine } = this.#options;
+    this.#remote = remote;
+    this.name = remote.instance;
+    log.debug({ role: remote.role, caller: remote.instance }, 'connected');
+    if (this.#isDraining) this.tellDraining();
+    if (remote.role !== 'engine') return;
+    onEngine?.();
+    this.#lease = new CallerLease({
+      leaseMs,
+      ask: (onAnswer) => this.peer.ping(onAnswer, attempts.underWay),
+      onOver: () => this.peer.fail(`it was not heard of for ${leaseMs} ms`),
+    });
+  }
+
   #receive(message: PeerMessage) {
     const { attempts } = this.#options;
     const problem = overlongName(message);
@@ -182,6 +226,8 @@ class Connection implements Caller {
       }
       case 'resultAck':
         return this.#acknowledge(message.value.token);
+      case 'leave':
+        return this.#leave(message.value.token);
       case 'hostReply':
         return this.#count(attempts.reply(message.value));
       default:
@@ -198,6 +244,13 @@ class Connection implements Caller {
     this.#count(mention);
   }
 
+  #leave(token: Uint8Array): void {
+    const key = keyOf(token);
+    this.#count(this.#options.attempts.leave(token, this));
+    if (this.#untold.has(key)) this.#untold.set(key, true);
+    else this.#tokens.delete(key);
+  }
+
   #count(mention: Mention): void {
     if (mention !== 'done') this.peer.countDropped(mention);
   }
@@ -207,7 +260,7 @@ class Connection implements Caller {
       this.result(refusal(invoke.token, 'PLUGIN_INVALID', 'the digest of the bundle is not sha256: and 64 hex digits'));
       return;
     }
-    if (invoke.debug && !(this.#options.allowsDebug === true && this.#isCli)) {
+    if (invoke.debug && !(this.#options.allowsDebug === true && this.#remote?.role === 'cli')) {
       this.result(refusal(invoke.token, 'POLICY_DENIED', 'plugins cannot be debugged in this sandbox host', true));
       return;
     }
@@ -321,7 +374,3 @@ const ATTACH_STATES: Readonly<Record<AttachAnswer, AttachReply_State>> = {
   ended: AttachReply_State.ENDED,
   refused: AttachReply_State.REFUSED,
 };
-
-function keyOf(token: Uint8Array): string {
-  return Buffer.from(token.buffer, token.byteOffset, token.length).toString('hex');
-}

@@ -62,6 +62,7 @@ export interface HostCallAnswer {
 }
 
 export interface TierEvents {
+  /** Its first instruction ran; called again when it began anew. */
   onStarted(): void;
   /** What ran of it is gone, through no fault of its own, and it begins anew: open host calls are nobody's any more. */
   onRestarted?(): void;

@@ -7,7 +7,7 @@
  *   T2. The policy is asked at the moment an attempt starts, and again for each attempt.
  *   T3. A result is told only after the tier said that no code of the attempt runs, and kept until ResultAck, within
  *       the bounds of kept-results.ts.
- *   T4. Attempts without a connection are ended when the lease is over.
+ *   T4. Attempts without a caller are ended when the lease of their last one is over (unowned.ts, caller-lease.ts).
  *   T5. A reloaded policy is put to every attempt that a tier has (policy-change.ts).
  *   T6. What an attempt holds, inputs first and then its result, is counted for its caller in `heldBytes`; the caller
  *       decides how much that may be.
@@ -24,17 +24,25 @@ import type { Policy, PolicySource } from '../policy/decision.ts';
 import type { RuntimeProblem } from '../policy/docker-watch.ts';
 import type { TierEnd, Tiers } from '../tier.ts';
 import { type Admission, type AdmittedAttempt, admitAttempt } from './admission.ts';
-import type { AttemptRecord, Caller, CancelRequest } from './attempt-record.ts';
+import {
+  type AttemptRecord,
+  type Caller,
+  type CancelRequest,
+  keyOf,
+  lifeLeftMs,
+  newRecord,
+  noteStarted,
+} from './attempt-record.ts';
 import { BundleWaiters } from './bundle-waiters.ts';
-import { DebugCalls } from './debug-calls.ts';
+import { conclude } from './conclude.ts';
 import { Epochs } from './epochs.ts';
-import { cancelledBefore, type HostResult, refusal, resultOf } from './host-result.ts';
+import { cancelledBefore, type HostResult, refusal } from './host-result.ts';
 import { KeptResults } from './kept-results.ts';
-import { type OwnEnd, outcomeOf } from './own-end.ts';
+import type { OwnEnd } from './own-end.ts';
 import { reconsider } from './policy-change.ts';
-import { ProgressCap } from './progress-cap.ts';
-import { redactLine, redactOutcome } from './redaction.ts';
-import { violationOf } from './violations.ts';
+import { endlessProgress, ProgressCap } from './progress-cap.ts';
+import { redactLine } from './redaction.ts';
+import { Unowned } from './unowned.ts';
 
 /** What an attempt costs beside its inputs and its result: names, timers, messages. */
 export const ATTEMPT_BASE_BYTES = 4 * 1024;
@@ -50,7 +58,6 @@ export interface AttemptTableOptions {
   /** What isolate workers run under where they are containers themselves. */
   readonly workerRuntime?: () => string | undefined;
   readonly hostCalls: HostCallsParts;
-  readonly leaseMs: number;
   readonly log: Logger;
 }
 
@@ -63,12 +70,14 @@ export class AttemptTable {
   readonly #epochs = new Epochs();
   readonly #records = new Map<string, AttemptRecord>();
   readonly #kept = new KeptResults((key) => this.#forget(key));
-  readonly #leases = new Map<string, NodeJS.Timeout>();
+  readonly #unowned = new Unowned();
   readonly #waiting = new BundleWaiters((record, waitedMs) =>
     this.#end(record, refusal(record.token, 'SANDBOX_UNAVAILABLE', `its bundle did not come in ${waitedMs} ms`)),
   );
   readonly #inUse = new BundlesInUse();
   readonly #unfollowPolicy: () => void;
+  #isTaking = true;
+  #whenDone: (() => void) | undefined;
 
   constructor(options: AttemptTableOptions) {
     this.#options = options;
@@ -79,22 +88,25 @@ export class AttemptTable {
     return this.#records.size;
   }
 
+  /** Attempts that have not ended. */
+  get underWay(): number {
+    return [...this.#records.values()].filter(({ phase }) => phase.name !== 'ended').length;
+  }
+
   /** `needsBundle` is called when the caller is to be asked for it. */
   invoke(invoke: Invoke, caller: Caller, needsBundle: (digest: string) => void): InvokeAnswer {
     const key = keyOf(invoke.token);
     if (this.#records.has(key)) return 'duplicate';
     const token = Uint8Array.from(invoke.token);
-    if (!this.#epochs.admit(invoke.flowId, invoke.runId, invoke.epoch)) {
-      caller.result(refusal(token, 'SANDBOX_UNAVAILABLE', `run ${invoke.runId} has a newer owner`));
+    const isFenced = !this.#epochs.admit(invoke.flowId, invoke.runId, invoke.epoch);
+    if (isFenced || !this.#isTaking) {
+      const why = isFenced
+        ? `run ${invoke.runId} has a newer owner`
+        : 'the sandbox host is ending and takes no more steps';
+      caller.result(refusal(token, 'SANDBOX_UNAVAILABLE', why));
       return 'accepted';
     }
-    const phase = { name: 'waiting-for-bundle', since: performance.now() } as const;
-    const record: AttemptRecord = {
-      // Copies: what came is a view of the socket's buffer, which would stay alive with the attempt.
-      ...{ key, token, invoke: { ...invoke, token, inputsJson: Uint8Array.from(invoke.inputsJson) }, caller, phase },
-      ...{ hasStarted: false, isCancelled: false, ownEnd: undefined, heldBytes: 0, lostLines: 0 },
-      debug: invoke.debug ? new DebugCalls() : undefined,
-    };
+    const record = newRecord(key, { ...invoke, token, inputsJson: Uint8Array.from(invoke.inputsJson) }, caller);
     this.#records.set(key, record);
     this.#hold(record, invoke.inputsJson.length + ATTEMPT_BASE_BYTES);
     const bundle = this.#options.bundles.get(invoke.digest);
@@ -154,11 +166,8 @@ export class AttemptTable {
     if (!this.#epochs.admit(attach.flowId, attach.runId, attach.epoch)) return 'refused';
     const record = this.#records.get(keyOf(attach.token));
     if (record === undefined) return 'unknown';
-    this.#endLease(record.key);
-    const { heldBytes } = record;
-    this.#hold(record, 0);
-    record.caller = caller;
-    this.#hold(record, heldBytes);
+    this.#unowned.delete(record.key);
+    this.#give(record, caller);
     return record.phase.name === 'ended' ? 'ended' : 'running';
   }
 
@@ -166,7 +175,7 @@ export class AttemptTable {
   repeat(token: Uint8Array): void {
     const record = this.#records.get(keyOf(token));
     if (record?.phase.name === 'ended') record.caller?.ended(record.token);
-    else if (record?.hasStarted) record.caller?.started(record.token);
+    else if (record?.hasStarted) record.caller?.started(record.token, lifeLeftMs(record));
   }
 
   /** The result of what has ended, for the caller that it belongs to now; `forgotten` when it is kept no longer. */
@@ -184,29 +193,43 @@ export class AttemptTable {
     return 'done';
   }
 
-  /** The connection ended: its attempts wait for an Attach until the lease is over. */
+  /** The caller's connection ended: its attempts wait for an Attach until its lease is over. */
   abandon(caller: Caller): void {
+    for (const record of this.#records.values()) if (record.caller === caller) this.#disown(record, caller);
+  }
+
+  /** The same for one attempt, whose run has another owner; `late` when that one was here first. */
+  leave(token: Uint8Array, caller: Caller): Mention {
+    const record = this.#records.get(keyOf(token));
+    if (record === undefined) return 'foreign';
+    if (record.caller !== caller) return 'late';
+    this.#disown(record, caller);
+    return 'done';
+  }
+
+  /** Nothing is taken any more; resolves when nothing runs and every caller has acknowledged its results. */
+  stopTaking(): Promise<void> {
+    this.#isTaking = false;
+    return new Promise((resolve) => {
+      this.#whenDone = resolve;
+      this.#lookWhetherDone();
+    });
+  }
+
+  /** Ends all that runs, as a fault of this host and not of the plugins. */
+  endAll(message: string): void {
     for (const record of this.#records.values()) {
-      if (record.caller !== caller) continue;
-      record.caller = undefined;
       if (record.phase.name === 'waiting-for-bundle') {
-        // Nobody is left who could give it.
         this.#waiting.drop(record);
-        this.#end(record, refusal(record.token, 'SANDBOX_UNAVAILABLE', 'the engine was lost before the step began'));
-      } else if (record.phase.name === 'in-tier') {
-        this.#leases.set(
-          record.key,
-          setTimeout(() => this.#expire(record), this.#options.leaseMs),
-        );
-      }
+        this.#end(record, refusal(record.token, 'SANDBOX_UNAVAILABLE', message));
+      } else this.#endOwn(record, { kind: 'fail', code: 'SANDBOX_UNAVAILABLE', message });
     }
   }
 
   /** Stops every timer; the tier ends what runs. Idempotent. */
   close(): void {
     this.#unfollowPolicy();
-    for (const timer of this.#leases.values()) clearTimeout(timer);
-    this.#leases.clear();
+    this.#unowned.close();
     this.#kept.close();
     this.#waiting.close();
     this.#records.clear();
@@ -252,8 +275,8 @@ export class AttemptTable {
     const progressCap = new ProgressCap();
     const run = this.#options.tiers[admitted.tier].run(request, {
       onStarted: () => {
-        record.hasStarted = true;
-        record.caller?.started(record.token);
+        noteStarted(record, limits.wallMs);
+        record.caller?.started(record.token, lifeLeftMs(record));
       },
       onRestarted: () => calls.restart(),
       onLog: (line) => this.#log(record, redactLine(line, calls)),
@@ -276,25 +299,14 @@ export class AttemptTable {
     calls.close();
     record.debug?.close();
     this.#inUse.release(admitted.request.bundle);
-    const { request, publisher, signatureProblem, subject, onViolation } = admitted;
-    const { rule, policyHash, limits, bundle } = request;
     const { ownEnd, isCancelled } = record;
     if (ownEnd?.kind === 'again' && !isCancelled && !record.hasStarted && end.outcome.status === 'CANCELLED') {
       record.ownEnd = undefined;
-      this.#start(record, bundle);
+      this.#start(record, admitted.request.bundle);
       return;
     }
-    const outcome = isCancelled || ownEnd === undefined ? end.outcome : outcomeOf(ownEnd, end.outcome);
-    const code = violationOf({ ...end, outcome }, admitted);
-    if (code !== undefined && onViolation !== undefined) {
-      this.#options.memory.violated(subject, { code, demoteAfter: onViolation.demoteAfter, rule });
-    }
-    const bytesIn = request.inputsJson.length;
-    const signer = { publisher, signatureProblem };
-    const facts = { digest: bundle.digest, ...signer, rule, policyHash, limits, bytesIn, calls: calls.figures() };
-    const told = this.#redactEnd(record, { ...end, outcome }, calls);
-    const droppedLogLines = end.figures.droppedLogLines + record.lostLines;
-    this.#end(record, resultOf(record.token, { ...told, figures: { ...told.figures, droppedLogLines } }, facts));
+    const tell = (message: string): void => this.#tell(record, message);
+    this.#end(record, conclude({ record, admitted, end, calls, memory: this.#options.memory, tell }));
   }
 
   /** Ends it for a reason of this host's own; what the caller asked for before goes first. */
@@ -319,17 +331,6 @@ export class AttemptTable {
     }
   }
 
-  #redactEnd(record: AttemptRecord, end: TierEnd, calls: AttemptHostCalls): TierEnd {
-    const { outcome, changedOutputs } = redactOutcome(end.outcome, calls);
-    if (changedOutputs > 0) {
-      this.#tell(
-        record,
-        `a secret was taken out of the outputs, in ${changedOutputs} of their texts: it reads *** there`,
-      );
-    }
-    return { ...end, outcome };
-  }
-
   /** A line of ours in the step's log. */
   #tell(record: AttemptRecord, message: string): void {
     this.#log(record, { level: 'warn', message, fieldsJson: NOTHING });
@@ -350,9 +351,10 @@ export class AttemptTable {
     record.phase = { name: 'ended', result };
     record.invoke = { ...record.invoke, inputsJson: NOTHING };
     this.#hold(record, result.outputsJson.length + result.receiptJson.length + ATTEMPT_BASE_BYTES);
-    this.#endLease(record.key);
+    this.#unowned.delete(record.key);
     this.#kept.add(record.key, record.heldBytes);
     record.caller?.ended(record.token);
+    this.#lookWhetherDone();
   }
 
   #forget(key: string): void {
@@ -360,26 +362,38 @@ export class AttemptTable {
     if (record !== undefined) this.#hold(record, 0);
     this.#kept.delete(key);
     this.#records.delete(key);
+    this.#lookWhetherDone();
   }
 
-  #endLease(key: string): void {
-    clearTimeout(this.#leases.get(key));
-    this.#leases.delete(key);
+  #lookWhetherDone(): void {
+    if (this.#whenDone === undefined) return;
+    const records = [...this.#records.values()];
+    if (records.every(({ phase, caller }) => phase.name === 'ended' && caller === undefined)) this.#whenDone();
+  }
+
+  #give(record: AttemptRecord, caller: Caller | undefined): void {
+    const { heldBytes } = record;
+    this.#hold(record, 0);
+    record.caller = caller;
+    this.#hold(record, heldBytes);
+  }
+
+  #disown(record: AttemptRecord, caller: Caller): void {
+    this.#give(record, undefined);
+    if (record.phase.name === 'waiting-for-bundle') {
+      // Nobody is left who could give it.
+      this.#waiting.drop(record);
+      this.#end(record, refusal(record.token, 'SANDBOX_UNAVAILABLE', 'the engine was lost before the step began'));
+    } else if (record.phase.name === 'in-tier') {
+      this.#unowned.add(record.key, caller.leaseEndsAtMs, () => this.#expire(record));
+    }
+    this.#lookWhetherDone();
   }
 
   #expire(record: AttemptRecord): void {
-    this.#leases.delete(record.key);
     if (record.phase.name !== 'in-tier') return;
     this.#options.log.warn({ stepId: record.invoke.stepId, runId: record.invoke.runId }, 'the lease of a step is over');
-    record.isCancelled = true;
-    record.phase.run.cancel({ graceMs: 0, reason: 'the engine of this run was not heard of within the lease' });
+    const message = 'the engine of this run was not heard of within the lease';
+    this.#endOwn(record, { kind: 'fail', code: 'SANDBOX_UNAVAILABLE', message });
   }
-}
-
-function endlessProgress(stepId: string): { code: ErrorCode; message: string } {
-  return { code: 'LIMIT_LOG', message: `step ${stepId} was ended: it tells its progress without end` };
-}
-
-function keyOf(token: Uint8Array): string {
-  return Buffer.from(token.buffer, token.byteOffset, token.length).toString('hex');
 }

@@ -15,7 +15,8 @@ export function outcomeOf(ownEnd: OwnEnd, outcome: TierOutcome): TierOutcome {
     const message = 'the sandbox policy was changed while the step began; it can be run again';
     return failedOutcome('SANDBOX_UNAVAILABLE', message);
   }
-  // How a denied plugin takes its end is no news; of other ends the plugin's own error says more.
-  if (outcome.status === 'FAILED' && ownEnd.code !== 'POLICY_DENIED') return outcome;
+  // How a plugin takes it that it is denied, or that its host ends, is no news; of other ends its own error says more.
+  const isNews = ownEnd.code !== 'POLICY_DENIED' && ownEnd.code !== 'SANDBOX_UNAVAILABLE';
+  if (outcome.status === 'FAILED' && isNews) return outcome;
   return failedOutcome(ownEnd.code, ownEnd.message);
 }

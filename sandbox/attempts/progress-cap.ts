@@ -3,6 +3,7 @@
  * topic. What comes too soon is dropped, because a fraction is not worth a queue; that it is done is told, once. Who
  * goes on and on is to be ended: to read what is dropped costs the host too.
  */
+import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { Progress } from '@flowops/proto/sandbox_pb.js';
 
 /** A person sees no more. */
@@ -16,6 +17,10 @@ export interface AdmittedProgress {
   /** 0 to 1. */
   readonly fraction: number;
   readonly message: string;
+}
+
+export function endlessProgress(stepId: string): { code: ErrorCode; message: string } {
+  return { code: 'LIMIT_LOG', message: `step ${stepId} was ended: it tells its progress without end` };
 }
 
 export class ProgressCap {

@@ -135,9 +135,8 @@ export abstract class TierAttempt implements TierRun {
   }
 
   #onStarted(): void {
-    const isFirst = this.#startedAt === undefined;
     this.#startedAt = performance.now();
-    if (isFirst) this.#events.onStarted();
+    this.#events.onStarted();
   }
 
   #onLog(log: Log): boolean {

@@ -85,10 +85,9 @@ export function makeHost(options: { decision?: Decision; leaseMs?: number; secre
     policy: { current: () => policy, onChange: () => () => {}, close: async () => {} },
     memory: NO_MEMORY,
     hostCalls: { secrets: options.secrets ?? noSecrets() },
-    leaseMs: options.leaseMs ?? 15_000,
     log,
   });
-  const host = new Host({ instance: 'host-1', attempts, bundles, log });
+  const host = new Host({ instance: 'host-1', attempts, bundles, leaseMs: options.leaseMs ?? 15_000, log });
   const connect = async () => {
     const wire = new Wire();
     const ended = host.serve(wire.far);

@@ -62,12 +62,12 @@ export function handTable(source: string, memory: PluginMemory = NO_MEMORY): Han
     },
     memory,
     hostCalls: { secrets: noSecrets() },
-    leaseMs: 1000,
     log: pino({ level: 'silent' }),
   });
   const caller: Caller = {
     name: 'engine-1',
     heldBytes: 0,
+    leaseEndsAtMs: 0,
     started: () => {},
     log: () => true,
     progress: () => {},
