@@ -31,6 +31,13 @@ export interface KafkaOptions {
   readonly maxMessageBytes?: number;
   /** Default true. */
   readonly autoCreateTopics?: boolean;
+  /** Further listeners, each told to clients under another port: that of a relay which leads to it. */
+  readonly relayed?: readonly RelayedListener[];
+}
+
+export interface RelayedListener {
+  readonly port: number;
+  readonly toldPort: number;
 }
 
 export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
@@ -174,14 +181,19 @@ function javaCommand(jars: string, mainClass: string, args: readonly string[]): 
 }
 
 function properties(dir: string, port: number, controllerPort: number, options: KafkaOptions): string {
+  const relayed = options.relayed ?? [];
+  const listed = (entry: (listener: RelayedListener, name: string) => string) =>
+    relayed.map((listener, index) => `,${entry(listener, `RELAYED${index}`)}`).join('');
+  const plain = `PLAINTEXT://${LOOPBACK}:${port}`;
   const settings: Record<string, string | number | boolean> = {
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@${LOOPBACK}:${controllerPort}`,
-    listeners: `PLAINTEXT://${LOOPBACK}:${port},CONTROLLER://${LOOPBACK}:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://${LOOPBACK}:${port}`,
+    listeners: `${plain},CONTROLLER://${LOOPBACK}:${controllerPort}${listed((to, name) => `${name}://${LOOPBACK}:${to.port}`)}`,
+    'advertised.listeners': `${plain}${listed(({ toldPort }, name) => `${name}://${LOOPBACK}:${toldPort}`)}`,
+    'inter.broker.listener.name': 'PLAINTEXT',
     'controller.listener.names': 'CONTROLLER',
-    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'listener.security.protocol.map': `PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${listed((_, name) => `${name}:PLAINTEXT`)}`,
     'log.dirs': join(dir, 'data'),
     // One partition each: the first group and the first transaction need not wait for 50.
     'offsets.topic.replication.factor': 1,

@@ -1,0 +1,141 @@
+/**
+ * One engine of a scenario as an operator runs it: a real process with a home of its own, started again when it ends by
+ * itself, and all that can happen to it: killed, cut off from power, frozen alone or with everything below it, told to end.
+ */
+import { mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Exit, type FlowopsProcess, startFlowops } from '../support/service-process.ts';
+import { descendantsOf, type ProcessRef } from '../support/service-process-tree.ts';
+import type { Chance } from './chance.ts';
+
+const READY = '"msg":"the engine is ready"';
+/** As a supervisor waits before it starts a service again. */
+const RESTART_MS = 500;
+
+export interface EngineNodeOptions {
+  readonly name: string;
+  /** Its working folder and home. */
+  readonly folder: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** It ended though nobody had asked for it, and is started again. */
+  readonly onUnexpectedEnd: (text: string) => void;
+}
+
+export class EngineNode {
+  readonly name: string;
+  readonly #options: EngineNodeOptions;
+  readonly #lives: FlowopsProcess[] = [];
+  #frozen: readonly ProcessRef[] = [];
+  #isClosed = false;
+
+  constructor(options: EngineNodeOptions) {
+    this.name = options.name;
+    this.#options = options;
+    mkdirSync(options.folder, { recursive: true });
+  }
+
+  /** Starts it and waits until it takes commands. */
+  async start(more: Readonly<Record<string, string>> = {}): Promise<void> {
+    const { folder, env } = this.#options;
+    const life = startFlowops(['engine'], { cwd: folder, env: { ...env, FLOWOPS_HOME: `${folder}/home`, ...more } });
+    this.#lives.push(life);
+    void life.exited.then((exit) => this.#ended(life, exit, more));
+    await life.stderr.until(`${this.name} to be ready`, (lines) => lines.find((line) => line.includes(READY)));
+  }
+
+  /** SIGKILL for the engine alone: what it started learns it by itself. */
+  async kill9(): Promise<void> {
+    await this.#take().kill9();
+  }
+
+  /** SIGKILL for it and all below it at one moment. */
+  async powerCut(): Promise<void> {
+    await this.#take().powerCut();
+  }
+
+  /** SIGTERM, and its exit. */
+  async terminate(): Promise<Exit> {
+    const life = this.#take();
+    life.signal('SIGTERM');
+    return life.exited;
+  }
+
+  /** SIGSTOP for the engine alone: its sandbox host goes on. */
+  freeze(): void {
+    this.#life().signal('SIGSTOP');
+  }
+
+  /** SIGSTOP for it and all below it: a machine that stands still. */
+  freezeTree(): void {
+    const { pid } = this.#life();
+    this.#life().signal('SIGSTOP');
+    this.#frozen = descendantsOf(pid);
+    for (const ref of this.#frozen) send(ref, 'SIGSTOP');
+  }
+
+  thaw(): void {
+    for (const ref of this.#frozen) send(ref, 'SIGCONT');
+    this.#frozen = [];
+    this.#life().signal('SIGCONT');
+  }
+
+  /** SIGKILL for its sandbox host. @returns false when it had none at this moment */
+  killHost(): boolean {
+    const [host] = descendantsOf(this.#life().pid);
+    if (host === undefined) return false;
+    send(host, 'SIGKILL');
+    return true;
+  }
+
+  /** SIGKILL for one process in which plugins run. @returns false when there was none at this moment */
+  killWorker(chance: Chance): boolean {
+    const [host] = descendantsOf(this.#life().pid);
+    const below = host === undefined ? [] : descendantsOf(host.pid);
+    // Wrappers of the jail have a child each; the worker is the last of its line.
+    const workers = below.filter(({ pid, command }) => command === 'node' && descendantsOf(pid).length === 0);
+    if (workers.length === 0) return false;
+    send(chance.pick(workers), 'SIGKILL');
+    return true;
+  }
+
+  /** Every line that all its lives logged. */
+  log(): readonly string[] {
+    return this.#lives.flatMap(({ stderr }, index) => [`── life ${index + 1} ──`, ...stderr.items]);
+  }
+
+  /** Ends whatever is left of it. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const life of this.#lives) await life.powerCut();
+  }
+
+  /** The life that is ended on purpose now. */
+  #take(): FlowopsProcess {
+    const life = this.#life();
+    this.#expected.add(life);
+    return life;
+  }
+
+  readonly #expected = new Set<FlowopsProcess>();
+
+  #life(): FlowopsProcess {
+    const life = this.#lives.at(-1);
+    if (life === undefined) throw new Error(`${this.name} was never started`);
+    return life;
+  }
+
+  #ended(life: FlowopsProcess, exit: Exit, more: Readonly<Record<string, string>>): void {
+    if (this.#isClosed || this.#expected.has(life)) return;
+    const last = life.stderr.items.findLast((line) => line.includes('"level":60') || !line.startsWith('{')) ?? '';
+    this.#options.onUnexpectedEnd(`${this.name} ended by itself (${exit.signal ?? `exit code ${exit.code}`}) ${last}`);
+    void sleep(RESTART_MS).then(() => (this.#isClosed ? undefined : this.start(more).catch(() => undefined)));
+  }
+}
+
+function send({ pid }: ProcessRef, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended already.
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * `npm run chaos`: the scenarios one after the other, what each saw, and every violation. Ends with 0 when there was none,
+ * 1 when there was one, 2 on a wrong call, 3 when it could not run.
+ *
+ *   --scenario NAME   only this one; several times for several
+ *   --seed N          of the first scenario; each next one gets the next number (default 1)
+ *   --runs N          in each scenario (default 400)
+ *   --in-flight N     at one moment (default 250)
+ *   --rounds N        all of them again, with further seeds (default 1)
+ *   --list            names them and ends
+ *   --json            the reports as one JSON object on stdout; the rest goes to stderr anyway
+ */
+import { parseArgs } from 'node:util';
+import { messageOf } from '@flowops/proto/errors.ts';
+import { runScenario, type Scenario, type ScenarioReport } from './arena.ts';
+import { openGround } from './ground.ts';
+import { linesOf, tableOf } from './report.ts';
+import { SCENARIOS } from './scenarios.ts';
+
+const EXIT = { clean: 0, violated: 1, wrongUse: 2, couldNotRun: 3 } as const;
+const DEFAULT_RUNS = 400;
+const DEFAULT_IN_FLIGHT = 250;
+
+const say = (line: string) => void process.stderr.write(`${line}\n`);
+
+interface Call {
+  readonly scenarios: readonly Scenario[];
+  readonly seed: number;
+  readonly runs: number;
+  readonly inFlight: number;
+  readonly rounds: number;
+  readonly isJson: boolean;
+}
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<number> {
+  let call: Call | undefined;
+  try {
+    call = readCall(args);
+  } catch (thrown) {
+    say(messageOf(thrown));
+    return EXIT.wrongUse;
+  }
+  if (call === undefined) return EXIT.clean;
+  try {
+    const reports = await runAll(call);
+    if (call.isJson) process.stdout.write(`${JSON.stringify({ reports })}\n`);
+    else process.stdout.write(`${tableOf(reports)}\n`);
+    return reports.some(({ violations }) => violations.length > 0) ? EXIT.violated : EXIT.clean;
+  } catch (thrown) {
+    say(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
+    return EXIT.couldNotRun;
+  }
+}
+
+async function runAll({ scenarios, seed, runs, inFlight, rounds }: Call): Promise<readonly ScenarioReport[]> {
+  const reports: ScenarioReport[] = [];
+  say(`chaos: ${scenarios.length} scenarios, ${rounds} rounds of ${runs} runs each, seeds from ${seed}`);
+  const ground = await openGround();
+  try {
+    for (let count = 0; count < rounds * scenarios.length; count++) {
+      const scenario = scenarios[count % scenarios.length];
+      if (scenario === undefined) break;
+      say(`\n── ${scenario.name}, seed ${seed + count}: ${scenario.about} ──`);
+      const report = await runScenario(scenario, { ground, seed: seed + count, runs, inFlight, say });
+      reports.push(report);
+      for (const line of linesOf(report)) say(line);
+    }
+    return reports;
+  } finally {
+    await ground.close();
+  }
+}
+
+/** @returns undefined when there is nothing to run. @throws one sentence on a wrong call */
+function readCall(args: readonly string[]): Call | undefined {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      scenario: { type: 'string', multiple: true },
+      seed: { type: 'string', default: '1' },
+      runs: { type: 'string', default: String(DEFAULT_RUNS) },
+      'in-flight': { type: 'string', default: String(DEFAULT_IN_FLIGHT) },
+      rounds: { type: 'string', default: '1' },
+      list: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  if (values.list) {
+    for (const { name, about } of SCENARIOS) process.stdout.write(`${name.padEnd(18)} ${about}\n`);
+    return undefined;
+  }
+  return {
+    scenarios: values.scenario?.map(scenarioNamed) ?? SCENARIOS,
+    seed: wholeNumber('--seed', values.seed),
+    runs: wholeNumber('--runs', values.runs),
+    inFlight: wholeNumber('--in-flight', values['in-flight']),
+    rounds: wholeNumber('--rounds', values.rounds),
+    isJson: values.json,
+  };
+}
+
+function scenarioNamed(name: string): Scenario {
+  const found = SCENARIOS.find((scenario) => scenario.name === name);
+  if (found !== undefined) return found;
+  throw new Error(`--scenario ${name}: there are ${SCENARIOS.map((scenario) => scenario.name).join(', ')}`);
+}
+
+function wholeNumber(option: string, text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new Error(`${option} must be a whole number from 1, not ${text}`);
+}

@@ -1,0 +1,103 @@
+/**
+ * A TCP relay that stands for the network between one engine and what it stands on. Held, it is a network that carries
+ * nothing and tells nobody: bytes wait where they are, as TCP would send them again, and pass when it is mended. Cut, every
+ * connection breaks and new ones are refused at once.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+const HOST = '127.0.0.1';
+type State = 'open' | 'held' | 'cut';
+
+export class Relay {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #held: (() => void)[] = [];
+  #state: State = 'open';
+  #target: number | undefined;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async open(): Promise<Relay> {
+    const server = createServer({ pauseOnConnect: true });
+    const relay = new Relay(server);
+    server.on('connection', (client) => relay.#accept(client));
+    server.listen(0, HOST);
+    await once(server, 'listening');
+    return relay;
+  }
+
+  get port(): number {
+    const { port } = this.#server.address() as AddressInfo; // a TCP server that listens has one
+    return port;
+  }
+
+  /** Where connections lead from now on; until the first call they are refused. */
+  leadTo(port: number): void {
+    this.#target = port;
+  }
+
+  hold(): void {
+    this.#state = 'held';
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  cut(): void {
+    this.#state = 'cut';
+    this.#breakAll();
+  }
+
+  mend(): void {
+    this.#state = 'open';
+    for (const go of this.#held.splice(0)) go();
+    for (const socket of this.#sockets) socket.resume();
+  }
+
+  async close(): Promise<void> {
+    this.#state = 'cut';
+    this.#breakAll();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  #accept(client: Socket): void {
+    this.#keep(client);
+    if (this.#state === 'cut' || this.#target === undefined) client.resetAndDestroy();
+    else if (this.#state === 'held') this.#held.push(() => this.#join(client));
+    else this.#join(client);
+  }
+
+  #join(client: Socket): void {
+    if (client.destroyed || this.#target === undefined) return;
+    const upstream = connect(this.#target, HOST);
+    this.#keep(upstream);
+    this.#pass(client, upstream);
+    this.#pass(upstream, client);
+  }
+
+  #pass(from: Socket, to: Socket): void {
+    from.on('data', (chunk) => {
+      if (!to.write(chunk)) from.pause();
+    });
+    to.on('drain', () => {
+      if (this.#state === 'open') from.resume();
+    });
+    from.on('end', () => to.end());
+    from.on('close', () => to.destroy());
+    from.resume();
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.setNoDelay(true);
+    socket.on('error', () => {});
+    socket.on('close', () => this.#sockets.delete(socket));
+  }
+
+  #breakAll(): void {
+    this.#held.length = 0;
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+}
