@@ -12,10 +12,10 @@ import { removeFolder, scratchFolder } from '../services/scratch.ts';
 import { ROOT } from '../support/clone.ts';
 import { Chance } from './chance.ts';
 import { check, type Verdict } from './checker.ts';
-import { EngineNode } from './engine-node.ts';
 import { type Ground, PARTITIONS } from './ground.ts';
 import { Load } from './load.ts';
 import type { Allowance } from './observation.ts';
+import { ProcessNode } from './process-node.ts';
 import { Wire } from './wire.ts';
 import { policyFor } from './work-plugin.ts';
 
@@ -25,8 +25,11 @@ const STALL_MS = 60_000;
 const SCENARIO_MAX_MS = 8 * 60_000;
 /** After the last end: what must not run any more gets the time to show that it does. */
 const LINGER_MS = 2500;
+/** Longer than DRAIN_MS and what follows it. */
+const END_MAX_MS = 90_000;
 /** Isolate workers of an engine: few, so that three engines fit on a small machine. */
 const WORKERS = '2';
+const ENGINE_READY = '"msg":"the engine is ready"';
 
 export interface Scenario {
   readonly name: string;
@@ -44,7 +47,7 @@ export interface Scenario {
 
 export interface Arena {
   readonly ground: Ground;
-  readonly engines: readonly EngineNode[];
+  readonly engines: readonly ProcessNode[];
   readonly wire: Wire;
   readonly chance: Chance;
   /** Does it, counts it and notes it with its time. */
@@ -52,6 +55,8 @@ export interface Arena {
   /** Resolves when this share of all runs has ended. */
   reached(share: number): Promise<void>;
   wait(ms: number): Promise<void>;
+  /** Starts so many of the runs now, however many are in flight. */
+  burst(count: number): Promise<void>;
 }
 
 export interface ScenarioCall {
@@ -87,7 +92,7 @@ export async function runScenario(scenario: Scenario, call: ScenarioCall): Promi
 class RunningScenario implements Arena {
   readonly ground: Ground;
   readonly chance: Chance;
-  readonly engines: readonly EngineNode[];
+  readonly engines: readonly ProcessNode[];
   readonly wire: Wire;
   readonly #scenario: Scenario;
   readonly #call: ScenarioCall;
@@ -156,6 +161,10 @@ class RunningScenario implements Arena {
     await sleep(ms, undefined, { signal: this.#over.signal });
   }
 
+  async burst(count: number): Promise<void> {
+    await this.fault(`${count} runs are started at once`, () => this.#load.burst(count));
+  }
+
   async run(): Promise<ScenarioReport> {
     const limit = setTimeout(() => this.#giveUp('the scenario took too long'), SCENARIO_MAX_MS);
     let isInFaults = true;
@@ -174,6 +183,7 @@ class RunningScenario implements Arena {
     } catch (thrown) {
       if (!this.#over.signal.aborted) throw thrown;
       this.#note(messageOf(this.#over.signal.reason));
+      if (isInFaults) await this.#mendAll();
     } finally {
       clearTimeout(limit);
       clearInterval(stall);
@@ -195,11 +205,25 @@ class RunningScenario implements Arena {
   async #endInOrder(): Promise<void> {
     await this.#load.close();
     const ends = this.engines.map(async (engine) => {
-      const { code, signal } = await engine.terminate();
-      if (code !== 0) this.#note(`${engine.name} ended with ${signal ?? `exit code ${code}`} after SIGTERM`);
+      const giveUp = new AbortController();
+      const end = await Promise.race([engine.terminate(), sleep(END_MAX_MS, undefined, { signal: giveUp.signal })]);
+      giveUp.abort();
+      if (end === undefined) this.#note(`${engine.name} did not end within ${END_MAX_MS / 1000} s after SIGTERM`);
+      else if (end.code !== 0)
+        this.#note(`${engine.name} ended with ${end.signal ?? `exit code ${end.code}`} after SIGTERM`);
+      await engine.close();
     });
     await Promise.all(ends);
     await this.wire.catchUp();
+  }
+
+  /** After faults that were left in the middle. */
+  async #mendAll(): Promise<void> {
+    const { relays, redis, kafka } = this.ground;
+    for (const engine of this.engines) engine.thaw();
+    for (const relay of relays.flatMap((pair) => [pair.kafka, pair.redis])) relay.mend();
+    redis.thaw();
+    await Promise.all([redis.restart(), kafka.restart()]);
   }
 
   #judge(): ScenarioReport {
@@ -241,7 +265,7 @@ class RunningScenario implements Arena {
     return folder;
   }
 
-  #engine(index: number): EngineNode {
+  #engine(index: number): ProcessNode {
     const { ground } = this;
     const relays = this.#scenario.isRelayed === true ? ground.relays[index] : undefined;
     const redisUrl = new URL(this.#database.url);
@@ -249,8 +273,10 @@ class RunningScenario implements Arena {
     const { names } = this.wire;
     const policy = join(this.#folder, 'policy.yaml');
     writeFileSync(policy, policyFor(ground.effects.place));
-    return new EngineNode({
+    return new ProcessNode({
       name: `engine ${index + 1}`,
+      args: ['engine'],
+      ready: ENGINE_READY,
       folder: join(this.#folder, `engine-${index + 1}`),
       env: {
         KAFKA_BROKERS: relays === undefined ? ground.kafka.brokers : `127.0.0.1:${relays.kafka.port}`,

@@ -74,6 +74,12 @@ export class Load {
     this.#fill();
   }
 
+  /** Starts so many more now, however many are in flight. Resolves when the broker has them. */
+  async burst(count: number): Promise<void> {
+    const left = Math.min(count, this.#options.total - this.runs.length);
+    await this.#send(Array.from({ length: left }, () => this.#begin(this.#options.chance)).flat());
+  }
+
   /** Looks after each event until `isSo`. @throws when a command could not be sent. */
   until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {

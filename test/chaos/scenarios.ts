@@ -4,11 +4,13 @@
  * the seed. Where a fault can excuse something, the scenario says so, and nothing else is excused.
  */
 import type { Arena, Scenario } from './arena.ts';
-import type { EngineNode } from './engine-node.ts';
 import { appendedBytes, type EngineRelays, forgetAfter, PARTITIONS } from './ground.ts';
+import type { ProcessNode } from './process-node.ts';
 
 /** Longer than a session of the group (6 s), and than an engine may act without its heartbeat. */
 const PAST_SESSION_MS = 9000;
+/** Enough that each partition gets some. */
+const BURST = 30;
 /** What a Redis with `appendfsync everysec` may lose, with some room to what engines allow for (2.5 s). */
 const FORGOTTEN_MS = 1000;
 
@@ -20,6 +22,22 @@ const killEngine: Scenario = {
       await arena.fault(`kill -9 ${engine.name}`, () => engine.kill9());
       await startAgain(arena, engine);
     }),
+};
+
+const killWaiting: Scenario = {
+  name: 'kill-waiting',
+  about: 'Redis stands still while commands come in, and the engine that has read them dies before it is back',
+  faults: async (arena) => {
+    const { redis } = arena.ground;
+    await eachEngine(arena, [0.15, 0.45], async (engine) => {
+      await arena.fault('SIGSTOP Redis', () => redis.freeze());
+      await arena.burst(BURST);
+      await arena.wait(arena.chance.between(500, 1500));
+      await arena.fault(`kill -9 ${engine.name}`, () => engine.kill9());
+      await arena.fault('SIGCONT Redis', () => redis.thaw());
+      await startAgain(arena, engine);
+    });
+  },
 };
 
 const powerCut: Scenario = {
@@ -233,6 +251,7 @@ const storm: Scenario = {
 
 export const SCENARIOS: readonly Scenario[] = [
   killEngine,
+  killWaiting,
   powerCut,
   killHost,
   killWorkers,
@@ -254,7 +273,7 @@ export const SCENARIOS: readonly Scenario[] = [
 async function eachEngine(
   arena: Arena,
   shares: readonly number[],
-  act: (engine: EngineNode) => Promise<void>,
+  act: (engine: ProcessNode) => Promise<void>,
 ): Promise<void> {
   const engines = arena.chance.shuffled(arena.engines);
   for (const [index, share] of shares.entries()) {
@@ -265,14 +284,14 @@ async function eachEngine(
   }
 }
 
-async function startAgain(arena: Arena, engine: EngineNode): Promise<void> {
+async function startAgain(arena: Arena, engine: ProcessNode): Promise<void> {
   await arena.wait(arena.chance.between(0, 3000));
   await engine.start();
 }
 
 async function restartInOrder(
   arena: Arena,
-  engine: EngineNode,
+  engine: ProcessNode,
   env: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const named = Object.entries(env).map(([name, value]) => `, then ${name}=${value}`);
@@ -280,7 +299,7 @@ async function restartInOrder(
   await engine.start(env);
 }
 
-async function hostOf(arena: Arena, engine: EngineNode): Promise<void> {
+async function hostOf(arena: Arena, engine: ProcessNode): Promise<void> {
   await arena.fault(`kill -9 the sandbox host of ${engine.name}`, () => engine.killHost());
 }
 
@@ -299,7 +318,7 @@ async function eachNetwork(
 /** First nothing passes and nobody is told; then, as a seed has it, all connections break. */
 async function breakNetwork(
   arena: Arena,
-  { name }: EngineNode,
+  { name }: ProcessNode,
   what: string,
   relay: EngineRelays['kafka'],
 ): Promise<void> {

@@ -1,6 +1,7 @@
 /**
- * One engine of a scenario as an operator runs it: a real process with a home of its own, started again when it ends by
- * itself, and all that can happen to it: killed, cut off from power, frozen alone or with everything below it, told to end.
+ * One engine or sandbox host of a scenario as an operator runs it: a real process with a home of its own, started again
+ * when it ends by itself, and all that can happen to it: killed, cut off from power, frozen alone or with everything below
+ * it, told to end.
  */
 import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,12 +9,15 @@ import { type Exit, type FlowopsProcess, startFlowops } from '../support/service
 import { descendantsOf, type ProcessRef } from '../support/service-process-tree.ts';
 import type { Chance } from './chance.ts';
 
-const READY = '"msg":"the engine is ready"';
 /** As a supervisor waits before it starts a service again. */
 const RESTART_MS = 500;
 
-export interface EngineNodeOptions {
+export interface ProcessNodeOptions {
   readonly name: string;
+  /** Of `flowops`. */
+  readonly args: readonly string[];
+  /** What it logs when it takes work. */
+  readonly ready: string;
   /** Its working folder and home. */
   readonly folder: string;
   readonly env: Readonly<Record<string, string>>;
@@ -21,29 +25,31 @@ export interface EngineNodeOptions {
   readonly onUnexpectedEnd: (text: string) => void;
 }
 
-export class EngineNode {
+export class ProcessNode {
   readonly name: string;
-  readonly #options: EngineNodeOptions;
+  readonly #options: ProcessNodeOptions;
   readonly #lives: FlowopsProcess[] = [];
+  /** Lives that were ended on purpose. */
+  readonly #taken = new Set<FlowopsProcess>();
   #frozen: readonly ProcessRef[] = [];
   #isClosed = false;
 
-  constructor(options: EngineNodeOptions) {
+  constructor(options: ProcessNodeOptions) {
     this.name = options.name;
     this.#options = options;
     mkdirSync(options.folder, { recursive: true });
   }
 
-  /** Starts it and waits until it takes commands. */
+  /** Starts it and waits until it takes work. */
   async start(more: Readonly<Record<string, string>> = {}): Promise<void> {
-    const { folder, env } = this.#options;
-    const life = startFlowops(['engine'], { cwd: folder, env: { ...env, FLOWOPS_HOME: `${folder}/home`, ...more } });
+    const { args, ready, folder, env } = this.#options;
+    const life = startFlowops(args, { cwd: folder, env: { ...env, FLOWOPS_HOME: `${folder}/home`, ...more } });
     this.#lives.push(life);
     void life.exited.then((exit) => this.#ended(life, exit, more));
-    await life.stderr.until(`${this.name} to be ready`, (lines) => lines.find((line) => line.includes(READY)));
+    await life.stderr.until(`${this.name} to be ready`, (lines) => lines.find((line) => line.includes(ready)));
   }
 
-  /** SIGKILL for the engine alone: what it started learns it by itself. */
+  /** SIGKILL for it alone: what it started learns it by itself. */
   async kill9(): Promise<void> {
     await this.#take().kill9();
   }
@@ -60,7 +66,7 @@ export class EngineNode {
     return life.exited;
   }
 
-  /** SIGSTOP for the engine alone: its sandbox host goes on. */
+  /** SIGSTOP for it alone: what it started goes on. */
   freeze(): void {
     this.#life().signal('SIGSTOP');
   }
@@ -79,7 +85,7 @@ export class EngineNode {
     this.#life().signal('SIGCONT');
   }
 
-  /** SIGKILL for its sandbox host. @returns false when it had none at this moment */
+  /** SIGKILL for the sandbox host that an engine has started. @returns false when it had none at this moment */
   killHost(): boolean {
     const [host] = descendantsOf(this.#life().pid);
     if (host === undefined) return false;
@@ -112,11 +118,9 @@ export class EngineNode {
   /** The life that is ended on purpose now. */
   #take(): FlowopsProcess {
     const life = this.#life();
-    this.#expected.add(life);
+    this.#taken.add(life);
     return life;
   }
-
-  readonly #expected = new Set<FlowopsProcess>();
 
   #life(): FlowopsProcess {
     const life = this.#lives.at(-1);
@@ -125,7 +129,7 @@ export class EngineNode {
   }
 
   #ended(life: FlowopsProcess, exit: Exit, more: Readonly<Record<string, string>>): void {
-    if (this.#isClosed || this.#expected.has(life)) return;
+    if (this.#isClosed || this.#taken.has(life)) return;
     const last = life.stderr.items.findLast((line) => line.includes('"level":60') || !line.startsWith('{')) ?? '';
     this.#options.onUnexpectedEnd(`${this.name} ended by itself (${exit.signal ?? `exit code ${exit.code}`}) ${last}`);
     void sleep(RESTART_MS).then(() => (this.#isClosed ? undefined : this.start(more).catch(() => undefined)));
