@@ -8,6 +8,13 @@ export interface CommandOrigin {
   readonly offset: string;
   /** Kafka's time of the record, epoch ms; not the time the sender wrote into the command. */
   readonly recordTimeMs: number;
+  /** Where the command was read first, when it was sent on to this partition since: the same for each copy of it. */
+  readonly first?: FirstPlace;
+}
+
+export interface FirstPlace {
+  readonly partition: number;
+  readonly offset: string;
 }
 
 /** The run's home is another partition of the topic: the command has to be sent there (design 4.1). */

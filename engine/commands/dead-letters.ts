@@ -2,8 +2,8 @@
  * What cannot be read as a command, kept for people: value, key and headers as they came (bytes), with origin and reason
  * in headers of ours. Sent before the record's offset may be committed.
  */
-import type { RecordSender, TopicTarget } from '../publishing/record-sender.ts';
 import type { OutgoingRecord } from '../publishing/send-lane.ts';
+import type { Sender, TopicTarget } from '../publishing/sender.ts';
 
 /** A record as it was read. */
 export type SourceRecord = OutgoingRecord;
@@ -24,10 +24,10 @@ const MAX_REASON_CHARACTERS = 2000;
 const OMITTED_HEADER = 'flowops-value-omitted';
 
 export class KafkaDeadLetters implements DeadLetters {
-  readonly #sender: RecordSender;
+  readonly #sender: Sender;
   readonly #target: TopicTarget;
 
-  constructor(sender: RecordSender, topic: string) {
+  constructor(sender: Sender, topic: string) {
     this.#sender = sender;
     this.#target = { topic, shrink: withoutValue };
   }

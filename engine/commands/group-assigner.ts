@@ -4,29 +4,34 @@
  */
 import { type Assigner, AssignerProtocol, type PartitionAssigner } from 'kafkajs';
 import { z } from 'zod';
-import { assignPartitions } from './sticky-assignment.ts';
+import { assignPartitions, type Member } from './sticky-assignment.ts';
 
 const PROTOCOL_NAME = 'flowops-sticky';
 const PROTOCOL_VERSION = 1;
 
 /** What a member tells about itself when it joins; an unreadable one counts as empty. */
-const userDataSchema = z.object({ owned: z.array(z.number().int().nonnegative()) });
+const userDataSchema = z.object({
+  owned: z.array(z.number().int().nonnegative()),
+  isLeaving: z.boolean().default(false),
+});
 
 export interface GroupAssignerOptions {
   readonly topic: string;
   /** The partitions held now; asked at every join. */
   readonly owned: () => readonly number[];
+  /** It takes no commands any more and wants nothing that it does not hold already. */
+  readonly isLeaving: () => boolean;
   /** A join begins: what is held may be given to others from now on. */
   readonly onJoin: () => void;
 }
 
-export function groupAssigner({ topic, owned, onJoin }: GroupAssignerOptions): PartitionAssigner {
+export function groupAssigner({ topic, owned, isLeaving, onJoin }: GroupAssignerOptions): PartitionAssigner {
   return ({ cluster }): Assigner => ({
     name: PROTOCOL_NAME,
     version: PROTOCOL_VERSION,
     protocol: ({ topics }) => {
       onJoin();
-      const userData = Buffer.from(JSON.stringify({ owned: owned() }));
+      const userData = Buffer.from(JSON.stringify({ owned: owned(), isLeaving: isLeaving() }));
       return {
         name: PROTOCOL_NAME,
         metadata: AssignerProtocol.MemberMetadata.encode({ version: PROTOCOL_VERSION, topics, userData }),
@@ -36,7 +41,7 @@ export function groupAssigner({ topic, owned, onJoin }: GroupAssignerOptions): P
       const partitions = cluster.findTopicPartitionMetadata(topic).map((metadata) => metadata.partitionId);
       const shares = assignPartitions(
         partitions,
-        members.map(({ memberId, memberMetadata }) => ({ memberId, owned: readOwned(memberMetadata) })),
+        members.map(({ memberId, memberMetadata }) => ({ memberId, ...readUserData(memberMetadata) })),
       );
       return [...shares].map(([memberId, mine]) => ({
         memberId,
@@ -50,13 +55,14 @@ export function groupAssigner({ topic, owned, onJoin }: GroupAssignerOptions): P
   });
 }
 
-function readOwned(memberMetadata: Buffer): readonly number[] {
+function readUserData(memberMetadata: Buffer): Omit<Member, 'memberId'> {
   const userData = AssignerProtocol.MemberMetadata.decode(memberMetadata)?.userData;
-  if (userData === undefined || userData === null) return [];
+  const nothing = { owned: [], isLeaving: false };
+  if (userData === undefined || userData === null) return nothing;
   try {
     const parsed = userDataSchema.safeParse(JSON.parse(userData.toString()));
-    return parsed.success ? parsed.data.owned : [];
+    return parsed.success ? parsed.data : nothing;
   } catch {
-    return [];
+    return nothing;
   }
 }

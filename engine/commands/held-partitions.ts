@@ -19,6 +19,10 @@ export interface HeldPartitionsOptions {
   readonly sink: CommandSink;
   readonly createIntake: (partition: number) => Intake;
   readonly log: Log;
+  /** At once, before the sink is told: nobody may act for these any more. */
+  readonly onLost?: (partitions: readonly number[]) => void;
+  /** At once, after `onLost`. */
+  readonly onGained?: (partitions: readonly number[]) => void;
   readonly pause: Pause;
   /** Ends the waits when the consumer closes. */
   readonly signal: AbortSignal;
@@ -27,8 +31,11 @@ export interface HeldPartitionsOptions {
 export class HeldPartitions {
   readonly #options: HeldPartitionsOptions;
   readonly #intakes = new Map<number, Intake>();
-  /** The rounds, told one after the other. */
-  #told: Promise<void> = Promise.resolve();
+  /** Everything told so far: assignments one after the other, each after the revocations before it. */
+  #told: Promise<unknown> = Promise.resolve();
+  #revoked: Promise<unknown> = Promise.resolve();
+  /** Gained, and the sink has not taken them over yet. */
+  readonly #beingAssigned = new Set<number>();
   #memberId: string | undefined;
   #joins = 0;
 
@@ -66,6 +73,7 @@ export class HeldPartitions {
     this.#end(lost);
     const gained = partitions.filter((partition) => !this.#intakes.has(partition));
     for (const partition of gained) this.#intakes.set(partition, this.#options.createIntake(partition));
+    if (gained.length > 0) this.#options.onGained?.(gained);
     this.#tell(lost, gained);
     return gained;
   }
@@ -81,17 +89,22 @@ export class HeldPartitions {
   }
 
   #end(partitions: readonly number[]): void {
+    if (partitions.length > 0) this.#options.onLost?.(partitions);
     for (const partition of partitions) {
       this.#intakes.get(partition)?.end();
       this.#intakes.delete(partition);
     }
   }
 
+  /** A revocation waits only for assignments of the same partitions: one that waits for the store holds up no other. */
   #tell(lost: readonly number[], gained: readonly number[]): void {
     const intakes = gained.flatMap((partition) => this.#intakes.get(partition) ?? []);
-    this.#told = this.#told.then(async () => {
-      if (lost.length > 0) await this.#revoke(lost);
+    const before = lost.some((partition) => this.#beingAssigned.has(partition)) ? this.#told : this.#revoked;
+    if (lost.length > 0) this.#revoked = before.then(() => this.#revoke(lost));
+    for (const partition of gained) this.#beingAssigned.add(partition);
+    this.#told = Promise.all([this.#told, this.#revoked]).then(async () => {
       if (gained.length > 0) await this.#assign(gained, intakes);
+      for (const partition of gained) this.#beingAssigned.delete(partition);
     });
   }
 

@@ -6,11 +6,13 @@
  *   C1. `eachBatch` neither waits nor throws: it queues. Fetches go on, and heartbeats ride on them.
  *   C2. An offset is committed only for a partition that is held, never while a join is under way, and without the
  *       client's own retries, which would repeat it in a later generation.
- *   C3. The client is made anew when Kafka was lost; `failed` tells only what a new client would not mend.
+ *   C3. The group's answers keep the standing good from when their requests were sent; what was lost in a round is given
+ *       up before that.
+ *   C4. The client is made anew when Kafka was lost; `failed` tells only what a new client would not mend.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '@flowops/proto/errors.ts';
-import type { Consumer, EachBatchPayload } from 'kafkajs';
+import type { Consumer, EachBatchPayload, RequestEvent } from 'kafkajs';
 import type { Log } from '../log.ts';
 import {
   clientErrorText,
@@ -24,6 +26,7 @@ import { pause } from '../runs/pause.ts';
 import { type CommandHandlerOptions, type CommandRecord, handleRecord } from './command-handler.ts';
 import { registerCompressions } from './compression.ts';
 import { groupAssigner } from './group-assigner.ts';
+import type { GroupStanding } from './group-standing.ts';
 import { HeldPartitions } from './held-partitions.ts';
 import { PartitionIntake } from './partition-intake.ts';
 
@@ -50,6 +53,11 @@ const DISCONNECT_TIMEOUT_MS = 2000;
 export interface KafkaConsumerOptions extends CommandHandlerOptions {
   readonly client: KafkaClient;
   readonly groupId: string;
+  /** Told of every answer of the group; its own. */
+  readonly standing: GroupStanding;
+  /** At once, before the sink is told. */
+  readonly onLost: (partitions: readonly number[]) => void;
+  readonly onGained: (partitions: readonly number[]) => void;
   /** How long after it was acknowledged a write of the store is on disk (Durability.delayMs). */
   readonly durabilityDelayMs: number;
 }
@@ -64,9 +72,11 @@ export class KafkaCommandConsumer {
   #commit: EachBatchPayload['commitOffsetsIfNecessary'] | undefined;
   #commitTimer: NodeJS.Timeout | undefined;
   #commitRunning: Promise<void> | undefined;
-  #heartbeatAtMs: number | undefined;
+  /** When the group's last answered request was sent, per kind of request. */
+  readonly #sentAtMs = new Map<string, number>();
   #isStopped = false;
   #isLost = false;
+  #closed: Promise<void> | undefined;
 
   constructor(options: KafkaConsumerOptions) {
     registerCompressions();
@@ -76,6 +86,8 @@ export class KafkaCommandConsumer {
       sink: options.sink,
       log: options.log,
       createIntake: (partition) => this.#createIntake(partition),
+      onLost: options.onLost,
+      onGained: options.onGained,
       pause,
       signal: this.#closing.signal,
     });
@@ -91,11 +103,6 @@ export class KafkaCommandConsumer {
     return this.#held.partitions;
   }
 
-  /** Ms since the group last answered a heartbeat or a join; infinite before the first. */
-  heartbeatAgeMs(): number {
-    return this.#heartbeatAtMs === undefined ? Number.POSITIVE_INFINITY : performance.now() - this.#heartbeatAtMs;
-  }
-
   /** Resolves when the group was joined, or consuming has failed. */
   async start(): Promise<void> {
     await this.#connect(1);
@@ -108,18 +115,23 @@ export class KafkaCommandConsumer {
   }
 
   /**
-   * Waits for what is in flight and for its durability (until `signal` is aborted, at most 30 s), commits, leaves the
-   * group. Idempotent.
+   * Waits for what is in flight and for its durability (until `signal` is aborted, at most 30 s), commits, gives its
+   * partitions up, and only then leaves the group: whoever gets them finds what this engine handed over. Idempotent.
    */
-  async close(signal?: AbortSignal): Promise<void> {
-    if (this.#closing.signal.aborted) return;
+  close(signal?: AbortSignal): Promise<void> {
+    this.#closed ??= this.#close(signal);
+    return this.#closed;
+  }
+
+  async #close(signal: AbortSignal | undefined): Promise<void> {
     this.stopTaking();
     const giveUp = AbortSignal.any([AbortSignal.timeout(CLOSE_TIMEOUT_MS), ...(signal === undefined ? [] : [signal])]);
     await untilAborted(this.#settle(giveUp), giveUp);
     this.#closing.abort();
     clearTimeout(this.#commitTimer);
+    await untilAborted(this.#held.leave(), giveUp);
+    this.#options.standing.close();
     await this.#disconnect();
-    await this.#held.leave();
   }
 
   /** All in flight done, old enough and committed. */
@@ -148,14 +160,24 @@ export class KafkaCommandConsumer {
       metadataMaxAge: METADATA_MAX_AGE_MS,
       allowAutoTopicCreation: false,
       partitionAssigners: [
-        groupAssigner({ topic, owned: () => this.#held.partitions, onJoin: () => this.#held.joinBegins() }),
+        groupAssigner({
+          topic,
+          // Whoever was not heard for long has lost what it held: its claim would only move it away from its owner.
+          owned: () => (this.#options.standing.isGood ? this.#held.partitions : []),
+          isLeaving: () => this.#isStopped,
+          onJoin: () => this.#held.joinBegins(),
+        }),
       ],
       retry: { retries: 5, initialRetryTime: 100, maxRetryTime: 1000, restartOnFailure: async () => false },
     });
     this.#consumer = consumer;
-    const { GROUP_JOIN, HEARTBEAT, CRASH } = consumer.events;
-    consumer.on(HEARTBEAT, () => this.#beat());
-    consumer.on(GROUP_JOIN, ({ payload }) => this.#joined(payload.memberId, payload.memberAssignment[topic] ?? []));
+    const { GROUP_JOIN, HEARTBEAT, REQUEST, CRASH } = consumer.events;
+    consumer.on(REQUEST, (event) => this.#answered(event));
+    consumer.on(HEARTBEAT, () => this.#heard('Heartbeat'));
+    consumer.on(GROUP_JOIN, ({ payload }) => {
+      this.#joined(payload.memberId, payload.memberAssignment[topic] ?? []);
+      this.#heard('SyncGroup');
+    });
     consumer.on(CRASH, ({ payload }) => this.#crashed(consumer, payload.error, attempt));
     try {
       await consumer.connect();
@@ -201,12 +223,22 @@ export class KafkaCommandConsumer {
     return intake;
   }
 
-  #beat(): void {
-    this.#heartbeatAtMs = performance.now();
+  /** Whether the answer was a good one is told by the event that follows it. */
+  #answered({ payload }: RequestEvent): void {
+    const ageMs = Math.max(0, Date.now() - payload.sentAt);
+    if (payload.apiName === 'Heartbeat' || payload.apiName === 'SyncGroup') {
+      this.#sentAtMs.set(payload.apiName, performance.now() - ageMs);
+    }
+  }
+
+  /** C3. */
+  #heard(apiName: 'Heartbeat' | 'SyncGroup'): void {
+    const sentAtMs = this.#sentAtMs.get(apiName);
+    if (sentAtMs !== undefined && !this.#closing.signal.aborted) this.#options.standing.heard(sentAtMs);
   }
 
   #joined(memberId: string, partitions: readonly number[]): void {
-    this.#beat();
+    if (this.#closing.signal.aborted) return;
     if (this.#isLost) this.#log.info({}, 'Kafka is back; commands are read again');
     this.#isLost = false;
     const gained = this.#held.joined(memberId, partitions);
@@ -252,13 +284,14 @@ export class KafkaCommandConsumer {
     });
   }
 
-  /** C3. */
+  /** C4. */
   async #crashed(consumer: Consumer, thrown: unknown, attempt: number): Promise<void> {
     if (consumer !== this.#consumer || this.#closing.signal.aborted) return;
     this.#commit = undefined;
     this.#options.client.destroyConnections('the consumer is made anew');
     await this.#disconnect();
     if (!isConnectionTrouble(thrown)) {
+      this.#options.standing.left();
       await this.#held.leave();
       this.#failure.resolve(new KafkaUnavailable(explain(thrown, this.#options), { cause: thrown }));
       return;

@@ -1,21 +1,30 @@
 /**
  * Everything of Kafka that one engine uses, opened in the order in which it can fail with a clear sentence: brokers,
- * topics, producer; the consumer starts when there is a sink. Consumer and producer have connections of their own.
+ * topics, producer; the consumer starts when there is a sink. Consumer and producers have connections of their own. The
+ * standing in the group joins the two: nothing is sent while it is not good, or for a partition that was lost.
  */
 import type { Log } from '../log.ts';
+import { TRANSACTION_RETRY } from '../publishing/home-producer.ts';
 import { connectAdmin, createKafkaClient, type KafkaAddress } from '../publishing/kafka-client.ts';
-import { KafkaPublisher, type StatusEncoding } from '../publishing/kafka-publisher.ts';
+import { KafkaPublisher, type PublishFence, type StatusEncoding, statusTarget } from '../publishing/kafka-publisher.ts';
 import { ensureTopics, type KafkaTopics } from '../publishing/kafka-topics.ts';
 import type { Publisher } from '../publishing/publisher.ts';
 import { RecordSender } from '../publishing/record-sender.ts';
+import { TransactionalSender } from '../publishing/transactional-sender.ts';
+import { pause } from '../runs/pause.ts';
+import type { Standing } from '../runs/standing.ts';
 import type { CommandSink } from './command-sink.ts';
 import { KafkaDeadLetters } from './dead-letters.ts';
+import { KafkaForwarder } from './forwarding.ts';
+import { GroupStanding } from './group-standing.ts';
 import { KafkaCommandConsumer } from './kafka-consumer.ts';
 
 export interface KafkaTransportOptions extends KafkaAddress {
   readonly groupId: string;
   readonly topics: KafkaTopics;
   readonly statusEncoding: StatusEncoding;
+  /** Default: heartbeat. */
+  readonly publishFence?: PublishFence;
   /** Of topics that have to be made; undefined: the brokers' default. */
   readonly partitions?: number;
   readonly log: Log;
@@ -25,6 +34,8 @@ export interface KafkaTransportOptions extends KafkaAddress {
 
 export interface KafkaTransport {
   readonly publisher: Publisher;
+  /** Of this engine in its group: not good before it has joined. */
+  readonly standing: Standing;
   /**
    * Joins the group and hands commands to the sink until the consumer is closed.
    * @param durabilityDelayMs the store's Durability.delayMs
@@ -36,8 +47,10 @@ export interface KafkaTransport {
 
 /** @throws KafkaUnavailable one sentence that says what to do; the process should end with exit code 3 */
 export async function openKafkaTransport(options: KafkaTransportOptions): Promise<KafkaTransport> {
-  const { topics, log } = options;
-  const producing = createKafkaClient(options, log);
+  const { topics, log, groupId, statusEncoding } = options;
+  const standing = new GroupStanding({ now: () => performance.now(), pause });
+  const mayProduce = () => standing.isGood;
+  const producing = createKafkaClient({ ...options, mayProduce });
   const admin = await connectAdmin(producing, options, options.signal);
   try {
     const { partitions } = options;
@@ -45,30 +58,40 @@ export async function openKafkaTransport(options: KafkaTransportOptions): Promis
   } finally {
     await admin.disconnect();
   }
-  const sender = await RecordSender.open({
-    client: producing,
-    topics: [topics.status, topics.outcomes, topics.deadLetters],
-    log,
-  });
+  const sender = await RecordSender.open({ client: producing, topics: Object.values(topics), standing, log });
+  const transactions =
+    options.publishFence === 'transaction'
+      ? new TransactionalSender({
+          client: createKafkaClient({ ...options, mayProduce, retry: TRANSACTION_RETRY }),
+          idPrefix: `${groupId}-${topics.commands}`,
+          target: statusTarget(topics.status, statusEncoding),
+          ...{ partitions: sender.partitions, standing, log },
+        })
+      : undefined;
   const publisher = new KafkaPublisher({
-    sender,
+    ...{ sender, transactions, statusEncoding },
     statusTopic: topics.status,
     outcomesTopic: topics.outcomes,
-    statusEncoding: options.statusEncoding,
   });
-  const deadLetters = new KafkaDeadLetters(sender, topics.deadLetters);
   return {
     publisher,
+    standing,
     consume: async (sink, durabilityDelayMs) => {
-      const client = createKafkaClient(options, log);
-      const { groupId } = options;
-      const topic = topics.commands;
       const consumer = new KafkaCommandConsumer({
-        ...{ client, groupId, topic, sink, deadLetters, publisher, durabilityDelayMs, log, now: Date.now },
+        ...{ groupId, topic: topics.commands, sink, publisher, durabilityDelayMs, standing, log },
+        client: createKafkaClient(options),
+        deadLetters: new KafkaDeadLetters(sender, topics.deadLetters),
+        forwarder: new KafkaForwarder(sender, topics.commands),
+        onLost: (partitions) => publisher.release(partitions.map(String)),
+        onGained: (partitions) => transactions?.hold(partitions.map(String)),
+        now: Date.now,
       });
       await consumer.start();
       return consumer;
     },
-    close: () => publisher.close(),
+    close: async () => {
+      standing.close();
+      await publisher.close();
+    },
   };
 }

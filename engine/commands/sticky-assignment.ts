@@ -6,13 +6,20 @@ export interface Member {
   readonly memberId: string;
   /** What it says it held before; may overlap with another's claim, or name partitions that are gone. */
   readonly owned: readonly number[];
+  /** It is about to go: it keeps what it holds while it hands it over, and gets nothing new. */
+  readonly isLeaving?: boolean;
 }
 
-/** memberId → its partitions, ascending. Numbers per member differ by at most one. */
+/**
+ * memberId → its partitions, ascending. Numbers per member differ by at most one, but for members that are leaving; when
+ * all are, none counts as such.
+ */
 export function assignPartitions(
   partitions: readonly number[],
   members: readonly Member[],
 ): ReadonlyMap<string, readonly number[]> {
+  const staying = members.filter(({ isLeaving }) => isLeaving !== true);
+  if (staying.length > 0 && staying.length < members.length) return assignBeside(partitions, members, staying);
   const free = new Set([...partitions].sort((a, b) => a - b));
   // Who held most keeps the larger share, so that fewer partitions move.
   const ordered = [...members].sort((a, b) => b.owned.length - a.owned.length || (a.memberId < b.memberId ? -1 : 1));
@@ -42,4 +49,27 @@ export function assignPartitions(
     mine.sort((a, b) => a - b);
   }
   return shares;
+}
+
+/** Those who leave keep what they hold; the rest is spread over those who stay. */
+function assignBeside(
+  partitions: readonly number[],
+  members: readonly Member[],
+  staying: readonly Member[],
+): ReadonlyMap<string, readonly number[]> {
+  const free = new Set(partitions);
+  const kept = new Map<string, readonly number[]>();
+  for (const { memberId, owned, isLeaving } of members) {
+    if (isLeaving !== true) continue;
+    // What a staying member says it holds too is the staying one's: the other's claim is old.
+    const mine = [...new Set(owned)].filter(
+      (one) => free.has(one) && !staying.some((other) => other.owned.includes(one)),
+    );
+    for (const partition of mine) free.delete(partition);
+    kept.set(
+      memberId,
+      mine.sort((a, b) => a - b),
+    );
+  }
+  return new Map([...kept, ...assignPartitions([...free], staying)]);
 }

@@ -3,11 +3,12 @@
  * request that got no answer can take its connection down without hurting the other. Owns timeouts, logging and the
  * check at start; knows nothing about topics or messages.
  */
-import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '@flowops/proto/errors.ts';
-import { type Admin, Kafka, type LogEntry, logLevel } from 'kafkajs';
+import { type Admin, Kafka, type LogEntry, logLevel, type RetryOptions } from 'kafkajs';
 import type { Log } from '../log.ts';
+import type { KafkaSecurity } from './kafka-security.ts';
+import { KafkaSockets } from './kafka-sockets.ts';
 
 /** A request without an answer for this long is given up and its connection destroyed (design 4.4). */
 export const REQUEST_TIMEOUT_MS = 5000;
@@ -15,11 +16,19 @@ const CONNECTION_TIMEOUT_MS = 3000;
 /** How long a start may wait for brokers before it says so. */
 export const START_TIMEOUT_MS = 10_000;
 export const START_RETRY_MS = 250;
-const KEEP_ALIVE_DELAY_MS = 60_000;
 
 export interface KafkaAddress {
   readonly brokers: readonly string[];
   readonly clientId: string;
+  readonly security: KafkaSecurity;
+}
+
+export interface KafkaClientOptions extends KafkaAddress {
+  readonly log: Log;
+  /** Looked at when a produce request is about to go out; false cuts its connection instead. */
+  readonly mayProduce?: () => boolean;
+  /** Of the client itself. Default: none; whoever sends decides what is sent again, the client would reorder or hide it. */
+  readonly retry?: RetryOptions;
 }
 
 /** Kafka cannot be used now; a later start may work. */
@@ -35,41 +44,39 @@ export interface KafkaClient {
   shutDown(): void;
 }
 
-export function createKafkaClient(address: KafkaAddress, log: Log): KafkaClient {
+export function createKafkaClient(options: KafkaClientOptions): KafkaClient {
   silenceNegativeTimeouts();
-  const sockets = new Set<net.Socket>();
-  let isShutDown = false;
-  const destroyConnections = (reason: string): void => {
-    // The client listens to 'error' and 'end' of a socket, not to 'close': without an error it would not notice.
-    for (const socket of sockets) socket.destroy(new Error(reason));
-  };
+  const { log, mayProduce = () => true } = options;
+  const { tls, sasl } = options.security;
+  const sockets = new KafkaSockets(mayProduce);
   const kafka = new Kafka({
-    brokers: [...address.brokers],
-    clientId: address.clientId,
+    brokers: [...options.brokers],
+    clientId: options.clientId,
     connectionTimeout: CONNECTION_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    // Whoever sends decides what is sent again; the client's own retries would reorder or hide it.
-    retry: { retries: 0 },
+    retry: options.retry ?? { retries: 0 },
     logLevel: logLevel.INFO,
     logCreator: () => (entry) => writeClientLog(log, entry),
-    socketFactory: ({ host, port, onConnect }) => {
-      const socket = isShutDown ? new net.Socket() : net.connect({ host, port }, onConnect);
-      if (isShutDown) process.nextTick(() => socket.destroy(new Error('the client is shut down')));
-      socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
-      socket.setNoDelay(true);
-      sockets.add(socket);
-      socket.once('close', () => sockets.delete(socket));
-      return socket;
-    },
+    socketFactory: sockets.create,
+    ...(tls === undefined ? {} : { ssl: tls }),
+    ...(sasl === undefined ? {} : { sasl }),
   });
   return {
     kafka,
-    destroyConnections,
-    shutDown: () => {
-      isShutDown = true;
-      destroyConnections('the client is shut down');
-    },
+    destroyConnections: (reason) => sockets.destroy(reason),
+    shutDown: () => sockets.shutDown(),
   };
+}
+
+/** Asks the brokers something over connections of its own, closed afterwards. */
+export async function withAdmin<Answer>(client: KafkaClient, ask: (admin: Admin) => Promise<Answer>): Promise<Answer> {
+  const admin = client.kafka.admin();
+  try {
+    await admin.connect();
+    return await ask(admin);
+  } finally {
+    await admin.disconnect();
+  }
 }
 
 /**
@@ -85,9 +92,14 @@ export async function connectAdmin(client: KafkaClient, address: KafkaAddress, s
       return admin;
     } catch (cause) {
       signal?.throwIfAborted();
+      const brokers = address.brokers.join(',');
+      const refusal = explainRefusal(cause, address.security);
+      if (refusal !== undefined) {
+        await admin.disconnect().catch(() => {});
+        throw new KafkaUnavailable(`The Kafka brokers ${brokers} were reached, but ${refusal}`, { cause });
+      }
       if (performance.now() + START_RETRY_MS > deadlineMs) {
         await admin.disconnect().catch(() => {});
-        const brokers = address.brokers.join(',');
         throw new KafkaUnavailable(
           `No Kafka broker of KAFKA_BROKERS=${brokers} could be reached within ${START_TIMEOUT_MS / 1000} s: ` +
             `${clientErrorText(cause)}. Start Kafka, or correct KAFKA_BROKERS.`,
@@ -97,6 +109,29 @@ export async function connectAdmin(client: KafkaClient, address: KafkaAddress, s
       await sleep(START_RETRY_MS, undefined, { ...(signal === undefined ? {} : { signal }) });
     }
   }
+}
+
+/** What no later try mends: who we say we are, or what the broker shows of itself, is not believed. */
+function explainRefusal(thrown: unknown, { tls, sasl }: KafkaSecurity): string | undefined {
+  const errors = causes(thrown);
+  const text = clientErrorText(thrown);
+  if (errors.some(({ name }) => name.startsWith('KafkaJSSASL'))) {
+    const user = sasl !== undefined && 'username' in sasl ? ` ${sasl.username}` : '';
+    return (
+      `did not accept the user${user}: ${text}. ` +
+      'Correct KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME or KAFKA_SASL_PASSWORD.'
+    );
+  }
+  const code = errors.map((error) => ('code' in error ? String(error.code) : '')).find(isTlsCode);
+  if (tls === undefined || code === undefined) return undefined;
+  return `no TLS connection came about: ${text} (${code}). Correct KAFKA_TLS_CA, KAFKA_TLS_CERT and KAFKA_TLS_KEY.`;
+}
+
+/** Node's codes of OpenSSL and of the check of a certificate. */
+function isTlsCode(code: string): boolean {
+  return /^(?:ERR_SSL_|ERR_TLS_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|EPROTO$)/.test(
+    code,
+  );
 }
 
 /** Kafka's own name of the error (`MESSAGE_TOO_LARGE`), or the client's (`KafkaJSConnectionError`). */

@@ -37,6 +37,9 @@ export class LocalPublisher implements Publisher {
     this.#tell((subscriber) => subscriber.onOutcome?.(event));
   }
 
+  /** Nothing waits here. */
+  release(): void {}
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#subscribers.clear();

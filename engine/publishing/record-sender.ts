@@ -1,95 +1,100 @@
 /**
- * Sends records to Kafka, acknowledged by all in-sync replicas: one producer, one lane per partition. The partition is
- * chosen here, by the Java client's hash of the key, so that other clients of the topic agree. Tells once when Kafka is
- * lost and once when it is back.
+ * Sends records to Kafka, acknowledged by all in-sync replicas: one producer, one lane per partition. Tells once when
+ * Kafka is lost and once when it is back.
+ *
+ * Invariant: what waits under one key waits in one lane, also while the topic gets more partitions, so that its order
+ * holds.
  */
-import { CompressionTypes, Partitioners, type PartitionMetadata, type Producer } from 'kafkajs';
+import { Partitioners, type Producer } from 'kafkajs';
 import type { Log } from '../log.ts';
 import { pause } from '../runs/pause.ts';
-import {
-  clientErrorText,
-  isRequestTimeout,
-  type KafkaClient,
-  kafkaErrorType,
-  REQUEST_TIMEOUT_MS,
-} from './kafka-client.ts';
+import type { Standing } from '../runs/standing.ts';
+import { DeliveryLog } from './delivery-log.ts';
+import { isRequestTimeout, type KafkaClient } from './kafka-client.ts';
+import { isTooLarge, logGivenUp, PRODUCER_METADATA_MS, produceRequest, requireAnswers } from './produce-request.ts';
 import { PublisherClosed } from './publisher.ts';
-import { type OutgoingRecord, SendLane } from './send-lane.ts';
-
-const ACKS_ALL = -1;
-/** Errors of this kind do not go away by themselves; they are told again this often. */
-const REMIND_MS = 60_000;
+import { type OutgoingRecord, SendLane, type SendResult } from './send-lane.ts';
+import type { Sender, SendTerms, TopicTarget } from './sender.ts';
+import { TopicPartitions } from './topic-partitions.ts';
 
 export interface RecordSenderOptions {
   readonly client: KafkaClient;
-  /** Their partitions are looked up once, at start: a topic that grows is used whole after the next start. */
+  /** All that records are sent to. */
   readonly topics: readonly string[];
+  readonly standing: Standing;
   readonly log: Log;
 }
 
-export interface TopicTarget {
-  readonly topic: string;
-  /** See SendLane L3. */
-  readonly shrink: (record: OutgoingRecord) => OutgoingRecord | undefined;
-}
-
-export class RecordSender {
+export class RecordSender implements Sender {
+  readonly partitions: TopicPartitions;
   readonly #client: KafkaClient;
   readonly #producer: Producer;
+  readonly #standing: Standing;
   readonly #log: Log;
-  readonly #partitions: ReadonlyMap<string, readonly PartitionMetadata[]>;
-  readonly #choose = Partitioners.DefaultPartitioner();
+  readonly #delivery: DeliveryLog;
   readonly #lanes = new Map<string, SendLane>();
-  readonly #lost = new Map<string, number>();
+  /** topic and key → the lane that holds something of it, and how many calls. */
+  readonly #pins = new Map<string, { readonly partition: number; calls: number }>();
   #isClosed = false;
 
   /** @throws what the client throws when the brokers cannot be reached */
   static async open(options: RecordSenderOptions): Promise<RecordSender> {
-    const admin = options.client.kafka.admin();
-    await admin.connect();
+    const { client, topics, log } = options;
+    const partitions = await TopicPartitions.open({ client, topics, log, pause });
+    const producer = client.kafka.producer({
+      idempotent: false,
+      allowAutoTopicCreation: false,
+      createPartitioner: Partitioners.DefaultPartitioner,
+      metadataMaxAge: PRODUCER_METADATA_MS,
+      retry: { retries: 0 },
+    });
     try {
-      const { topics } = await admin.fetchTopicMetadata({ topics: [...options.topics] });
-      const producer = options.client.kafka.producer({
-        idempotent: false,
-        allowAutoTopicCreation: false,
-        createPartitioner: Partitioners.DefaultPartitioner,
-        retry: { retries: 0 },
-      });
       await producer.connect();
-      return new RecordSender(options, producer, new Map(topics.map(({ name, partitions }) => [name, partitions])));
+    } catch (thrown) {
+      partitions.close();
+      throw thrown;
+    }
+    return new RecordSender(options, producer, partitions);
+  }
+
+  private constructor({ client, standing, log }: RecordSenderOptions, producer: Producer, partitions: TopicPartitions) {
+    this.#client = client;
+    this.#standing = standing;
+    this.#log = log;
+    this.#delivery = new DeliveryLog(log);
+    this.#producer = producer;
+    this.partitions = partitions;
+  }
+
+  async send(target: TopicTarget, records: readonly OutgoingRecord[], terms: SendTerms = {}): Promise<SendResult> {
+    const [first] = records;
+    if (first === undefined) return 'sent';
+    if (this.#isClosed) throw new PublisherClosed();
+    if (terms.partition !== undefined) return await this.#lane(target, terms.partition).add(records, terms.home);
+    const name = `${target.topic} ${first.key?.toString('latin1') ?? ''}`;
+    const pin = this.#pins.get(name) ?? { partition: this.partitions.partitionOf(target.topic, first.key), calls: 0 };
+    this.#pins.set(name, pin);
+    pin.calls++;
+    try {
+      return await this.#lane(target, pin.partition).add(records, terms.home);
     } finally {
-      await admin.disconnect();
+      pin.calls--;
+      if (pin.calls === 0) this.#pins.delete(name);
     }
   }
 
-  private constructor(
-    { client, log }: RecordSenderOptions,
-    producer: Producer,
-    partitions: ReadonlyMap<string, readonly PartitionMetadata[]>,
-  ) {
-    this.#client = client;
-    this.#log = log;
-    this.#producer = producer;
-    this.#partitions = partitions;
+  hasPartition(topic: string, partition: number): Promise<boolean> {
+    return this.partitions.has(topic, partition);
   }
 
-  /** Resolves when all are acknowledged. The records have one key, hence one partition and one order. */
-  async send(target: TopicTarget, records: readonly OutgoingRecord[]): Promise<void> {
-    const [first] = records;
-    if (first === undefined) return;
-    if (this.#isClosed) throw new PublisherClosed();
-    const partition = this.#choose({
-      topic: target.topic,
-      partitionMetadata: [...(this.#partitions.get(target.topic) ?? [])],
-      message: { key: first.key, value: null },
-    });
-    await this.#lane(target, partition).add(records);
+  release(homes: ReadonlySet<string>): void {
+    for (const lane of this.#lanes.values()) lane.drop(homes);
   }
 
-  /** What was not acknowledged is rejected with PublisherClosed. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.partitions.close();
     for (const lane of this.#lanes.values()) lane.close();
     this.#client.shutDown();
     await this.#producer.disconnect();
@@ -101,16 +106,15 @@ export class RecordSender {
     if (existing !== undefined) return existing;
     const lane = new SendLane({
       send: (records) => this.#request(target.topic, partition, records),
-      judge: (thrown) => (TOO_LARGE.has(kafkaErrorType(thrown)) ? 'too-large' : 'try-again'),
+      judge: (thrown) => (isTooLarge(thrown) ? 'too-large' : 'try-again'),
       shrink: target.shrink,
-      onFailure: (thrown) => this.#tellLost(name, thrown),
-      onSuccess: () => this.#tellBack(name),
-      onGivenUp: ({ key, value }) =>
-        this.#log.error(
-          { topic: target.topic, key: key?.toString(), bytes: value?.length ?? 0 },
-          "the record is larger than the topic's max.message.bytes and was given up",
-        ),
+      onFailure: (thrown) => {
+        if (!this.#isClosed) this.#delivery.failed(name, thrown);
+      },
+      onSuccess: () => this.#delivery.succeeded(name),
+      onGivenUp: (record) => logGivenUp(this.#log, target.topic, record),
       closed: () => new PublisherClosed(),
+      standing: this.#standing,
       pause,
     });
     this.#lanes.set(name, lane);
@@ -119,44 +123,12 @@ export class RecordSender {
 
   async #request(topic: string, partition: number, records: readonly OutgoingRecord[]): Promise<void> {
     try {
-      await this.#producer.send({
-        topic,
-        acks: ACKS_ALL,
-        timeout: REQUEST_TIMEOUT_MS,
-        compression: CompressionTypes.None,
-        messages: records.map(({ key, value, headers }) => ({
-          key,
-          value,
-          partition,
-          ...(headers === undefined ? {} : { headers }),
-        })),
-      });
+      const placed = records.map((record) => ({ ...record, partition }));
+      requireAnswers(await this.#producer.send(produceRequest(topic, placed)), topic, placed);
     } catch (thrown) {
       // A request that got no answer may still lie in the socket; it must not arrive after its repetition.
       if (isRequestTimeout(thrown)) this.#client.destroyConnections('a request got no answer in time');
       throw thrown;
     }
   }
-
-  #tellLost(lane: string, thrown: unknown): void {
-    if (this.#isClosed) return;
-    const toldAtMs = this.#lost.get(lane);
-    const nowMs = performance.now();
-    if (toldAtMs !== undefined && nowMs - toldAtMs < REMIND_MS) return;
-    const isFirst = this.#lost.size === 0 || toldAtMs !== undefined;
-    this.#lost.set(lane, nowMs);
-    if (isFirst) {
-      this.#log.warn(
-        { lane, error: clientErrorText(thrown) },
-        'Kafka does not take events; trying again until it does',
-      );
-    }
-  }
-
-  #tellBack(lane: string): void {
-    if (!this.#lost.delete(lane) || this.#lost.size > 0) return;
-    this.#log.info({}, 'Kafka takes events again');
-  }
 }
-
-const TOO_LARGE = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE']);

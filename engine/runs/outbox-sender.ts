@@ -7,8 +7,20 @@ import type { Publisher } from '../publishing/publisher.ts';
 import type { RunRef } from '../store/run-store.ts';
 import { isOutcomeEntry } from './codec.ts';
 
+export interface OutboxSenderOptions {
+  readonly run: RunRef;
+  /** The partition in whose owner's name the entries are sent. */
+  readonly home: string;
+  readonly publisher: Publisher;
+  /** Position of the first entry that the store still holds. */
+  readonly head: number;
+  /** Everything handed in so far was sent. */
+  readonly onSent: () => void;
+}
+
 export class OutboxSender {
   readonly #run: RunRef;
+  readonly #home: string;
   readonly #publisher: Publisher;
   readonly #onSent: () => void;
   /** Position of the last entry handed in. */
@@ -17,12 +29,9 @@ export class OutboxSender {
   #acknowledged: number;
   #tail: Promise<unknown> = Promise.resolve();
 
-  /**
-   * @param head position of the first entry that the store still holds.
-   * @param onSent everything handed in so far was sent.
-   */
-  constructor(run: RunRef, publisher: Publisher, head: number, onSent: () => void) {
+  constructor({ run, home, publisher, head, onSent }: OutboxSenderOptions) {
     this.#run = run;
+    this.#home = home;
     this.#publisher = publisher;
     this.#onSent = onSent;
     this.#position = head - 1;
@@ -53,8 +62,8 @@ export class OutboxSender {
     const upTo = this.#position;
     const statuses = entries.filter((entry) => !isOutcomeEntry(entry));
     const outcomes = statuses.length === entries.length ? [] : entries.filter(isOutcomeEntry);
-    const sending = outcomes.map((entry) => this.#publisher.publishOutcome(readOutcome(entry)));
-    if (statuses.length > 0) sending.push(this.#publisher.publish(this.#run, statuses));
+    const sending = outcomes.map((entry) => this.#publisher.publishOutcome(readOutcome(entry), this.#home));
+    if (statuses.length > 0) sending.push(this.#publisher.publish(this.#run, statuses, this.#home));
     // Chained, so that a position counts as sent only when all before it are: outcomes have a topic of their own.
     this.#tail = Promise.all([this.#tail, ...sending]);
     this.#tail.then(

@@ -12,3 +12,16 @@ export interface Standing {
 
 /** Of an engine that shares its runs with nobody. */
 export const ALWAYS_GOOD: Standing = { isGood: true, onChange: () => () => undefined };
+
+/** Resolves when it is good, or when the signal aborts. */
+export async function untilGood(standing: Standing, signal: AbortSignal): Promise<void> {
+  while (!standing.isGood && !signal.aborted) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = () => resolve();
+    const unsubscribe = standing.onChange(wake);
+    signal.addEventListener('abort', wake, { once: true });
+    await promise;
+    unsubscribe();
+    signal.removeEventListener('abort', wake);
+  }
+}

@@ -241,7 +241,7 @@ describe('opening', () => {
     const address = `127.0.0.1:${await freePort()}`;
     const { groupId, topics } = world;
     const opening = openKafkaTransport({
-      ...{ brokers: [address], clientId: 'flowops-test', groupId, topics, statusEncoding: 'object' },
+      ...{ brokers: [address], security: {}, clientId: 'flowops-test', groupId, topics, statusEncoding: 'object' },
       log: recordingLog().log,
     });
     await expect(opening).rejects.toThrow(`KAFKA_BROKERS=${address} could be reached`);

@@ -3,7 +3,7 @@
 import { PublisherClosed } from '@flowops/engine/publishing/publisher.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type KafkaService, startKafka } from '../services/kafka.ts';
-import { KafkaWorld, recordingLog, until } from './kafka-world.ts';
+import { KafkaWorld, until } from './kafka-world.ts';
 
 const RUN = { flowId: 'flow', runId: 'run-1' };
 
@@ -42,7 +42,7 @@ describe('while Kafka is away', () => {
   });
 
   it('gives up waiting events when it is closed: they are in the outbox', async () => {
-    const { publisher } = await world.transport(recordingLog().log);
+    const { publisher } = (await world.engine()).transport;
     await publisher.publish(RUN, ['1']);
     await kafka.kill9();
     const waiting = expect(publisher.publish(RUN, ['2'])).rejects.toThrow(PublisherClosed);

@@ -4,7 +4,7 @@ import { PublisherClosed } from '@flowops/engine/publishing/publisher.ts';
 import type { CommandOutcomeEvent } from '@flowops/proto/statuses.ts';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { kafkaConsole } from '../services/kafka.ts';
-import { KafkaWorld, recordingLog } from './kafka-world.ts';
+import { KafkaWorld, RecordingSink } from './kafka-world.ts';
 
 const RUN = { flowId: 'flow', runId: 'run-1' };
 
@@ -16,7 +16,7 @@ afterEach(() => world.close());
 
 describe('publishing to Kafka', () => {
   it("shows events to Kafka's own console consumer exactly as they were committed, in order, under flowId:runId", async () => {
-    const { publisher } = await world.transport(recordingLog().log);
+    const { publisher } = (await world.engine()).transport;
     const events = [event(1, { stepId: 'ü' }), event(2), event(3)];
     await publisher.publish(RUN, events.slice(0, 2));
     await publisher.publish(RUN, events.slice(2));
@@ -28,7 +28,7 @@ describe('publishing to Kafka', () => {
   });
 
   it("puts a run on the partition that Kafka's own producer chooses for its key", async () => {
-    const { publisher } = await world.transport(recordingLog().log);
+    const { publisher } = (await world.engine()).transport;
     const { consoleProduce } = await kafkaConsole(world.brokers);
     for (const runId of ['run-1', 'a-very-different-run', 'ä']) {
       await publisher.publish({ flowId: 'flow', runId }, [event(1)]);
@@ -40,14 +40,14 @@ describe('publishing to Kafka', () => {
   });
 
   it('encodes the JSON once more for readers of the former bytes, when told to', async () => {
-    const { publisher } = await world.transport(recordingLog().log, 'string');
+    const { publisher } = (await world.engine(new RecordingSink(), 0, { statusEncoding: 'string' })).transport;
     await publisher.publish(RUN, [event(1)]);
     const [record] = await world.records(world.topics.status, 1);
     expect(record?.value?.toString()).toBe(JSON.stringify(event(1)));
   });
 
   it('keeps the order of every run when thousands of events are published at once', async () => {
-    const { publisher } = await world.transport(recordingLog().log);
+    const { publisher } = (await world.engine()).transport;
     const runs = Array.from({ length: 50 }, (_, i) => ({ flowId: 'flow', runId: `run-${i}` }));
     const sequences = Array.from({ length: 100 }, (_, i) => i + 1);
     await Promise.all(
@@ -63,8 +63,8 @@ describe('publishing to Kafka', () => {
   });
 
   it('cuts the error of an event that no request can carry, and holds up nothing behind it', async () => {
-    const { log, logged } = recordingLog();
-    const { publisher } = await world.transport(log);
+    const { transport, logged } = await world.engine();
+    const { publisher } = transport;
     const huge = event(2, { error: 'x'.repeat(2 * 1024 * 1024) });
     await Promise.all([event(1), huge, event(3)].map((text) => publisher.publish(RUN, [text])));
     const records = await world.records(world.topics.status, 3);
@@ -75,7 +75,7 @@ describe('publishing to Kafka', () => {
   });
 
   it('publishes outcomes as JSON objects under flowId:runId', async () => {
-    const { publisher } = await world.transport(recordingLog().log);
+    const { publisher } = (await world.engine()).transport;
     const outcome: CommandOutcomeEvent = {
       ...{ eventType: 'COMMAND_OUTCOME', command: 'START', ...RUN, outcome: 'ACCEPTED', code: null, message: null },
       ...{ triggeredBy: 'ops', via: 'kafka', reason: null, timestamp: '2025-10-03T12:00:00Z' },
@@ -87,7 +87,7 @@ describe('publishing to Kafka', () => {
   });
 
   it('refuses to publish once it is closed', async () => {
-    const { publisher } = await world.transport(recordingLog().log);
+    const { publisher } = (await world.engine()).transport;
     await publisher.close();
     await publisher.close();
     await expect(publisher.publish(RUN, [event(1)])).rejects.toThrow(PublisherClosed);

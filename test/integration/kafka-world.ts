@@ -6,10 +6,13 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandOrigin, CommandSink, Elsewhere } from '@flowops/engine/commands/command-sink.ts';
 import type { KafkaCommandConsumer } from '@flowops/engine/commands/kafka-consumer.ts';
-import { type KafkaTransport, openKafkaTransport } from '@flowops/engine/commands/kafka-transport.ts';
+import {
+  type KafkaTransport,
+  type KafkaTransportOptions,
+  openKafkaTransport,
+} from '@flowops/engine/commands/kafka-transport.ts';
 import type { Log } from '@flowops/engine/log.ts';
 import { silenceNegativeTimeouts } from '@flowops/engine/publishing/kafka-client.ts';
-import type { StatusEncoding } from '@flowops/engine/publishing/kafka-publisher.ts';
 import type { KafkaTopics } from '@flowops/engine/publishing/kafka-topics.ts';
 import type { Command } from '@flowops/proto/commands.ts';
 import { type Admin, Kafka, logLevel, type Message, type Producer } from 'kafkajs';
@@ -21,6 +24,8 @@ export interface WorldOptions {
   readonly partitions?: number;
   readonly maxMessageBytes?: number;
 }
+
+export type TransportOptions = Partial<Pick<KafkaTransportOptions, 'statusEncoding' | 'publishFence'>>;
 
 export interface Engine {
   readonly transport: KafkaTransport;
@@ -71,19 +76,25 @@ export class KafkaWorld {
     );
   }
 
-  async transport(log: Log, statusEncoding: StatusEncoding = 'object'): Promise<KafkaTransport> {
+  /** Its publisher sends only after it has joined the group: `engine` does. */
+  async transport(log: Log, options: TransportOptions = {}): Promise<KafkaTransport> {
     const { brokers, groupId, topics } = this;
     const transport = await openKafkaTransport({
-      ...{ brokers: [brokers], clientId: 'flowops-test', groupId, topics, statusEncoding, log },
+      ...{ brokers: [brokers], security: {}, clientId: 'flowops-test', groupId, topics, statusEncoding: 'object', log },
       partitions: this.#partitions,
+      ...options,
     });
     this.#open.push(() => transport.close());
     return transport;
   }
 
-  async engine(sink: RecordingSink = new RecordingSink(), durabilityDelayMs = 0): Promise<Engine> {
+  async engine(
+    sink: RecordingSink = new RecordingSink(),
+    durabilityDelayMs = 0,
+    options: TransportOptions = {},
+  ): Promise<Engine> {
     const { log, logged } = recordingLog();
-    const transport = await this.transport(log);
+    const transport = await this.transport(log, options);
     const consumer = await transport.consume(sink, durabilityDelayMs);
     const close = async () => {
       await consumer.close(AbortSignal.timeout(5000));

@@ -35,6 +35,39 @@ describe('handleRecord', () => {
     expect(world.outcomes).toEqual([]);
   });
 
+  it('sends a command on to the home of its run, with key, value, headers and time as they were', async () => {
+    const world = harness({ home: '7' });
+    const record = {
+      key: Buffer.from('r'),
+      value: Buffer.from(STOP),
+      headers: { trace: 'x' },
+      timestamp: '1759492805123',
+    };
+    await world.handle({ ...record, offset: '42' });
+    expect(world.forwarded).toEqual([
+      { record, from: { partition: 3, offset: '42', recordTimeMs: 1759492805123 }, home: '7' },
+    ]);
+    expect(world.outcomes).toEqual([]);
+  });
+
+  it('refuses a command that cannot get to the home of its run, and is done with it', async () => {
+    const world = harness({ home: 'run-x', refused: 'the home of the run is run-x' });
+    await world.handle({ value: Buffer.from(STOP) });
+    expect(world.outcomes).toMatchObject([
+      {
+        ...{ command: 'STOP', flowId: 'f', runId: 'r', outcome: 'REJECTED', code: 'COMMAND_INVALID', via: 'kafka' },
+        message: 'the home of the run is run-x',
+      },
+    ]);
+  });
+
+  it('tells the sink where a command was read first that was sent on to this partition', async () => {
+    const world = harness();
+    const headers = { 'flowops-hops': '1', 'flowops-origin': '9:1234567890123456789' };
+    await world.handle({ value: Buffer.from(STOP), headers });
+    expect(world.taken).toMatchObject([['STOP', 'f', 'r', { first: { partition: 9, offset: '1234567890123456789' } }]]);
+  });
+
   it('is not done with a record whose dead letter could not be sent', async () => {
     const world = harness({ deadLettersFail: true });
     await expect(world.handle({ value: null })).rejects.toThrow('away');
@@ -83,15 +116,17 @@ describe('deadLetter', () => {
   });
 });
 
-function harness(options: { deadLettersFail?: boolean } = {}) {
+function harness(options: { deadLettersFail?: boolean; home?: string; refused?: string } = {}) {
   const taken: unknown[] = [];
   const letters: { value: Buffer | null; reason: string }[] = [];
   const outcomes: unknown[] = [];
+  const forwarded: unknown[] = [];
   const silent = () => {};
   return {
     taken,
     letters,
     outcomes,
+    forwarded,
     handle: (record: Partial<CommandRecord>) =>
       handleRecord(
         {
@@ -99,7 +134,7 @@ function harness(options: { deadLettersFail?: boolean } = {}) {
           sink: {
             take: async (command, origin) => {
               taken.push([command.kind, command.flowId, command.runId, origin]);
-              return undefined;
+              return options.home === undefined ? undefined : { home: options.home };
             },
             partitionsAssigned: async () => {},
             partitionsRevoked: async () => {},
@@ -108,6 +143,13 @@ function harness(options: { deadLettersFail?: boolean } = {}) {
             send: async ({ value }: SourceRecord, _origin, reason) => {
               if (options.deadLettersFail === true) throw new Error('Kafka is away');
               letters.push({ value, reason });
+            },
+          },
+          forwarder: {
+            forward: async (record, from, home) => {
+              forwarded.push({ record, from, home });
+              if (options.refused !== undefined) return { result: 'refused', problem: options.refused };
+              return { result: 'sent' };
             },
           },
           publisher: {

@@ -90,6 +90,19 @@ describe('HeldPartitions', () => {
     expect(group.told).toEqual(['assigned 0', 'revoked 0', 'assigned 1']);
   });
 
+  it('tells a loss at once, also while another partition waits for the store', async () => {
+    const group = harness();
+    group.join('m1', [0, 1]);
+    await turn();
+    group.sinkWaits();
+    group.join('m1', [0, 1, 2]);
+    await turn();
+    group.join('m1', [1, 2]);
+    expect(group.lost).toEqual(['0']);
+    await turn();
+    expect(group.told).toEqual(['assigned 0,1', 'assigned 2', 'revoked 0']);
+  });
+
   it('gives everything up when the group is left', async () => {
     const group = harness();
     group.join('m1', [3]);
@@ -102,6 +115,7 @@ describe('HeldPartitions', () => {
 
 function harness() {
   const told: string[] = [];
+  const lost: string[] = [];
   const handed: string[] = [];
   let blocked: Promise<void> = Promise.resolve();
   let failures = 0;
@@ -131,6 +145,7 @@ function harness() {
         now: () => 0,
         pause: async () => undefined,
       }),
+    onLost: (partitions) => lost.push(String(partitions)),
     log: { debug: silent, info: silent, warn: silent, error: silent },
     pause: () => new Promise((resolve) => (endPause = resolve)),
     signal: new AbortController().signal,
@@ -138,6 +153,7 @@ function harness() {
   return {
     held,
     told,
+    lost,
     handed,
     join: (memberId: string, partitions: readonly number[]) => {
       held.joinBegins();

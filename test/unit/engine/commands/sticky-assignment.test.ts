@@ -25,6 +25,20 @@ describe('assignPartitions', () => {
     expect(shares([0, 1], { a: [0, 1, 9], b: [0] })).toEqual({ a: [0], b: [1] });
   });
 
+  it('leaves a member that is about to go what it holds and gives it nothing more', () => {
+    const members = [
+      { memberId: 'a', owned: [0, 1], isLeaving: true },
+      { memberId: 'b', owned: [2] },
+      { memberId: 'c', owned: [] },
+    ];
+    expect(Object.fromEntries(assignPartitions([0, 1, 2, 3, 4], members))).toEqual({ a: [0, 1], b: [2, 4], c: [3] });
+  });
+
+  it('gives everything to somebody also when all are about to go', () => {
+    const members = ['a', 'b'].map((memberId) => ({ memberId, owned: [], isLeaving: true }));
+    expect(Object.fromEntries(assignPartitions([0, 1], members))).toEqual({ a: [0], b: [1] });
+  });
+
   it('gives every partition once, evenly, and keeps as much as evenness allows', () => {
     const group = fc.record({
       partitions: fc.integer({ min: 0, max: 40 }),

@@ -112,6 +112,57 @@ describe('SendLane', () => {
     expect(lane.requests).toHaveLength(1);
   });
 
+  it('sends nothing while the standing is not good, and everything in order when it is again', async () => {
+    const lane = harness();
+    lane.setStanding(false);
+    const all = Promise.all([lane.add('a'), lane.add('b')]);
+    await turn();
+    expect(lane.requests).toEqual([]);
+    lane.setStanding(true);
+    await turn();
+    expect(lane.requests).toEqual([['a', 'b']]);
+    await lane.acknowledge();
+    await all;
+  });
+
+  it('looks at the standing again before it repeats a batch', async () => {
+    const lane = harness();
+    void lane.add('a');
+    await turn();
+    lane.setStanding(false);
+    await lane.fail('away');
+    await lane.pauseOver();
+    expect(lane.requests).toHaveLength(1);
+    lane.setStanding(true);
+    await turn();
+    expect(lane.requests).toHaveLength(2);
+  });
+
+  it('drops what was said in the name of a lost home, also from a batch that is repeated, and nothing else', async () => {
+    const lane = harness();
+    const lost = Promise.allSettled([lane.addFor('1', 'a'), lane.addFor('1', 'b')]);
+    const kept = lane.addFor('2', 'c');
+    await turn();
+    const lostToo = Promise.allSettled([lane.addFor('1', 'd')]);
+    const keptToo = lane.addFor('2', 'e');
+    lane.drop('1');
+    expect([...(await lost), ...(await lostToo)].map(({ status }) => status)).toEqual(Array(3).fill('rejected'));
+    await lane.fail('away');
+    await lane.pauseOver();
+    await lane.acknowledgeAll();
+    await Promise.all([kept, keptToo]);
+    expect(lane.requests).toEqual([['a', 'b', 'c'], ['c'], ['e']]);
+    expect(lane.taken).toEqual(['c', 'e']);
+  });
+
+  it('says of a call whether something of it was given up', async () => {
+    const lane = harness({ largest: 10, cannotShrink: true });
+    const results = Promise.all([lane.add('a', 'z'.repeat(50), 'b'), lane.add('c')]);
+    await turn();
+    await lane.acknowledgeAll();
+    expect(await results).toEqual(['given-up', 'sent']);
+  });
+
   it('has every record acknowledged once and in order, whatever fails when', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -146,7 +197,8 @@ function harness(options: { largest?: number; cannotShrink?: boolean } = {}) {
   const taken: string[] = [];
   let answered = 0;
   let endPause: (() => void) | undefined;
-  const state = { failures: 0, givenUp: 0 };
+  const state = { failures: 0, givenUp: 0, isGood: true };
+  const listeners = new Set<() => void>();
   const lane = new SendLane({
     send: (records) => {
       const request = { texts: records.map(textOf), answer: Promise.withResolvers<void>() };
@@ -161,6 +213,15 @@ function harness(options: { largest?: number; cannotShrink?: boolean } = {}) {
     onSuccess: () => {},
     onGivenUp: () => state.givenUp++,
     closed: () => new Error('closed'),
+    standing: {
+      get isGood() {
+        return state.isGood;
+      },
+      onChange: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    },
     pause: (_ms, signal) => (signal.aborted ? Promise.resolve() : new Promise((resolve) => (endPause = resolve))),
   });
   const answer = async (settle: (request: Request) => void): Promise<void> => {
@@ -189,6 +250,12 @@ function harness(options: { largest?: number; cannotShrink?: boolean } = {}) {
       return state.givenUp;
     },
     add: (...texts: readonly string[]) => lane.add(texts.map((text) => ({ key: null, value: Buffer.from(text) }))),
+    addFor: (home: string, text: string) => lane.add([{ key: null, value: Buffer.from(text) }], home),
+    drop: (home: string) => lane.drop(new Set([home])),
+    setStanding: (isGood: boolean) => {
+      state.isGood = isGood;
+      for (const listener of [...listeners]) listener();
+    },
     close: () => lane.close(),
     acknowledge,
     acknowledgeAll: async () => {

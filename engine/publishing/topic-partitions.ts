@@ -1,0 +1,94 @@
+/**
+ * Which partitions the topics have that we write to, and which of them a key belongs to: by the Java client's hash, so
+ * that other clients of the topic agree. Looked up at start, every minute, and when somebody asks for a partition that
+ * is not known; a look-up that fails leaves what is known.
+ */
+import { messageOf } from '@flowops/proto/errors.ts';
+import { Partitioners, type PartitionMetadata } from 'kafkajs';
+import type { Log } from '../log.ts';
+import type { Pause } from '../runs/pause.ts';
+import { type KafkaClient, withAdmin } from './kafka-client.ts';
+
+/** A topic that grew is used whole after this time, as the consumers of the group see it. */
+const LOOK_EVERY_MS = 60_000;
+
+export interface TopicPartitionsOptions {
+  readonly client: KafkaClient;
+  readonly topics: readonly string[];
+  readonly log: Log;
+  readonly pause: Pause;
+}
+
+export class TopicPartitions {
+  readonly #options: TopicPartitionsOptions;
+  readonly #choose = Partitioners.DefaultPartitioner();
+  readonly #closing = new AbortController();
+  #known: ReadonlyMap<string, PartitionMetadata[]> = new Map();
+  #looking: Promise<void> | undefined;
+
+  /** @throws what the client throws when the brokers cannot be reached */
+  static async open(options: TopicPartitionsOptions): Promise<TopicPartitions> {
+    const partitions = new TopicPartitions(options);
+    await partitions.refresh();
+    void partitions.#keepFresh();
+    return partitions;
+  }
+
+  private constructor(options: TopicPartitionsOptions) {
+    this.#options = options;
+  }
+
+  partitionOf(topic: string, key: Buffer | null): number {
+    return this.#choose({ topic, partitionMetadata: this.#of(topic), message: { key, value: null } });
+  }
+
+  /** Whether the topic has this partition; asks the brokers when it is not known. Rejects when they cannot be asked. */
+  async has(topic: string, partition: number): Promise<boolean> {
+    const isKnown = () => this.#of(topic).some(({ partitionId }) => partitionId === partition);
+    if (!isKnown()) await this.refresh();
+    return isKnown();
+  }
+
+  /** One look-up at a time. */
+  refresh(): Promise<void> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#closing.abort();
+  }
+
+  #of(topic: string): PartitionMetadata[] {
+    return this.#known.get(topic) ?? [];
+  }
+
+  async #look(): Promise<void> {
+    const { client, topics, log } = this.#options;
+    const found = await withAdmin(client, (admin) => admin.fetchTopicMetadata({ topics: [...topics] }));
+    for (const { name, partitions } of found.topics) {
+      const before = this.#known.get(name)?.length ?? partitions.length;
+      if (before === partitions.length) continue;
+      log.info(
+        { topic: name, before, partitions: partitions.length },
+        'the topic has another number of partitions now',
+      );
+    }
+    this.#known = new Map(found.topics.map(({ name, partitions }) => [name, partitions]));
+  }
+
+  async #keepFresh(): Promise<void> {
+    const { pause, log } = this.#options;
+    const { signal } = this.#closing;
+    for (;;) {
+      await pause(LOOK_EVERY_MS, signal);
+      if (signal.aborted) return;
+      await this.refresh().catch((thrown) => {
+        log.debug({ error: messageOf(thrown) }, 'the partitions of the topics could not be looked up');
+      });
+    }
+  }
+}
