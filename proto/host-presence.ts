@@ -14,8 +14,10 @@ export interface HostPresence {
   readonly isDraining: boolean;
   /** Our last answer, as performance.now() counts: its lease cannot reach further than from there. */
   readonly vouchedAtMs: number;
-  /** Load and draining. */
-  onChange(listener: () => void): void;
+  /** Each time it tells its load, which is several times in a lease. */
+  onLoad(listener: () => void): void;
+  /** Once. */
+  onDraining(listener: () => void): void;
 }
 
 export interface PresenceOptions {
@@ -28,7 +30,8 @@ export interface PresenceOptions {
 
 export class PresenceWatch implements HostPresence {
   readonly #options: PresenceOptions;
-  readonly #listeners: (() => void)[] = [];
+  readonly #onLoad: (() => void)[] = [];
+  readonly #onDraining: (() => void)[] = [];
   #load = 0;
   #isDraining = false;
   #vouchedAtMs = performance.now();
@@ -50,16 +53,18 @@ export class PresenceWatch implements HostPresence {
     return this.#vouchedAtMs;
   }
 
-  onChange(listener: () => void): void {
-    this.#listeners.push(listener);
+  onLoad(listener: () => void): void {
+    this.#onLoad.push(listener);
+  }
+
+  onDraining(listener: () => void): void {
+    this.#onDraining.push(listener);
   }
 
   /** The host asks whether we live; the answer is whether it gets one. */
   asked(load: number): boolean {
-    if (load !== this.#load) {
-      this.#load = load;
-      this.#tell();
-    }
+    this.#load = load;
+    for (const listener of this.#onLoad) listener();
     if (!this.#options.vouches()) return false;
     this.#vouchedAtMs = performance.now();
     return true;
@@ -68,7 +73,7 @@ export class PresenceWatch implements HostPresence {
   drains(): void {
     if (this.#isDraining) return;
     this.#isDraining = true;
-    this.#tell();
+    for (const listener of this.#onDraining) listener();
   }
 
   /** From now on the host must be heard of at least this often. */
@@ -93,9 +98,5 @@ export class PresenceWatch implements HostPresence {
   /** Idempotent. */
   close(): void {
     clearInterval(this.#timer);
-  }
-
-  #tell(): void {
-    for (const listener of this.#listeners) listener();
   }
 }

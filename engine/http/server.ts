@@ -4,11 +4,14 @@
  */
 import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import { fastify } from 'fastify';
+import type { HostHealth } from '../sandbox-client/engine-sandboxes.ts';
 
 export interface Readiness {
   readonly store: 'up' | 'down';
-  /** Sandbox hosts that are connected. */
+  /** That take steps; without one none can start. */
   readonly sandboxHosts: number;
+  /** All that this engine is to use, and why one cannot be. */
+  readonly sandboxes: readonly HostHealth[];
   /** Command partitions held; none is no fault: another engine may hold them all. */
   readonly partitions: readonly number[];
   readonly activeRuns: number;

@@ -1,36 +1,40 @@
 /**
  * One sandbox host of our own, as a child process: started, watched, and started again with backoff when it dies. A
- * host that is gone takes its attempts with it (outcome LOST); the runs then try again when the next is there.
+ * host that is gone takes its attempts with it (outcome LOST); the runs then try again when the next is there. Nobody else
+ * reaches it; but whoever sees this FLOWOPS_HOME can prove its end.
  */
 import type { SandboxHost } from '@flowops/proto/attempt.ts';
-import { type ErrorCode, FlowopsError } from '@flowops/proto/errors.ts';
+import { FlowopsError } from '@flowops/proto/errors.ts';
 import { type HostProcess, type HostProcessOptions, startHostProcess } from '@flowops/proto/host-process.ts';
 import type { Log } from '../log.ts';
 import { pause } from '../runs/pause.ts';
-import type { Sandboxes, Whereabouts } from './sandboxes.ts';
+import type { EngineSandboxes, HostHealth, OpenedHost } from './engine-sandboxes.ts';
+import { FormerHosts } from './former-hosts.ts';
+import type { Whereabouts } from './sandboxes.ts';
 
 const FIRST_RESTART_MS = 100;
 const MAX_RESTART_MS = 10_000;
 /** A host that lived this long starts the backoff anew. */
 const STABLE_MS = 30_000;
+const ADDRESS = 'local';
 
-export type OpenedHost =
-  | { readonly ok: true; readonly host: SandboxHost }
-  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+export type LocalSandboxOptions = Omit<HostProcessOptions, 'signal'> & {
+  /** FLOWOPS_HOME, absolute. */
+  readonly home: string;
+  readonly log: Log;
+};
 
-export type LocalSandboxOptions = Omit<HostProcessOptions, 'signal'> & { readonly log: Log };
-
-export class LocalSandboxes implements Sandboxes {
+export class LocalSandboxes implements EngineSandboxes {
   readonly #options: LocalSandboxOptions;
   readonly #abort = new AbortController();
   readonly #listeners: (() => void)[] = [];
-  /** Instances of ours whose processes are gone. */
-  readonly #ended = new Set<string>();
+  readonly #former: FormerHosts;
   #host: HostProcess | undefined;
   #watching: Promise<void> = Promise.resolve();
 
   private constructor(options: LocalSandboxOptions) {
     this.#options = options;
+    this.#former = new FormerHosts({ home: options.home, onEnded: () => this.#tell() });
   }
 
   /** @throws FlowopsError with the host's own reason when the first start fails: a wrong policy, no isolated-vm. */
@@ -43,7 +47,6 @@ export class LocalSandboxes implements Sandboxes {
     return sandboxes;
   }
 
-  /** The host for evaluating a bundle; a failure while none is connected. */
   opened(): OpenedHost {
     if (this.#host !== undefined) return { ok: true, host: this.#host };
     return { ok: false, code: 'SANDBOX_UNAVAILABLE', message: 'the sandbox host is being started again; try again' };
@@ -55,7 +58,7 @@ export class LocalSandboxes implements Sandboxes {
 
   locate(instance: string): Whereabouts {
     if (this.#host?.instance === instance) return { state: 'connected', host: this.#host };
-    return this.#ended.has(instance) ? { state: 'ended' } : { state: 'unreachable' };
+    return this.#former.locate(instance);
   }
 
   capacity(): number {
@@ -66,14 +69,21 @@ export class LocalSandboxes implements Sandboxes {
     this.#listeners.push(listener);
   }
 
+  health(): readonly HostHealth[] {
+    if (this.#host !== undefined) return [{ address: ADDRESS, state: 'connected', instance: this.#host.instance }];
+    return [{ address: ADDRESS, state: 'unreachable', problem: 'it is being started again' }];
+  }
+
   async close(): Promise<void> {
     this.#abort.abort();
+    this.#former.close();
     await this.#host?.close();
     await this.#watching;
   }
 
   #startHost() {
-    return startHostProcess({ ...this.#options, signal: this.#abort.signal });
+    const { home, env } = this.#options;
+    return startHostProcess({ ...this.#options, env: { ...env, FLOWOPS_HOME: home }, signal: this.#abort.signal });
   }
 
   async #watch(first: HostProcess): Promise<void> {
@@ -87,7 +97,7 @@ export class LocalSandboxes implements Sandboxes {
         // Nothing is given to it any more; the next is started when this one's process is gone.
         this.#change(undefined);
         await host.close();
-        this.#ended.add(host.instance);
+        this.#former.noteEnded(host.instance);
         if (this.#abort.signal.aborted) return;
         log.error({ instance: host.instance, pid: host.pid }, `the sandbox host is gone (${reason}); starting another`);
         failures = performance.now() - startedAt > STABLE_MS ? 0 : failures + 1;
@@ -105,6 +115,10 @@ export class LocalSandboxes implements Sandboxes {
 
   #change(host: HostProcess | undefined): void {
     this.#host = host;
+    this.#tell();
+  }
+
+  #tell(): void {
     for (const listener of this.#listeners) listener();
   }
 }

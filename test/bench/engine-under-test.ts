@@ -77,7 +77,8 @@ export function openSandboxes(home: string, policyFile?: string): Promise<LocalS
   return LocalSandboxes.start({
     role: 'engine',
     instance: `bench-${process.pid}`,
-    env: { ...process.env, FLOWOPS_HOME: home, LOG_LEVEL: 'error' },
+    home,
+    env: { ...process.env, LOG_LEVEL: 'error' },
     policy: policyFile === undefined ? { kind: 'developer' } : { kind: 'file', file: policyFile },
     log: BENCH_LOG,
   });
