@@ -1,5 +1,6 @@
 /** The settings of a sandbox host: read once at start, frozen. A wrong one throws CONFIG_INVALID with its name. */
 import { availableParallelism } from 'node:os';
+import type { SettingValues } from '@flowops/proto/settings.ts';
 import { type Environment, requireSettings } from '@flowops/proto/settings-reader.ts';
 
 export interface SandboxConfig {
@@ -31,13 +32,31 @@ export interface SandboxConfig {
   readonly logLevel: string;
 }
 
+/** Of a host that another process started, with that one's flags. */
 export async function readConfig(env: Environment, args: readonly string[]): Promise<SandboxConfig> {
   const { values } = await requireSettings({ env });
+  return configOf(values, {
+    dockerHost: env.DOCKER_HOST,
+    developerPolicy: args.includes('--developer-policy'),
+    secretsFromStdin: args.includes('--secrets-from-stdin'),
+    allowsDebug: args.includes('--allow-debug'),
+  });
+}
+
+export interface ConfigFlags {
+  readonly dockerHost: string | undefined;
+  readonly developerPolicy?: boolean;
+  readonly secretsFromStdin?: boolean;
+  readonly allowsDebug?: boolean;
+}
+
+export function configOf(values: SettingValues, flags: ConfigFlags): SandboxConfig {
+  const { dockerHost, developerPolicy = false, secretsFromStdin = false, allowsDebug = false } = flags;
   const cores = availableParallelism();
   return Object.freeze({
     home: values.FLOWOPS_HOME,
     policyFile: values.SANDBOX_POLICY,
-    developerPolicy: args.includes('--developer-policy'),
+    developerPolicy,
     maxWorkers: values.SANDBOX_WORKERS ?? 2 * cores + 2,
     cores,
     image: values.SANDBOX_IMAGE,
@@ -45,10 +64,10 @@ export async function readConfig(env: Environment, args: readonly string[]): Pro
     workerRuntime: values.SANDBOX_WORKER_RUNTIME,
     maxContainers: values.SANDBOX_CONTAINERS ?? 4 * cores,
     containersAhead: values.SANDBOX_CONTAINERS_AHEAD,
-    dockerHost: env.DOCKER_HOST,
+    dockerHost,
     secretsDir: values.SECRETS_DIR,
-    secretsFromStdin: args.includes('--secrets-from-stdin'),
-    allowsDebug: args.includes('--allow-debug'),
+    secretsFromStdin,
+    allowsDebug,
     leaseMs: values.SANDBOX_LEASE_MS,
     logLevel: values.LOG_LEVEL,
   });

@@ -9,13 +9,25 @@ import type { DoctorOptions } from './doctor-command.ts';
 import { registerPolicyGroup } from './policy-group.ts';
 import type { SandboxRunOptions } from './run-command.ts';
 
+const SERVE_HELP = `
+Everything is a setting (docs/settings.md): SANDBOX_LISTEN, for tls:// also SANDBOX_TLS_CA, SANDBOX_TLS_CERT,
+SANDBOX_TLS_KEY (each also as NAME_FILE) and SANDBOX_CLIENTS; SANDBOX_POLICY, SECRETS_DIR. Engines name it in SANDBOX_URL.`;
+
 export function registerSandboxCommands(program: Command, parts: CliParts): void {
   registerSandboxGroup(program, parts);
   registerPolicyGroup(program, parts);
 }
 
 function registerSandboxGroup(program: Command, parts: CliParts): void {
-  const sandbox = program.command('sandbox').description('run a plugin in the sandbox');
+  const sandbox = program.command('sandbox').description('sandbox hosts, and plugins in the sandbox');
+  sandbox
+    .command('serve')
+    .description('a sandbox host for several engines, at the addresses of SANDBOX_LISTEN')
+    .addHelpText('after', SERVE_HELP)
+    .action(async () => {
+      const { sandboxServe } = await import('./serve-command.ts');
+      await sandboxServe(parts);
+    });
   sandbox
     .command('run')
     .description('run one plugin, once, in the sandbox that a flow would use')
