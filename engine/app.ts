@@ -19,13 +19,20 @@ import type { Log } from './log.ts';
 import { RecentSignatures } from './plugins/recent-signatures.ts';
 import type { Publisher } from './publishing/publisher.ts';
 import { Admission } from './runs/admission.ts';
+import { ByteBudget, MAX_HELD_RESULT_BYTES, MAX_KEPT_COMMIT_BYTES } from './runs/byte-budget.ts';
 import { type Clock, StoreClock } from './runs/clock.ts';
 import { type Pause, pause } from './runs/pause.ts';
+import { Quarantine } from './runs/quarantine.ts';
 import { RunService } from './runs/run-service.ts';
 import { ALWAYS_GOOD, type Standing } from './runs/standing.ts';
 import { type TimerQueue, Timers } from './runs/timers.ts';
 import type { Sandboxes } from './sandbox-client/sandboxes.ts';
 import type { RunRef, RunStore } from './store/run-store.ts';
+
+/** SANDBOX_LEASE_MS's own default. */
+const DEFAULT_LEASE_MS = 15_000;
+/** How long a closing engine waits until the ends of its own hosts' attempts are proven and noted for the next owner. */
+const LET_GO_MS = 5_000;
 
 /** Time as the runs see it. Absent: the store's clock and real timers. */
 export interface EngineTime {
@@ -42,6 +49,8 @@ export interface EngineParts {
   readonly log: Log;
   readonly retentionMs: number;
   readonly stopGraceMs: number;
+  /** After this long without a word from its engine a sandbox host has ended an attempt. */
+  readonly leaseMs?: number;
   /** Absent: nobody else can hold its runs. */
   readonly standing?: Standing;
   /** Whoever gives it closes it. */
@@ -68,14 +77,21 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
   const abort = new AbortController();
   const time = parts.time === undefined ? await startTime(store) : { ...parts.time, close: () => undefined };
   let isDraining = false;
-  const admission = new Admission(() => (isDraining ? 0 : sandboxes.capacity()));
+  const standing = parts.standing ?? ALWAYS_GOOD;
+  // A place where no host has room would be given and given back without end.
+  const isOpen = () => !isDraining && standing.isGood && sandboxes.pick() !== undefined;
+  const admission = new Admission(() => (isOpen() ? sandboxes.capacity() : 0));
   const runs = new RunService({
     store,
     publisher,
     plugins,
     sandboxes,
     admission,
-    standing: parts.standing ?? ALWAYS_GOOD,
+    standing,
+    quarantine: new Quarantine(),
+    resultBytes: new ByteBudget(MAX_HELD_RESULT_BYTES),
+    keptBytes: new ByteBudget(MAX_KEPT_COMMIT_BYTES),
+    leaseMs: parts.leaseMs ?? DEFAULT_LEASE_MS,
     timers: time.timers,
     clock: time.clock,
     pause: time.pause,
@@ -94,7 +110,7 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
   };
   const close = async () => {
     isDraining = true;
-    runs.dropAll();
+    await runs.letGoOfAll(LET_GO_MS);
     abort.abort();
     time.close();
     await sandboxes.close();

@@ -8,32 +8,31 @@
  *   R3. A run that was fenced off does nothing more, in silence.
  *   R4. Every place taken from admission is given back exactly once.
  */
-import type { SandboxHost } from '@flowops/proto/attempt.ts';
 import { assertNever, messageOf } from '@flowops/proto/errors.ts';
 import { runKey } from '@flowops/proto/statuses.ts';
 import { applyEvent, isEmptyDraft, newDraft } from '../scheduler/decide.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
 import type { Effect, RunEvent } from '../scheduler/events.ts';
 import { isFinalRun, newRun, type RunState } from '../scheduler/state.ts';
-import type { Ownership, RunRef } from '../store/run-store.ts';
+import type { Ownership, RunRef, StateFormat } from '../store/run-store.ts';
 import type { PlaceTaker } from './admission.ts';
 import { Backoffs } from './backoffs.ts';
 import { encodeDraft, encodePlanned, type RunRecord } from './codec.ts';
 import { CommandDesk } from './command-desk.ts';
-import { Committer } from './committer.ts';
+import { Committer, type CreatingWrite, type StoreTrouble } from './committer.ts';
+import { FormerAttempts } from './former-attempts.ts';
 import { OutboxSender } from './outbox-sender.ts';
 import { type Rest, RestWatch, restOf } from './rest.ts';
-import { RunAttempts } from './run-attempts.ts';
+import { type HeldAttempt, RunAttempts } from './run-attempts.ts';
 import type { RunContext } from './run-context.ts';
 import { StepInputs } from './step-inputs.ts';
+import { StepStarter } from './step-starter.ts';
 import type { Timer } from './timers.ts';
 import type { RunMessage, Turn } from './turn.ts';
 import { untilAvailable } from './until-available.ts';
 
 /** Messages that one turn takes: what came while a commit was under way, within reason. */
 const MAX_MESSAGES_PER_TURN = 256;
-/** Steps that one turn starts; the rest start in the next, so that a commit stays small. */
-const MAX_STARTS_PER_TURN = 100;
 /** How long the last acknowledgement waits for a commit to ride on. */
 const IDLE_ACK_MS = 500;
 
@@ -46,9 +45,17 @@ export interface ActiveRunOptions {
   readonly revision: number;
   /** Position of the first entry in the store's outbox, or of the next to come. */
   readonly outboxHead: number;
+  /** Of the store's copy. */
+  readonly format: StateFormat;
+  /** The creating write, of a run that this engine has created. */
+  readonly created?: CreatingWrite;
   readonly context: RunContext;
-  /** The run left memory: it is retired, or another owner has it. */
-  readonly onGone: (run: ActiveRun) => void;
+  /**
+   * The run left memory: it is retired, rests, or another owner has it. `letGo` resolves when the end of each attempt that
+   * only this engine could end is noted.
+   */
+  readonly onGone: (run: ActiveRun, letGo: Promise<void>) => void;
+  readonly trouble: StoreTrouble;
   /** The run has rested for a while, and the store holds all of it: it may be dropped. */
   readonly onRest: (run: ActiveRun, rest: Rest) => void;
 }
@@ -58,12 +65,16 @@ export class ActiveRun implements PlaceTaker {
   readonly owner: Ownership;
   readonly priority: number;
   readonly #context: RunContext;
-  readonly #onGone: (run: ActiveRun) => void;
+  readonly #format: StateFormat;
+  readonly #onGone: ActiveRunOptions['onGone'];
+  readonly #trouble: StoreTrouble;
   readonly #committer: Committer;
   readonly #sender: OutboxSender;
   readonly #desk: CommandDesk;
   readonly #inputs: StepInputs;
   readonly #attempts: RunAttempts;
+  readonly #former: FormerAttempts;
+  readonly #starter: StepStarter;
   readonly #backoffs: Backoffs;
   readonly #restWatch: RestWatch;
   readonly #mailbox: RunMessage[] = [];
@@ -71,11 +82,10 @@ export class ActiveRun implements PlaceTaker {
   #phase: 'idle' | 'working' | 'retiring' | 'gone' = 'idle';
   /** The commit that made the run final is durable. */
   #isFinished: boolean;
-  #heldPlaces = 0;
   #ackTimer: Timer | undefined;
 
   constructor(options: ActiveRunOptions) {
-    const { ref, owner, state, record, revision, outboxHead, context } = options;
+    const { ref, owner, state, record, revision, outboxHead, context, created, trouble } = options;
     this.ref = ref;
     this.owner = owner;
     this.priority = record.priority;
@@ -83,19 +93,28 @@ export class ActiveRun implements PlaceTaker {
     this.#isFinished = isFinalRun(state);
     this.#context = context;
     this.#onGone = options.onGone;
-    const { store, publisher, log, clock } = context;
-    this.#committer = new Committer({ run: ref, epoch: owner.epoch, revision, store, log, clock, waiting: context });
-    this.#sender = new OutboxSender(ref, publisher, outboxHead, () => this.#onAllSent());
+    this.#format = options.format;
+    this.#trouble = trouble;
+    const post = (message: RunMessage) => this.post(message);
+    const postEvent = (event: RunEvent) => post({ kind: 'event', event });
+    const creating = created === undefined ? {} : { created };
+    this.#committer = new Committer({ run: ref, owner, revision, context, trouble, ...creating });
+    const onSent = () => this.#onAllSent();
+    const { publisher } = context;
+    this.#sender = new OutboxSender({ run: ref, home: owner.partition, publisher, head: outboxHead, onSent });
     this.#desk = new CommandDesk(ref, record);
-    this.#inputs = new StepInputs(ref, store, context);
-    this.#backoffs = new Backoffs(context.timers, (step) => {
-      this.post({ kind: 'event', event: { type: 'backoff-over', step } });
-    });
+    const inputs = new StepInputs(ref, context.store, context);
+    this.#inputs = inputs;
+    this.#backoffs = new Backoffs(context.timers, (step) => postEvent({ type: 'backoff-over', step }));
     this.#restWatch = new RestWatch(context, () => {
       const rest = this.rest;
       if (rest !== undefined) options.onRest(this, rest);
     });
-    this.#attempts = new RunAttempts(ref, owner, context, (event) => this.post({ kind: 'event', event }));
+    const attempts = new RunAttempts(ref, owner, context, postEvent);
+    this.#attempts = attempts;
+    this.#former = new FormerAttempts({ run: ref, owner, context, attempts, post });
+    const onMore = () => post({ kind: 'look' });
+    this.#starter = new StepStarter({ taker: this, context, inputs, attempts, onMore });
   }
 
   get key(): string {
@@ -111,14 +130,21 @@ export class ActiveRun implements PlaceTaker {
     return this.#state;
   }
 
-  /** Whether something is under way that a shutdown should wait for: attempts, a commit, events to send. */
+  /** Whether something is under way that a shutdown should wait for: attempts that end with it, a commit, events to send. */
   get isBusy(): boolean {
-    return this.#attempts.size > 0 || this.#phase !== 'idle' || !this.#sender.isEmpty;
+    return this.#attempts.hasPrivate || this.#phase !== 'idle' || !this.#sender.isEmpty;
+  }
+
+  /** The run is to be STOPPED, and the end of an attempt is not proven yet. */
+  get isStopUnconfirmed(): boolean {
+    const { ending, unproven } = this.#state;
+    return ending?.to === 'STOPPED' && (unproven.size > 0 || this.#former.size > 0);
   }
 
   /** What the run waits for while nothing of it is under way and the store holds all of it; else undefined. */
   get rest(): Rest | undefined {
     if (this.isBusy || this.#isFinished || this.#sender.hasAcknowledgement) return undefined;
+    if (this.#attempts.size > 0 || this.#former.size > 0) return undefined;
     return restOf(this.#state);
   }
 
@@ -140,18 +166,13 @@ export class ActiveRun implements PlaceTaker {
   }
 
   /** Takes up a run that was loaded from the store: sends what it held unsent, goes on where it stood. */
-  resumeWork(unsent: readonly string[]): void {
+  resumeWork(unsent: readonly string[], notes: readonly string[]): void {
     this.#sender.send(unsent);
     if (this.#isFinished) {
       if (unsent.length === 0) this.#onAllSent();
       return;
     }
-    for (const step of this.#state.running) {
-      const state = this.#state.steps.get(step);
-      if (state?.status !== 'RUNNING') continue;
-      const event = { type: 'attempt-ended', step, token: state.token, end: { kind: 'orphaned' } } as const;
-      this.post({ kind: 'event', event });
-    }
+    this.#former.takeUp(this.#state, notes);
     for (const [step, state] of this.#state.steps) {
       if (state.status === 'WAITING' && this.#state.status === 'RUNNING') this.#backoffs.arm(step, state.dueMs);
     }
@@ -159,24 +180,44 @@ export class ActiveRun implements PlaceTaker {
     this.post({ kind: 'look' });
   }
 
-  /** Leaves memory without a trace in the store: the engine closes, or another owner has the run. */
-  drop(): void {
+  /** Sandbox hosts came or went. */
+  hostsChanged(): void {
+    this.#former.look();
+  }
+
+  /** Somebody told the run's owner something (RunStore.note). */
+  noted(text: string): void {
+    this.#former.noted(text);
+  }
+
+  /** This engine may not act for the run at the moment. */
+  standingLost(): void {
+    this.#attempts.withdrawPrivate('the engine has lost touch with its group');
+  }
+
+  /**
+   * Leaves memory without a trace in the store: the engine closes, or another owner has the run.
+   * @param taken attempts whose end this run has taken and not committed
+   */
+  drop(taken: readonly HeldAttempt[] = []): void {
     if (this.#phase === 'gone') return;
     this.#phase = 'gone';
     this.#restWatch.end();
     this.#backoffs.disarm();
+    this.#former.close();
     if (this.#ackTimer !== undefined) this.#context.timers.cancel(this.#ackTimer);
     this.#context.admission.leave(this);
-    this.#returnPlaces(this.#heldPlaces + this.#attempts.size);
-    this.#attempts.cancelAll('the engine let go of the run');
-    this.#desk.abandon();
+    this.#starter.returnAll(this.#attempts.size);
+    const letGo = this.#attempts.letGo(taken, 'the engine let go of the run');
+    this.#committer.close();
     for (const message of this.#mailbox.splice(0)) this.#refuse(message);
-    this.#onGone(this);
+    this.#onGone(this, letGo);
   }
 
   #refuse(message: RunMessage): void {
     if (message.kind === 'place') this.#context.admission.release();
     if (message.kind === 'command') message.command.abandon();
+    if (message.kind === 'found') message.attempt.leave();
   }
 
   async #work(): Promise<void> {
@@ -196,13 +237,16 @@ export class ActiveRun implements PlaceTaker {
 
   async #turn(): Promise<void> {
     const nowMs = this.#context.clock.nowMs();
-    const turn: Turn = { draft: newDraft(), nowMs, definition: undefined, ended: [], mustCommit: false };
+    const turn: Turn = {
+      ...{ draft: newDraft(), nowMs, definition: undefined, ended: [], mustCommit: false, isDisplaced: false },
+    };
     for (const message of this.#mailbox.splice(0, MAX_MESSAGES_PER_TURN)) this.#take(message, turn);
-    await this.#startReady(turn);
-    this.#returnUnusedPlaces();
+    if (turn.isDisplaced) return this.#displaced(turn);
+    await this.#starter.startReady(this.#state, turn.draft, nowMs);
+    this.#starter.returnUnused(this.#state);
     if (turn.draft.effects.some((effect) => effect.type === 'quiescent')) this.#desk.quiescent(nowMs);
     if (!(await this.#commit(turn))) return;
-    for (const attempt of turn.ended) attempt.acknowledge();
+    for (const held of turn.ended) this.#attempts.settle(held);
     for (const effect of turn.draft.effects) this.#carryOut(effect);
   }
 
@@ -212,7 +256,16 @@ export class ActiveRun implements PlaceTaker {
         this.#takeEvent(message.event, turn);
         return;
       case 'place':
-        this.#heldPlaces++;
+        this.#starter.gainPlace();
+        return;
+      case 'found':
+        this.#adopt(message, turn);
+        return;
+      case 'displaced':
+        turn.isDisplaced = true;
+        return;
+      case 'verify':
+        turn.mustCommit = true;
         return;
       case 'look':
         return;
@@ -235,13 +288,13 @@ export class ActiveRun implements PlaceTaker {
 
   #takeEvent(event: RunEvent, turn: Turn): void {
     if (event.type === 'attempt-ended') {
-      const attempt = this.#attempts.takeEnded(event.step, event.token);
-      if (attempt !== undefined) {
+      const held = this.#attempts.takeEnded(event.step, event.token);
+      if (held !== undefined) {
         this.#context.admission.release();
-        turn.ended.push(attempt);
+        turn.ended.push(held);
       }
     }
-    if (event.type === 'reject' && this.#state.status === 'QUEUED') this.#desk.rejected(event, this.#state, turn.nowMs);
+    if (event.type === 'reject' && this.#state.status === 'QUEUED') this.#desk.rejected(event, turn.nowMs);
     applyEvent(this.#state, event, turn.nowMs, turn.draft);
   }
 
@@ -251,57 +304,27 @@ export class ActiveRun implements PlaceTaker {
     this.#state = newRun(this.ref, definition);
     turn.definition = definition;
     applyEvent(this.#state, { type: 'begin' }, turn.nowMs, turn.draft);
-    for (const event of this.#desk.begun(this.#state, turn.nowMs)) {
-      applyEvent(this.#state, event, turn.nowMs, turn.draft);
+    const pause = this.#desk.begun(turn.nowMs);
+    if (pause !== undefined) applyEvent(this.#state, pause, turn.nowMs, turn.draft);
+  }
+
+  /** Another owner has the run: nothing more of it is done here, in silence (R3). */
+  #displaced(turn: Turn): void {
+    this.drop(turn.ended);
+    this.#trouble.fenced(this.owner);
+  }
+
+  /** An attempt of a former owner goes on under this one; one that is not wanted any more is ended. */
+  #adopt(found: RunMessage & { kind: 'found' }, turn: Turn): void {
+    const { step, token, attempt } = found;
+    const state = this.#state.steps.get(step);
+    if (state?.status !== 'RUNNING' || state.token !== token) {
+      attempt.leave();
+      return;
     }
-  }
-
-  async #startReady(turn: Turn): Promise<void> {
-    const state = this.#state;
-    let left = MAX_STARTS_PER_TURN;
-    for (const step of state.ready) {
-      if (state.status !== 'RUNNING' || state.ending !== null) return;
-      if (left-- === 0) {
-        this.#mailbox.push({ kind: 'look' });
-        return;
-      }
-      const host = this.#takePlace();
-      if (host === undefined) return;
-      const inputs = await this.#inputs.of(state, step, turn.draft.outputs);
-      if (inputs.ok) {
-        const token = this.#context.newToken();
-        await this.#attempts.prepare(state, step, { host, inputsJson: inputs.json });
-        applyEvent(state, { type: 'start-step', step, token, host: host.instance }, turn.nowMs, turn.draft);
-      } else {
-        this.#context.admission.release();
-        const refusal = { type: 'refuse-step', step, code: 'INPUT_INVALID', message: inputs.problem } as const;
-        applyEvent(state, refusal, turn.nowMs, turn.draft);
-      }
-    }
-  }
-
-  /** The host that a place was taken at; undefined when the run has to wait for one (`givePlace`). */
-  #takePlace(): SandboxHost | undefined {
-    const { admission, sandboxes } = this.#context;
-    const host = sandboxes.pick();
-    if (host !== undefined && this.#heldPlaces > 0) {
-      this.#heldPlaces--;
-      return host;
-    }
-    if (!admission.take(this)) return undefined;
-    if (host === undefined) admission.release();
-    return host;
-  }
-
-  #returnUnusedPlaces(): void {
-    this.#returnPlaces(this.#heldPlaces);
-    const { state } = this;
-    if (state.ready.size === 0 || state.status !== 'RUNNING') this.#context.admission.leave(this);
-  }
-
-  #returnPlaces(count: number): void {
-    this.#heldPlaces = 0;
-    for (let left = count; left > 0; left--) this.#context.admission.release();
+    this.#attempts.adopt(this.#state, step, found);
+    if (this.#state.ending === null) return;
+    turn.draft.effects.push({ type: 'cancel-attempt', step, token, reason: 'the run is ending' });
   }
 
   /** @returns whether the turn's effects may be carried out. */
@@ -312,7 +335,7 @@ export class ActiveRun implements PlaceTaker {
       desk.settle();
       return true;
     }
-    const changes = encodeDraft(this.#state, draft, this.owner.epoch);
+    const changes = encodeDraft(this.#state, draft, { epoch: this.owner.epoch, format: this.#format });
     const entries = [...desk.entries, ...(changes.events ?? [])];
     const acknowledged = this.#sender.takeAcknowledgement();
     const end = await this.#committer.commit({
@@ -325,7 +348,8 @@ export class ActiveRun implements PlaceTaker {
     if (end !== 'committed') {
       this.#attempts.forgetPrepared(() => this.#context.admission.release());
       desk.abandon();
-      this.drop();
+      if (end === 'fenced') this.#displaced(turn);
+      else this.drop(turn.ended);
       return false;
     }
     desk.settle();
@@ -338,6 +362,13 @@ export class ActiveRun implements PlaceTaker {
     switch (effect.type) {
       case 'start-attempt':
         this.#attempts.start(this.#state, effect);
+        return;
+      case 'seek-proof':
+        this.#former.seekProof(effect);
+        this.#context.log.warn(
+          { ...this.ref, host: effect.host },
+          'an attempt was lost; a STOP waits for its proven end',
+        );
         return;
       case 'cancel-attempt':
         this.#attempts.cancel(effect.step, effect.reason);

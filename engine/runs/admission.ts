@@ -40,6 +40,11 @@ export class Admission {
     return false;
   }
 
+  /** For an attempt that runs already, whatever the capacity: it was taken over with its run. */
+  occupy(): void {
+    this.#inUse++;
+  }
+
   release(): void {
     this.#inUse--;
     this.refill();

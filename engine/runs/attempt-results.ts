@@ -20,7 +20,7 @@ export function readAttemptEnd(outcome: AttemptOutcome, plugin: PinnedPlugin): A
     case 'CANCELLED':
       return { kind: 'cancelled' };
     case 'LOST':
-      return { kind: 'lost', message: outcome.message };
+      return { kind: 'lost', message: outcome.message, aliveForMs: outcome.aliveForMs };
   }
 }
 

@@ -52,6 +52,12 @@ export class AwayRuns {
     return this.#parked.digests();
   }
 
+  /** Of this owner, parked or waiting for room. */
+  *refsOf(owner: Ownership): Generator<RunRef> {
+    for (const run of this.#parked.all()) if (run.owner === owner) yield run.ref;
+    for (const run of this.#backlog.all()) if (run.owner === owner) yield run.ref;
+  }
+
   park(run: { ref: RunRef; owner: Ownership; state: Readonly<RunState>; record: RunRecord }, rest: Rest): void {
     const { ref, owner, record } = run;
     const digests = run.state.definition.plugins.map(({ digest }) => digest);

@@ -11,7 +11,7 @@ import { z } from 'zod';
 import type { Draft } from '../scheduler/decide.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
 import type { RunState, StepState, StoredRunState } from '../scheduler/state.ts';
-import type { RunMeta, RunPatch } from '../store/run-store.ts';
+import type { RunMeta, RunPatch, StateFormat } from '../store/run-store.ts';
 
 const errorCodeSchema = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]);
 
@@ -20,6 +20,7 @@ const stepSchema = z.discriminatedUnion('status', [
     status: z.literal('RUNNING'),
     attempt: z.number(),
     faults: z.number(),
+    crashes: z.number().default(0),
     token: z.string(),
     host: z.string(),
     startedAtMs: z.number(),
@@ -28,6 +29,7 @@ const stepSchema = z.discriminatedUnion('status', [
     status: z.literal('WAITING'),
     attempt: z.number(),
     faults: z.number(),
+    crashes: z.number().default(0),
     dueMs: z.number(),
     reason: z.string(),
   }),
@@ -47,6 +49,8 @@ const endingSchema = z.object({
   error: z.string().nullable(),
   code: errorCodeSchema.nullable(),
 });
+
+const unprovenSchema = z.record(z.string(), z.object({ host: z.string(), untilMs: z.number() }));
 
 const plannedSchema = z.object({
   kind: z.literal('planned'),
@@ -89,9 +93,9 @@ export interface RunRecord {
   readonly createdMs: number;
   /** Who sent the START: its outcome is told once the flow was checked. */
   readonly startedBy: CommandContext;
-  /** By command partition: the last commands applied, oldest first. */
+  /** By command partition: the START and the last commands answered, oldest first. */
   readonly commands: Readonly<Record<string, readonly AppliedCommand[]>>;
-  /** Who paused the run, to be named again when the pause became quiet. */
+  /** Who paused the run, to be named again when the pause became quiet. Of a queued run: it begins paused. */
   readonly pausedBy: CommandContext | null;
 }
 
@@ -109,6 +113,8 @@ const appliedCommandSchema = z.object({
   outcome: z.enum(['ACCEPTED', 'DUPLICATE', 'REJECTED', 'STALE']),
   code: z.string().nullable(),
   message: z.string().nullable(),
+  /** Of the record, by Kafka; absent in what older releases wrote. */
+  timeMs: z.number().optional(),
 });
 export type AppliedCommand = z.output<typeof appliedCommandSchema>;
 
@@ -134,7 +140,7 @@ export function decodeDefinition(text: string): StoredDefinition {
   };
 }
 
-export function encodeRun(run: RunState): Record<string, string> {
+export function encodeRun(run: RunState, format: StateFormat): Record<string, string> {
   return {
     status: run.status,
     ending: run.ending === null ? '' : JSON.stringify(run.ending),
@@ -143,6 +149,16 @@ export function encodeRun(run: RunState): Record<string, string> {
     isQuiescent: run.isQuiescent ? '1' : '',
     error: run.error ?? '',
     code: run.code ?? '',
+    ...(format === 1 ? {} : encodeUnproven(run)),
+  };
+}
+
+/** `stop` is for who looks: the run is to be STOPPED, and the end of an attempt is not proven yet. */
+function encodeUnproven({ unproven, ending }: RunState): Record<string, string> {
+  const isUnconfirmed = ending?.to === 'STOPPED' && unproven.size > 0;
+  return {
+    unproven: unproven.size === 0 ? '' : JSON.stringify(Object.fromEntries(unproven)),
+    stop: isUnconfirmed ? 'unconfirmed' : '',
   };
 }
 
@@ -166,6 +182,7 @@ const runFieldsSchema = z.object({
   isQuiescent: z.string().transform((text) => text === '1'),
   error: z.string().transform((text) => (text === '' ? null : text)),
   code: z.string().transform((text) => (isErrorCode(text) ? text : null)),
+  unproven: optionalJson(unprovenSchema).transform((ends) => new Map(Object.entries(ends ?? {}))),
 });
 const recordSchema = z.object({
   startHash: z.string(),
@@ -203,11 +220,26 @@ export function encodeEvent(event: StatusEvent, epoch: number): string {
   return JSON.stringify({ ...rest, sequence, eventId: `${runKey(event)}:${epoch}:${sequence}` });
 }
 
-export function encodeDraft(run: RunState, draft: Draft, epoch: number): RunPatch {
+/** What a step's record holds in the run's format: the older one knows no crashes. */
+function encodeStep(state: StepState | undefined, format: StateFormat): string {
+  if (format > 1 || state === undefined || !('crashes' in state)) return JSON.stringify(state);
+  const { crashes: _, ...older } = state;
+  return JSON.stringify(older);
+}
+
+export interface Writing {
+  readonly epoch: number;
+  /** Of the run. */
+  readonly format: StateFormat;
+}
+
+export function encodeDraft(run: RunState, draft: Draft, { epoch, format }: Writing): RunPatch {
   const steps: Record<string, string> = {};
-  for (const index of draft.changedSteps) steps[run.graph.stepIds[index] ?? ''] = JSON.stringify(run.steps.get(index));
+  for (const index of draft.changedSteps) {
+    steps[run.graph.stepIds[index] ?? ''] = encodeStep(run.steps.get(index), format);
+  }
   return {
-    ...(draft.hasRunChanges || draft.events.length > 0 ? { meta: encodeRun(run) } : {}),
+    ...(draft.hasRunChanges || draft.events.length > 0 ? { meta: encodeRun(run, format) } : {}),
     ...(draft.changedSteps.size > 0 ? { steps } : {}),
     ...(draft.outputs.size > 0 ? { outputs: Object.fromEntries(draft.outputs) } : {}),
     ...(draft.events.length > 0 ? { events: draft.events.map((event) => encodeEvent(event, epoch)) } : {}),

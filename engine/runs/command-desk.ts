@@ -1,20 +1,19 @@
 /**
- * Answers the commands to one run (design 4.3): judges each against the run's state, remembers by partition and
- * offset which were applied (a redelivery has no effect and gets the same outcome again), and collects the outcomes
- * that the next commit stores. A command is answered only when that commit is durable.
+ * Answers the commands to one run (design 4.3): judges each against the run's state, remembers every answer by partition
+ * and offset (a redelivery has no effect and gets the same outcome again), and collects the outcomes that the next
+ * commit stores. A command is answered only when that commit is durable. To a run that has ended nothing is written any
+ * more: its answer is the same for ever.
  */
 import type { CommandKind } from '@flowops/proto/commands.ts';
-import { assertNever, type ErrorCode, isErrorCode } from '@flowops/proto/errors.ts';
+import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
 import type { CommandOrigin } from '../commands/command-sink.ts';
 import type { RunEvent } from '../scheduler/events.ts';
 import { isFinalRun, type RunState } from '../scheduler/state.ts';
 import type { RunRef } from '../store/run-store.ts';
-import type { AppliedCommand, CommandContext, RunRecord } from './codec.ts';
+import { appliedBefore, withApplied, withStartAnswer } from './applied-commands.ts';
+import type { CommandContext, RunRecord } from './codec.ts';
 import { encodeRecord } from './codec.ts';
 import { ACCEPTED, type CommandAnswer, duplicate, outcomeEvent, rejected } from './outcomes.ts';
-
-/** Applied commands remembered per partition: a redelivery comes within the last few. */
-const MAX_REMEMBERED = 16;
 
 export interface RunCommand {
   readonly kind: Exclude<CommandKind, 'START'>;
@@ -44,8 +43,6 @@ export class CommandDesk {
   #entries: string[] = [];
   #meta: Record<string, string> = {};
   #answers: { command: RunCommand; answer: CommandAnswer; isTold: boolean }[] = [];
-  /** PAUSE and RESUME of a run that has not begun: judged when it has. */
-  #deferred: RunCommand[] = [];
 
   constructor(run: RunRef, record: RunRecord) {
     this.#run = run;
@@ -56,44 +53,39 @@ export class CommandDesk {
     return this.#record;
   }
 
-  /** The event that the command means, or undefined when it changes nothing. */
+  /** The event that the command means, or undefined when it changes nothing of the core's. */
   judge(command: RunCommand, state: RunState, nowMs: number): RunEvent | undefined {
-    const before = this.#appliedBefore(command.origin);
-    if (before !== undefined) {
-      this.#answer(command, before, false);
+    const { kind, context } = command;
+    const before = appliedBefore(this.#record.commands, command.origin);
+    const answer = before ?? judgeCommand(kind, state, this.#record);
+    if (before !== undefined || isFinalRun(state)) {
+      this.#answers.push({ command, answer, isTold: false });
       return undefined;
     }
-    if (state.status === 'QUEUED' && command.kind !== 'STOP') {
-      this.#deferred.push(command);
-      return undefined;
-    }
-    const answer = judgeCommand(command.kind, state);
-    if (answer.outcome !== 'ACCEPTED') {
-      this.#answer(command, answer, false);
-      return undefined;
-    }
-    this.#remember(command, answer);
-    this.#tell(command.kind, answer, command.context, nowMs);
-    this.#answer(command, answer, true);
-    if (command.kind === 'PAUSE') this.#change({ pausedBy: command.context });
-    if (command.kind === 'STOP' && state.status === 'QUEUED')
+    this.#remember(command.origin, kind, answer);
+    this.#tell(kind, answer, context, nowMs);
+    this.#answers.push({ command, answer, isTold: true });
+    if (answer.outcome !== 'ACCEPTED') return undefined;
+    if (kind === 'PAUSE') this.#change({ pausedBy: context });
+    if (kind === 'RESUME') this.#change({ pausedBy: null });
+    if (state.status === 'QUEUED') {
+      if (kind !== 'STOP') return undefined; // it is what the run begins with
       this.#tell('START', ACCEPTED, this.#record.startedBy, nowMs);
-    return eventOf(command.kind);
+    }
+    return eventOf(kind);
   }
 
-  /** The run has begun: tells the START's outcome and judges what waited for it. */
-  *begun(state: RunState, nowMs: number): Generator<RunEvent> {
+  /** The run has begun: tells the START's outcome. Gives the event of a pause that came before. */
+  begun(nowMs: number): RunEvent | undefined {
     this.#tell('START', ACCEPTED, this.#record.startedBy, nowMs);
-    for (const command of this.#deferred.splice(0)) {
-      const event = this.judge(command, state, nowMs);
-      if (event !== undefined) yield event;
-    }
+    return this.#record.pausedBy === null ? undefined : { type: 'pause' };
   }
 
   /** The flow of the run cannot be run. */
-  rejected(failure: { code: ErrorCode; message: string }, state: RunState, nowMs: number): void {
-    this.#tell('START', rejected(failure.code, failure.message), this.#record.startedBy, nowMs);
-    for (const command of this.#deferred.splice(0)) this.judge(command, state, nowMs);
+  rejected(failure: { code: ErrorCode; message: string }, nowMs: number): void {
+    const answer = rejected(failure.code, failure.message);
+    this.#change({ commands: withStartAnswer(this.#record.commands, answer) });
+    this.#tell('START', answer, this.#record.startedBy, nowMs);
   }
 
   /** A pause became quiet: its outcome is told once more. */
@@ -122,40 +114,13 @@ export class CommandDesk {
     };
   }
 
-  /** The run leaves memory. */
-  abandon(): void {
-    for (const command of this.#deferred.splice(0)) command.abandon();
-  }
-
-  #answer(command: RunCommand, answer: CommandAnswer, isTold: boolean): void {
-    this.#answers.push({ command, answer, isTold });
-  }
-
   #tell(command: CommandKind, answer: CommandAnswer, context: CommandContext, nowMs: number): void {
     this.#entries.push(JSON.stringify(outcomeEvent({ command, run: this.#run, answer, context, nowMs })));
   }
 
-  #appliedBefore(origin: CommandOrigin | undefined): CommandAnswer | undefined {
-    const applied = origin === undefined ? undefined : this.#record.commands[origin.partition];
-    const last = applied?.at(-1);
-    if (origin === undefined || applied === undefined || last === undefined) return undefined;
-    if (BigInt(origin.offset) > BigInt(last.offset)) return undefined;
-    const same = applied.find(({ offset }) => offset === origin.offset);
-    if (same === undefined) return duplicate('a later command of this partition was applied already');
-    return {
-      outcome: same.outcome,
-      code: same.code !== null && isErrorCode(same.code) ? same.code : null,
-      message: same.message,
-    };
-  }
-
-  #remember(command: RunCommand, answer: CommandAnswer): void {
-    const { origin } = command;
+  #remember(origin: CommandOrigin | undefined, command: string, answer: CommandAnswer): void {
     if (origin === undefined) return;
-    const applied: AppliedCommand = { offset: origin.offset, command: command.kind, ...answer };
-    const before = this.#record.commands[origin.partition] ?? [];
-    const commands = { ...this.#record.commands, [origin.partition]: [...before, applied].slice(-MAX_REMEMBERED) };
-    this.#change({ commands });
+    this.#change({ commands: withApplied(this.#record.commands, origin, command, answer) });
   }
 
   #change(change: Partial<RunRecord>): void {
@@ -164,14 +129,15 @@ export class CommandDesk {
   }
 }
 
-function judgeCommand(kind: RunCommand['kind'], state: RunState): CommandAnswer {
+function judgeCommand(kind: RunCommand['kind'], state: RunState, { pausedBy }: RunRecord): CommandAnswer {
   if (isFinalRun(state)) return rejected('RUN_FINAL', `the run has ended: ${state.status}`);
   if (kind === 'STOP') {
     return state.ending?.to === 'STOPPED' ? duplicate('the run is being stopped already') : ACCEPTED;
   }
   if (state.ending !== null) return rejected('RUN_FINAL', `the run is ending: ${state.ending.to}`);
-  if (kind === 'PAUSE') return state.status === 'PAUSED' ? duplicate('the run is paused already') : ACCEPTED;
-  return state.status === 'RUNNING' ? duplicate('the run is running') : ACCEPTED;
+  const isPaused = state.status === 'PAUSED' || (state.status === 'QUEUED' && pausedBy !== null);
+  if (kind === 'PAUSE') return isPaused ? duplicate('the run is paused already') : ACCEPTED;
+  return isPaused ? ACCEPTED : duplicate('the run is not paused');
 }
 
 function eventOf(kind: RunCommand['kind']): RunEvent {

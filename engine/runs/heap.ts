@@ -12,6 +12,11 @@ export class Heap<Item> {
     return this.#items.length;
   }
 
+  /** In no order. */
+  all(): IterableIterator<Item> {
+    return this.#items.values();
+  }
+
   peek(): Item | undefined {
     return this.#items[0];
   }

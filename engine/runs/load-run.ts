@@ -1,39 +1,85 @@
 /** From what the store holds of a run to what an ActiveRun is made of. */
-import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
+import { messageOf } from '@flowops/proto/errors.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
-import { newRun, type RunState, restoreRun } from '../scheduler/state.ts';
-import type { RunRef, StoredRun } from '../store/run-store.ts';
+import { isFinalRun, newRun, type RunState, restoreRun } from '../scheduler/state.ts';
+import {
+  type ClaimedRun,
+  isStateFormat,
+  type RunMeta,
+  type RunRef,
+  type StateFormat,
+  StoreDamaged,
+} from '../store/run-store.ts';
 import { decodeDefinition, decodeMeta, decodeSteps, type RunRecord } from './codec.ts';
 
 /** The definition of a run that was accepted and not checked yet. */
 export const EMPTY_DEFINITION: FlowDefinition = { plugins: [], steps: [], inputs: {} };
+
+/** Stands for attempts whose tokens are not known. */
+const ASSUMED = 'assumed';
 
 export interface LoadedRun {
   readonly state: RunState;
   readonly record: RunRecord;
   readonly revision: number;
   readonly outboxHead: number;
+  readonly format: StateFormat;
   readonly unsent: readonly string[];
+  readonly notes: readonly string[];
   /** Of a queued run: what has to be planned. */
   readonly queued: { readonly steps: unknown; readonly inputs: JsonObject } | undefined;
 }
 
-/** @throws FlowopsError when the stored run cannot be read; it is left untouched. */
-export function loadRun(ref: RunRef, stored: StoredRun): LoadedRun {
-  try {
-    const { state: fields, record } = decodeMeta(stored.meta);
+/** What the older format cannot tell of a claimed run is assumed at its worst. */
+export interface ClaimTime {
+  readonly nowMs: number;
+  /** How long an attempt of a former owner may run on at most, ms. */
+  readonly leaseMs: number;
+}
+
+/** @throws StoreDamaged when the stored run cannot be read; it is left untouched. */
+export function loadRun(ref: RunRef, stored: ClaimedRun, time: ClaimTime): LoadedRun {
+  const { state: fields, record, format } = readMeta(stored.meta);
+  return readable(() => {
     const definition = decodeDefinition(stored.definition);
     const state =
       definition.kind === 'planned'
         ? restoreRun(ref, definition.definition, fields, decodeSteps(stored.steps))
         : Object.assign(newRun(ref, EMPTY_DEFINITION), fields);
+    if (format === 1) assumeUnproven(state, time);
     const { revision, outboxHead } = stored.meta;
     const queued = definition.kind === 'queued' && fields.status === 'QUEUED' ? definition : undefined;
-    return { state, record, revision, outboxHead, unsent: stored.outbox, queued };
+    return { state, record, revision, outboxHead, format, unsent: stored.outbox, notes: stored.notes, queued };
+  });
+}
+
+/** @throws StoreDamaged also for a format that this release does not read. */
+export function readMeta(meta: RunMeta): ReturnType<typeof decodeMeta> & { readonly format: StateFormat } {
+  const { format } = meta;
+  if (!isStateFormat(format)) throw new StoreDamaged(`it was written in format ${format}, by another release`);
+  return { ...readable(() => decodeMeta(meta)), format };
+}
+
+function readable<Result>(read: () => Result): Result {
+  try {
+    return read();
   } catch (thrown) {
-    throw new FlowopsError('COMMAND_INVALID', `what the store holds of the run cannot be read: ${messageOf(thrown)}`, {
-      cause: thrown,
-    });
+    throw new StoreDamaged(`what the store holds of the run cannot be read: ${messageOf(thrown)}`, { cause: thrown });
   }
+}
+
+/**
+ * Format 1 does not hold which lost attempts may still run. A step that was tried more than once may hide one, for as
+ * long as a host lets it run without its engine, counted from the try that hides it (G5).
+ */
+function assumeUnproven(state: RunState, { nowMs, leaseMs }: ClaimTime): void {
+  if (isFinalRun(state)) return;
+  let untilMs = 0;
+  for (const step of state.steps.values()) {
+    if (step.status === 'WAITING') untilMs = nowMs + leaseMs;
+    else if (step.attempt > 1)
+      untilMs = Math.max(untilMs, ('startedAtMs' in step ? step.startedAtMs : step.endedAtMs) + leaseMs);
+  }
+  if (untilMs > nowMs) state.unproven.set(ASSUMED, { host: '', untilMs });
 }

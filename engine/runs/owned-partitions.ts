@@ -1,14 +1,15 @@
 /** The partitions that this engine holds, each with the epoch under which it writes. */
-import type { Log } from '../log.ts';
 import { type Ownership, StoreUnavailable } from '../store/run-store.ts';
 
-export class OwnedPartitions {
-  readonly #log: Log;
-  readonly #owners = new Map<string, Ownership>();
-
-  constructor(log: Log) {
-    this.#log = log;
+/** Another engine writes under a higher epoch: whoever holds the partition now has to be given the work. */
+export class PartitionLost extends StoreUnavailable {
+  constructor(partition: string) {
+    super(`partition ${partition} is not held by this engine, or was taken over by another`);
   }
+}
+
+export class OwnedPartitions {
+  readonly #owners = new Map<string, Ownership>();
 
   hold(owner: Ownership): void {
     this.#owners.set(owner.partition, owner);
@@ -27,16 +28,10 @@ export class OwnedPartitions {
     return this.#owners.get(partition);
   }
 
-  /** @throws StoreUnavailable: whoever holds it now has to be given the command. */
+  /** @throws PartitionLost */
   get(partition: string): Ownership {
     const owner = this.#owners.get(partition);
-    if (owner === undefined) throw new StoreUnavailable(`partition ${partition} is not held by this engine`);
+    if (owner === undefined) throw new PartitionLost(partition);
     return owner;
-  }
-
-  /** What to throw when the store refused a write of this owner. */
-  fenced(owner: Ownership): StoreUnavailable {
-    this.#log.warn({ ...owner }, 'another engine took this partition over');
-    return new StoreUnavailable(`partition ${owner.partition} was taken over by another engine`);
   }
 }

@@ -63,6 +63,10 @@ export class ParkedRuns {
     for (const key of [...this.#runs.keys()]) this.take(key);
   }
 
+  *all(): Generator<ParkedRun> {
+    for (const { run } of this.#runs.values()) yield run;
+  }
+
   /** Of the bundles that parked runs pin; a digest may come more than once. */
   *digests(): Generator<string> {
     for (const { run } of this.#runs.values()) yield* run.digests;

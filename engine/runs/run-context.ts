@@ -6,8 +6,10 @@ import type { Publisher } from '../publishing/publisher.ts';
 import type { Sandboxes } from '../sandbox-client/sandboxes.ts';
 import type { RunRef, RunStore } from '../store/run-store.ts';
 import type { Admission } from './admission.ts';
+import type { ByteBudget } from './byte-budget.ts';
 import type { Clock } from './clock.ts';
 import type { Pause } from './pause.ts';
+import type { Quarantine } from './quarantine.ts';
 import type { Standing } from './standing.ts';
 import type { TimerQueue } from './timers.ts';
 
@@ -18,6 +20,13 @@ export interface RunContext {
   readonly sandboxes: Sandboxes;
   readonly admission: Admission;
   readonly standing: Standing;
+  readonly quarantine: Quarantine;
+  /** Of results that came and are not committed, over all runs. */
+  readonly resultBytes: ByteBudget;
+  /** Of commits that are kept for a store that goes back in time, over all runs. */
+  readonly keptBytes: ByteBudget;
+  /** After this long without a word from its engine a sandbox host has ended an attempt, ms. */
+  readonly leaseMs: number;
   readonly timers: TimerQueue;
   readonly clock: Clock;
   readonly pause: Pause;

@@ -1,14 +1,27 @@
 /** What a run is handed, and what one turn makes of it. */
-import type { Attempt } from '@flowops/proto/attempt.ts';
+import type { Attempt, SandboxHost } from '@flowops/proto/attempt.ts';
 import type { Draft } from '../scheduler/decide.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
 import type { RunEvent } from '../scheduler/events.ts';
 import type { RunCommand } from './command-desk.ts';
+import type { HeldAttempt } from './run-attempts.ts';
 
 export type RunMessage =
   | { readonly kind: 'event'; readonly event: RunEvent }
   /** A place in flight that this run waited for. */
   | { readonly kind: 'place' }
+  /** An attempt that a former owner started is there: it goes on. */
+  | {
+      readonly kind: 'found';
+      readonly step: number;
+      readonly token: string;
+      readonly host: SandboxHost;
+      readonly attempt: Attempt;
+    }
+  /** A sandbox host has seen a newer owner of the run. */
+  | { readonly kind: 'displaced' }
+  /** The store may have gone back in time: commit, to see. */
+  | { readonly kind: 'verify' }
   /** Something outside changed (recovery, a host): see again what can start. */
   | { readonly kind: 'look' }
   /** The flow of the queued run was checked. */
@@ -23,6 +36,8 @@ export interface Turn {
   readonly nowMs: number;
   definition: FlowDefinition | undefined;
   /** Attempts whose end this commit makes durable. */
-  readonly ended: Attempt[];
+  readonly ended: HeldAttempt[];
   mustCommit: boolean;
+  /** Another owner has the run: nothing is committed any more. */
+  isDisplaced: boolean;
 }

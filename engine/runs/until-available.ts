@@ -1,5 +1,6 @@
 /** Repeats a call to the store until it answers. For calls that are safe to repeat. */
 import { StoreUnavailable } from '../store/run-store.ts';
+import { PartitionLost } from './owned-partitions.ts';
 import type { Pause } from './pause.ts';
 
 const FIRST_RETRY_MS = 50;
@@ -16,14 +17,14 @@ export interface Waiting {
   readonly signal: AbortSignal;
 }
 
-/** @throws what the call throws, except StoreUnavailable while the signal is not aborted. */
+/** @throws what the call throws, except StoreUnavailable while the signal is not aborted and the partition is held. */
 export async function untilAvailable<Result>(call: () => Promise<Result>, waiting: Waiting): Promise<Result> {
   const { pause, signal } = waiting;
   for (let attempt = 0; ; attempt++) {
     try {
       return await call();
     } catch (thrown) {
-      if (!(thrown instanceof StoreUnavailable) || signal.aborted) throw thrown;
+      if (!(thrown instanceof StoreUnavailable) || thrown instanceof PartitionLost || signal.aborted) throw thrown;
       await pause(storeRetryMs(attempt), signal);
     }
   }

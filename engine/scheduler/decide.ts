@@ -5,15 +5,17 @@
  *
  * Invariants:
  *   C1. A step that is final never changes again (G4).
- *   C2. The final flow event is the last one told, and only after every step is final (G5).
+ *   C2. The final flow event is the last one told, and only after every step is final; STOPPED also only after the end
+ *       of every attempt is proven (G5).
  *   C3. Sequence numbers are consecutive over all drafts of a run (G3).
  *   C4. An event costs O(degree of its step); endings go in slices of MAX_STEPS_PER_COMMIT.
  */
 import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
 import type { StatusEvent } from '@flowops/proto/statuses.ts';
 import type { AttemptEnd, Effect, RunEvent } from './events.ts';
-import { backoffMs, MAX_FAULTS_PER_STEP } from './retry.ts';
+import { afterFault, type Fault } from './retry.ts';
 import { findReady, isFinalRun, isFinalStep, lowerWait, type RunState, type StepState } from './state.ts';
+import { flowEvent, stepEvent, type ToldOfStep, type ToldStepStatus } from './status-events.ts';
 
 /** Steps that one commit may touch when a run ends (design 4.2). */
 export const MAX_STEPS_PER_COMMIT = 500;
@@ -59,6 +61,9 @@ export function applyEvent(run: RunState, event: RunEvent, nowMs: number, draft:
       break;
     case 'attempt-ended':
       turn.attemptEnded(event.step, event.token, event.end, event.receipt);
+      break;
+    case 'end-proven':
+      turn.endProven(event.token);
       break;
     case 'backoff-over':
       turn.backoffOver(event.step);
@@ -112,9 +117,9 @@ class Turn {
     if (run.status !== 'RUNNING' || run.ending !== null || !run.ready.delete(step)) return;
     const before = run.steps.get(step);
     const attempt = (before?.attempt ?? 0) + 1;
-    const faults = before?.status === 'WAITING' ? before.faults : 0;
+    const { faults, crashes } = before?.status === 'WAITING' ? before : { faults: 0, crashes: 0 };
     run.running.add(step);
-    this.#setStep(step, { status: 'RUNNING', attempt, faults, token, host, startedAtMs: this.#nowMs });
+    this.#setStep(step, { status: 'RUNNING', attempt, faults, crashes, token, host, startedAtMs: this.#nowMs });
     this.#tellStep(step, 'RUNNING', { attempt });
     this.#draft.effects.push({ type: 'start-attempt', step, attempt, token });
   }
@@ -130,11 +135,18 @@ class Turn {
     const state = run.steps.get(step);
     if (state?.status !== 'RUNNING' || state.token !== token) return;
     run.running.delete(step);
+    if (end.kind === 'lost' && end.aliveForMs > 0) this.#noteUnproven(state, end.aliveForMs);
     const told = { attempt: state.attempt, ...(receipt === undefined ? {} : { receipt }) };
     const judged = end.kind === 'completed' ? this.#withinOutputLimit(step, end) : end;
     if (judged.kind === 'completed') this.#completeStep(step, state, judged.outputs, told);
     else if (run.ending !== null) this.#finishStep(step, 'CANCELLED', told);
     else this.#attemptDidNotComplete(step, state, judged, told);
+    this.#settle();
+  }
+
+  endProven(token: string): void {
+    if (!this.#run.unproven.delete(token)) return;
+    this.#draft.hasRunChanges = true;
     this.#settle();
   }
 
@@ -255,41 +267,53 @@ class Turn {
   ): void {
     switch (end.kind) {
       case 'failed':
-        if (isFaultOfOurs(end)) this.#retryAfterFault(step, state, end.code, end.message);
+        if (isFaultOfOurs(end)) this.#afterFault(step, state, { code: end.code, reason: end.message }, told);
         else this.#failStep(step, state.attempt, end, told);
         return;
       case 'lost':
-        this.#retryAfterFault(step, state, 'SANDBOX_UNAVAILABLE', end.message);
+        this.#afterFault(step, state, { code: 'SANDBOX_UNAVAILABLE', reason: end.message, crash: end.crash }, told);
         return;
       case 'orphaned':
-        this.#setStep(step, {
-          status: 'WAITING',
-          attempt: state.attempt,
-          faults: state.faults,
-          dueMs: this.#dueAfter(0),
-          reason: 'owner changed',
-        });
+        this.#wait(step, state, { ...state, dueMs: this.#dueAfter(0), reason: 'owner changed' });
         if (this.#run.status === 'RUNNING') this.#run.ready.add(step);
         return;
       case 'cancelled':
-        // Nobody asked for it in this run's life: the host drained or an operator ended it.
-        this.#retryAfterFault(step, state, 'SANDBOX_UNAVAILABLE', 'the sandbox host cancelled the attempt');
+        this.#afterFault(step, state, CANCELLED_BY_HOST, told);
         return;
       default:
         assertNever(end);
     }
   }
 
-  #retryAfterFault(step: number, state: StepState & { status: 'RUNNING' }, code: ErrorCode, reason: string): void {
-    const faults = state.faults + 1;
-    if (faults > MAX_FAULTS_PER_STEP) {
-      const message = `${reason} (${faults} times in a row; the infrastructure needs attention)`;
-      this.#failStep(step, state.attempt, { code, message });
+  #afterFault(
+    step: number,
+    state: StepState & { status: 'RUNNING' },
+    fault: Fault,
+    told: { attempt: number; receipt?: unknown },
+  ): void {
+    const next = afterFault(state, fault);
+    if (next.kind === 'fail') {
+      this.#failStep(step, state.attempt, next, told);
       return;
     }
-    const dueMs = this.#dueAfter(backoffMs(faults));
-    this.#setStep(step, { status: 'WAITING', attempt: state.attempt, faults, dueMs, reason });
+    const dueMs = this.#dueAfter(next.backoffMs);
+    this.#wait(step, state, { ...next, dueMs, reason: fault.reason });
     if (this.#run.status === 'RUNNING') this.#draft.effects.push({ type: 'arm-backoff', step, dueMs });
+  }
+
+  #wait(
+    step: number,
+    { attempt }: StepState & { status: 'RUNNING' },
+    { faults, crashes, dueMs, reason }: Omit<StepState & { status: 'WAITING' }, 'status' | 'attempt'>,
+  ): void {
+    this.#setStep(step, { status: 'WAITING', attempt, faults, crashes, dueMs, reason });
+  }
+
+  #noteUnproven({ token, host }: StepState & { status: 'RUNNING' }, aliveForMs: number): void {
+    const untilMs = this.#nowMs + aliveForMs;
+    this.#run.unproven.set(token, { host, untilMs });
+    this.#draft.hasRunChanges = true;
+    this.#draft.effects.push({ type: 'seek-proof', token, host, untilMs });
   }
 
   /** When a backoff ends; while the run is paused, what is left of it. */
@@ -323,11 +347,12 @@ class Turn {
     const run = this.#run;
     if (run.running.size > 0 || isFinalRun(run)) return;
     if (run.unfinished === 0) {
+      if (run.ending?.to === 'STOPPED' && run.unproven.size > 0) return;
       run.error = run.ending?.error ?? null;
       run.code = run.ending?.code ?? null;
       this.#setStatus(run.ending?.to ?? 'COMPLETED');
       this.#draft.effects.push({ type: 'finished' });
-    } else if (run.status === 'PAUSED' && run.ending === null && !run.isQuiescent) {
+    } else if (run.status === 'PAUSED' && run.ending === null && !run.isQuiescent && run.unproven.size === 0) {
       run.isQuiescent = true;
       this.#draft.hasRunChanges = true;
       this.#draft.effects.push({ type: 'quiescent' });
@@ -350,39 +375,20 @@ class Turn {
     run.status = status;
     run.sequence++;
     this.#draft.hasRunChanges = true;
-    this.#draft.events.push({
-      eventType: 'FLOW_STATUS',
-      flowId: run.flowId,
-      runId: run.runId,
-      status,
-      error: run.error,
-      timestamp: new Date(this.#nowMs).toISOString(),
-      sequence: run.sequence,
-      ...(run.code === null ? {} : { code: run.code }),
-    });
+    this.#draft.events.push(flowEvent(run, status, this.#nowMs));
   }
 
-  #tellStep(
-    step: number,
-    status: 'RUNNING' | 'COMPLETED' | 'FAILED' | 'CANCELLED' | 'SKIPPED',
-    told: { attempt?: number; receipt?: unknown; error?: string; code?: ErrorCode },
-  ): void {
-    const run = this.#run;
-    const { error, ...rest } = told;
-    run.sequence++;
-    this.#draft.events.push({
-      eventType: 'STEP_STATUS',
-      flowId: run.flowId,
-      runId: run.runId,
-      stepId: run.graph.stepIds[step] ?? '',
-      status,
-      error: error ?? null,
-      timestamp: new Date(this.#nowMs).toISOString(),
-      sequence: run.sequence,
-      ...rest,
-    });
+  #tellStep(step: number, status: ToldStepStatus, told: ToldOfStep): void {
+    this.#run.sequence++;
+    this.#draft.events.push(stepEvent(this.#run, step, { status, told, nowMs: this.#nowMs }));
   }
 }
+
+/** Nobody asked for it in this run's life: the host drained or an operator ended it. */
+const CANCELLED_BY_HOST: Fault = {
+  code: 'SANDBOX_UNAVAILABLE',
+  reason: 'the sandbox host cancelled the attempt',
+};
 
 /** A fault of ours that another try may not meet again: it spends the infrastructure's budget, not the user's (G9). */
 function isFaultOfOurs(end: AttemptEnd & { kind: 'failed' }): boolean {

@@ -11,8 +11,15 @@ export type AttemptEnd =
   | { readonly kind: 'cancelled' }
   /** The run has a new owner and nothing runs the attempt any more: a free rerun, no fault is counted. */
   | { readonly kind: 'orphaned' }
-  /** The sandbox host is gone; nothing is known but that it does not run any more. */
-  | { readonly kind: 'lost'; readonly message: string };
+  /** The sandbox host is gone, or out of reach for too long. */
+  | {
+      readonly kind: 'lost';
+      readonly message: string;
+      /** How long from now code of it may still run at most; 0: that none runs is proven. */
+      readonly aliveForMs: number;
+      /** The host's process ended under it. `step`: this attempt may be why. `other`: a suspect ran beside it. */
+      readonly crash?: 'step' | 'other';
+    };
 
 export type RunEvent =
   | { readonly type: 'begin' }
@@ -30,6 +37,8 @@ export type RunEvent =
       /** Told with the step's event, opaque to the core. */
       readonly receipt?: unknown;
     }
+  /** Nothing of an attempt in `unproven` runs any more. */
+  | { readonly type: 'end-proven'; readonly token: string }
   | { readonly type: 'backoff-over'; readonly step: number }
   | { readonly type: 'pause' }
   | { readonly type: 'resume' }
@@ -42,6 +51,8 @@ export type Effect =
   | { readonly type: 'cancel-attempt'; readonly step: number; readonly token: string; readonly reason: string }
   | { readonly type: 'pause-attempts' }
   | { readonly type: 'resume-attempts' }
+  /** Post `end-proven` when the attempt's end is proven, at the latest at `untilMs`. */
+  | { readonly type: 'seek-proof'; readonly token: string; readonly host: string; readonly untilMs: number }
   | { readonly type: 'arm-backoff'; readonly step: number; readonly dueMs: number }
   | { readonly type: 'disarm-backoffs' }
   /** The last running step of a paused run has ended. */

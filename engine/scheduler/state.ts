@@ -15,6 +15,8 @@ export type StepState =
       readonly attempt: number;
       /** How many attempts so far ended by a fault of the infrastructure: they spend their own budget (G9). */
       readonly faults: number;
+      /** How many times its sandbox host's process ended under it, and it may have been why (quarantine). */
+      readonly crashes: number;
       readonly token: string;
       /** Instance of the sandbox host that was asked to run it. */
       readonly host: string;
@@ -25,6 +27,7 @@ export type StepState =
       readonly status: 'WAITING';
       readonly attempt: number;
       readonly faults: number;
+      readonly crashes: number;
       /** When it may run again; while the run is paused this is what is left, in ms. */
       readonly dueMs: number;
       readonly reason: string;
@@ -48,6 +51,14 @@ export interface Ending {
   readonly code: ErrorCode | null;
 }
 
+/** An attempt that is over for the run, while code of it may still run somewhere: no end of it was proven (G5). */
+export interface UnprovenEnd {
+  /** Instance of the sandbox host that had it; empty when it is not known. */
+  readonly host: string;
+  /** Until then it may run, epoch ms; nothing enforces a longer life. */
+  readonly untilMs: number;
+}
+
 export interface RunState {
   readonly flowId: string;
   readonly runId: string;
@@ -64,6 +75,8 @@ export interface RunState {
   /** Final error, told in the last event. */
   error: string | null;
   code: ErrorCode | null;
+  /** By token. While there is one the run is not told as STOPPED, nor a pause as quiet. */
+  readonly unproven: Map<string, UnprovenEnd>;
 
   readonly steps: Map<number, StepState>;
   /** Derived: by step, how many of the steps it waits for have not completed. */
@@ -98,6 +111,7 @@ export function newRun(identity: RunIdentity, definition: FlowDefinition): RunSt
     isQuiescent: false,
     error: null,
     code: null,
+    unproven: new Map(),
     steps: new Map(),
     waitsFor: Int32Array.from(graph.indegrees),
     ready: new Set(),
@@ -109,7 +123,7 @@ export function newRun(identity: RunIdentity, definition: FlowDefinition): RunSt
 
 export type StoredRunState = Pick<
   RunState,
-  'status' | 'ending' | 'sequence' | 'outputBytes' | 'isQuiescent' | 'error' | 'code'
+  'status' | 'ending' | 'sequence' | 'outputBytes' | 'isQuiescent' | 'error' | 'code' | 'unproven'
 >;
 
 /** Rebuilds a run from what was stored, in O(steps + edges). */

@@ -3,9 +3,11 @@ import { randomBytes } from 'node:crypto';
 import type { Log } from '@flowops/engine/log.ts';
 import { LocalPublisher } from '@flowops/engine/publishing/local-publisher.ts';
 import { Admission } from '@flowops/engine/runs/admission.ts';
+import { ByteBudget, MAX_HELD_RESULT_BYTES, MAX_KEPT_COMMIT_BYTES } from '@flowops/engine/runs/byte-budget.ts';
 import { pause } from '@flowops/engine/runs/pause.ts';
+import { Quarantine } from '@flowops/engine/runs/quarantine.ts';
 import { RunService } from '@flowops/engine/runs/run-service.ts';
-import { ALWAYS_GOOD } from '@flowops/engine/runs/standing.ts';
+import { ALWAYS_GOOD, type Standing } from '@flowops/engine/runs/standing.ts';
 import type { Timer, TimerQueue } from '@flowops/engine/runs/timers.ts';
 import type { RunRef, RunStore } from '@flowops/engine/store/run-store.ts';
 import { openSqliteStore } from '@flowops/engine/store/sqlite-store.ts';
@@ -63,6 +65,8 @@ export interface RunBenchOptions {
   readonly host?: FakeHost;
   readonly maxActiveRuns?: number;
   readonly partition?: string;
+  readonly standing?: Standing;
+  readonly maxResultBytes?: number;
 }
 
 /** Echoes the input `text` (or "x") as the output. */
@@ -137,7 +141,11 @@ export class RunBench {
         timers: this.#clock,
         clock: this.#clock,
         pause,
-        standing: ALWAYS_GOOD,
+        standing: options.standing ?? ALWAYS_GOOD,
+        quarantine: new Quarantine(),
+        resultBytes: new ByteBudget(options.maxResultBytes ?? MAX_HELD_RESULT_BYTES),
+        keptBytes: new ByteBudget(MAX_KEPT_COMMIT_BYTES),
+        leaseMs: 15_000,
         log: SILENT,
         newToken: () => randomBytes(16).toString('hex'),
         retentionMs: 60_000,

@@ -21,6 +21,7 @@ import { describe, expect, it } from 'vitest';
 import { flowOf } from '../../../support/flows.ts';
 
 const REF = { flowId: 'flow', runId: 'run' };
+const FORMAT = 2;
 const CONTEXT = { triggeredBy: null, via: 'cli', reason: null } as const;
 const RECORD: RunRecord = {
   startHash: 'x',
@@ -99,7 +100,7 @@ class Driver {
   constructor(definition: FlowDefinition) {
     this.definition = definition;
     this.run = newRun(REF, definition);
-    this.#meta = { ...encodeRun(this.run), ...encodeRecord(RECORD) };
+    this.#meta = { ...encodeRun(this.run, FORMAT), ...encodeRecord(RECORD) };
   }
 
   /** Applies and commits; with `crash`, dies before the commit. */
@@ -111,7 +112,7 @@ class Driver {
       return;
     }
     this.history.push(event);
-    const patch = encodeDraft(this.run, draft, 7);
+    const patch = encodeDraft(this.run, draft, { epoch: 7, format: FORMAT });
     Object.assign(this.#meta, patch.meta);
     for (const [stepId, text] of Object.entries(patch.steps ?? {})) this.#steps.set(stepId, text);
     for (const text of patch.events ?? []) this.told.push(statusEventSchema.parse(JSON.parse(text)));
@@ -193,7 +194,7 @@ function endOf(how: 'completed' | 'failed' | 'lost' | 'unavailable' | 'cancelled
     case 'unavailable':
       return { kind: 'failed', code: 'SANDBOX_UNAVAILABLE', message: 'no host', isRetryable: true };
     case 'lost':
-      return { kind: 'lost', message: 'gone' };
+      return { kind: 'lost', message: 'gone', aliveForMs: 0 };
     case 'cancelled':
       return { kind: 'cancelled' };
   }

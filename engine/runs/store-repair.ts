@@ -1,0 +1,47 @@
+/**
+ * A store that went back in time lost more than the run that noticed: the partition's epoch and index, and commits of
+ * other runs. Restores the former once for all that ask at the same time, and has every run look at its own.
+ */
+import type { Ownership, RunRef } from '../store/run-store.ts';
+import type { RunContext } from './run-context.ts';
+
+/** Every run that finds itself behind asks; all of them mean the same loss. */
+const VERIFY_EVERY_MS = 1_000;
+
+export interface RepairedRuns {
+  /** Of the owner, in memory or away. */
+  readonly refsOf: (owner: Ownership) => readonly RunRef[];
+  /** Has each run in memory commit, so that it finds what it lost. */
+  readonly verifyAll: () => void;
+}
+
+export class StoreRepair {
+  readonly #context: Pick<RunContext, 'store' | 'clock' | 'log'>;
+  readonly #runs: RepairedRuns;
+  readonly #restoring = new Map<Ownership, Promise<'ok' | 'fenced'>>();
+  #verifiedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(context: Pick<RunContext, 'store' | 'clock' | 'log'>, runs: RepairedRuns) {
+    this.#context = context;
+    this.#runs = runs;
+  }
+
+  /** Gives the store the partition's epoch and index again. Rejects like the store. */
+  async restore(owner: Ownership): Promise<'ok' | 'fenced'> {
+    let restoring = this.#restoring.get(owner);
+    if (restoring === undefined) {
+      restoring = this.#context.store.restorePartition(owner, this.#runs.refsOf(owner));
+      this.#restoring.set(owner, restoring);
+      const done = () => this.#restoring.delete(owner);
+      restoring.then(done, done);
+    }
+    const result = await restoring;
+    const nowMs = this.#context.clock.nowMs();
+    if (result === 'ok' && nowMs - this.#verifiedAtMs >= VERIFY_EVERY_MS) {
+      this.#verifiedAtMs = nowMs;
+      this.#context.log.warn({ partition: owner.partition }, 'the store went back in time; every run looks at its own');
+      this.#runs.verifyAll();
+    }
+    return result;
+  }
+}
