@@ -12,11 +12,12 @@ import { assertNever, messageOf } from '@flowops/proto/errors.ts';
 import { runKey } from '@flowops/proto/statuses.ts';
 import { applyEvent, isEmptyDraft, newDraft } from '../scheduler/decide.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
-import type { Effect, RunEvent } from '../scheduler/events.ts';
+import type { RunEvent } from '../scheduler/events.ts';
 import { isFinalRun, newRun, type RunState } from '../scheduler/state.ts';
 import type { Ownership, RunRef, StateFormat } from '../store/run-store.ts';
 import type { PlaceTaker } from './admission.ts';
 import { Backoffs } from './backoffs.ts';
+import { carryOut, type EffectTargets } from './carry-out.ts';
 import { encodeDraft, encodePlanned, type RunRecord } from './codec.ts';
 import { CommandDesk } from './command-desk.ts';
 import { Committer, type CreatingWrite, type StoreTrouble } from './committer.ts';
@@ -76,6 +77,7 @@ export class ActiveRun implements PlaceTaker {
   readonly #former: FormerAttempts;
   readonly #starter: StepStarter;
   readonly #backoffs: Backoffs;
+  readonly #targets: EffectTargets;
   readonly #restWatch: RestWatch;
   readonly #mailbox: RunMessage[] = [];
   #state: RunState;
@@ -113,6 +115,10 @@ export class ActiveRun implements PlaceTaker {
     const attempts = new RunAttempts(ref, owner, context, postEvent);
     this.#attempts = attempts;
     this.#former = new FormerAttempts({ run: ref, owner, context, attempts, post });
+    const onFinished = () => {
+      this.#isFinished = true;
+    };
+    this.#targets = { attempts, former: this.#former, backoffs: this.#backoffs, post, onFinished };
     const onMore = () => post({ kind: 'look' });
     this.#starter = new StepStarter({ taker: this, context, inputs, attempts, onMore });
   }
@@ -247,7 +253,7 @@ export class ActiveRun implements PlaceTaker {
     if (turn.draft.effects.some((effect) => effect.type === 'quiescent')) this.#desk.quiescent(nowMs);
     if (!(await this.#commit(turn))) return;
     for (const held of turn.ended) this.#attempts.settle(held);
-    for (const effect of turn.draft.effects) this.#carryOut(effect);
+    for (const effect of turn.draft.effects) carryOut(effect, this.#state, this.#targets);
   }
 
   #take(message: RunMessage, turn: Turn): void {
@@ -356,46 +362,6 @@ export class ActiveRun implements PlaceTaker {
     this.#inputs.remember(draft.outputs);
     this.#sender.send(entries);
     return true;
-  }
-
-  #carryOut(effect: Effect): void {
-    switch (effect.type) {
-      case 'start-attempt':
-        this.#attempts.start(this.#state, effect);
-        return;
-      case 'seek-proof':
-        this.#former.seekProof(effect);
-        this.#context.log.warn(
-          { ...this.ref, host: effect.host },
-          'an attempt was lost; a STOP waits for its proven end',
-        );
-        return;
-      case 'cancel-attempt':
-        this.#attempts.cancel(effect.step, effect.reason);
-        return;
-      case 'pause-attempts':
-        this.#attempts.pause();
-        return;
-      case 'resume-attempts':
-        this.#attempts.resume();
-        return;
-      case 'arm-backoff':
-        this.#backoffs.arm(effect.step, effect.dueMs);
-        return;
-      case 'disarm-backoffs':
-        this.#backoffs.disarm();
-        return;
-      case 'continue':
-        this.post({ kind: 'event', event: { type: 'continue' } });
-        return;
-      case 'finished':
-        this.#isFinished = true;
-        return;
-      case 'quiescent':
-        return;
-      default:
-        assertNever(effect);
-    }
   }
 
   /** Everything durable was sent: a finished run is retired; another tells the store once it is idle. */

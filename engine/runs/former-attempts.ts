@@ -63,6 +63,12 @@ export class FormerAttempts {
 
   /** Posts `end-proven` once nothing of the attempt runs; ends it where it is found. */
   seekProof(sought: SoughtAttempt): void {
+    const { run, context } = this.#options;
+    const { host, untilMs } = sought;
+    context.log.warn(
+      { ...run, host, untilMs },
+      'code of a lost attempt may still run; a STOP waits for its proven end',
+    );
     this.#search.seek(sought, {}, (found) => this.#foundUnproven(sought, found));
   }
 
