@@ -12,7 +12,7 @@ import { Command, CommanderError } from 'commander';
 
 const COMMANDS_OF_SANDBOX = ['sandbox', 'policy'];
 const COMMANDS_OF_SDK = ['plugin', 'keys', 'registry'];
-const COMMANDS_OF_ENGINE = ['run', 'engine', 'validate', 'config'];
+const COMMANDS_OF_ENGINE = ['run', 'engine', 'validate', 'config', 'backup'];
 
 /** Codes of the system that say that a path or an address given to us is wrong. */
 const WRONG_PLACE = new Set(['ENOENT', 'EACCES', 'EPERM', 'EISDIR', 'ENOTDIR', 'EROFS', 'EADDRINUSE', 'EADDRNOTAVAIL']);

@@ -19,10 +19,12 @@ import { EventLog, type RunEvents } from './event-log.ts';
 import type { Log } from './log.ts';
 import { LocalPublisher } from './publishing/local-publisher.ts';
 import { decodeMeta } from './runs/codec.ts';
-import { LocalSandboxes, type OpenedHost } from './sandbox-client/local-sandboxes.ts';
+import type { OpenedHost } from './sandbox-client/engine-sandboxes.ts';
+import { LocalSandboxes } from './sandbox-client/local-sandboxes.ts';
 import { type FinalStatus, isFinalStatus } from './scheduler/state.ts';
 import { type HomeLock, lockHome } from './store/home-lock.ts';
-import type { RunRef, RunStore } from './store/run-store.ts';
+import type { RunRef, RunStore, StateFormat } from './store/run-store.ts';
+import { STORE_FILE } from './store/sqlite-schema.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 
 export interface EmbeddedOptions {
@@ -38,6 +40,8 @@ export interface EmbeddedOptions {
   /** Settings for the sandbox host (SANDBOX_WORKERS, SECRETS_DIR, …). */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly retentionMs?: number;
+  /** STATE_FORMAT: in which new runs are written. */
+  readonly stateFormat?: StateFormat;
   readonly stopGraceMs?: number;
   /** The sandbox host's own log, JSON lines; absent: this process's stderr. */
   readonly onHostLog?: (text: string) => void;
@@ -93,7 +97,8 @@ export async function createEngine(options: EmbeddedOptions): Promise<EmbeddedEn
   const sandboxes = LocalSandboxes.start({
     role: 'engine',
     instance: `embedded-${process.pid}`,
-    env: { ...process.env, ...options.env, FLOWOPS_HOME: home },
+    home,
+    env: { ...process.env, ...options.env },
     log: options.log,
     ...(options.policy === undefined ? {} : { policy: options.policy }),
     ...(options.secrets === undefined ? {} : { secrets: options.secrets }),
@@ -107,7 +112,8 @@ export async function createEngine(options: EmbeddedOptions): Promise<EmbeddedEn
       typeof options.plugins === 'function'
         ? await options.plugins(async () => (await sandboxes).opened())
         : options.plugins;
-    store = openSqliteStore({ file: join(home, 'flowops.db') });
+    const { stateFormat: format } = options;
+    store = openSqliteStore({ file: join(home, STORE_FILE), ...(format === undefined ? {} : { format }) });
     const engine = await startEngine({
       store,
       publisher,

@@ -1,5 +1,5 @@
 /**
- * The service: commands from Kafka, runs in Redis, statuses to Kafka, a sandbox host of its own. Opened in the order
+ * The service: commands from Kafka, runs in Redis, statuses to Kafka, sandbox hosts of its own or shared. Opened in the order
  * in which things can be wrong with a clear sentence, closed in the order that loses nothing.
  */
 import { join, resolve } from 'node:path';
@@ -13,8 +13,11 @@ import { startHttpServer } from './http/server.ts';
 import type { Log } from './log.ts';
 import { openPluginService } from './plugins/open-plugin-service.ts';
 import { KafkaUnavailable } from './publishing/kafka-client.ts';
-import { LocalSandboxes } from './sandbox-client/local-sandboxes.ts';
+import { readKafkaSecurity } from './publishing/kafka-security.ts';
+import type { EngineSandboxes } from './sandbox-client/engine-sandboxes.ts';
+import { openSandboxes } from './sandbox-client/open-sandboxes.ts';
 import { type HomeLock, lockHome } from './store/home-lock.ts';
+import { readRedisSettings } from './store/redis-settings.ts';
 import { connectRedisStore } from './store/redis-store.ts';
 import { StoreUnavailable } from './store/run-store.ts';
 
@@ -22,7 +25,7 @@ export interface ServiceOptions {
   readonly settings: Settings;
   readonly log: Log;
   /** Opens PLUGIN_DIR; given by whoever knows how to build plugins. */
-  readonly openPluginFolder: (dir: string, sandbox: LocalSandboxes) => Promise<PluginSource>;
+  readonly openPluginFolder: (dir: string, sandbox: EngineSandboxes) => Promise<PluginSource>;
   /** Ends the opening. */
   readonly signal: AbortSignal;
 }
@@ -44,10 +47,11 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     const lock = takeHome(home);
     opened.push(() => lock.release());
     const { log, signal } = options;
-    const store = await connectRedisStore({ url: redisUrl, allowUnsafe: values.REDIS_ALLOW_UNSAFE, signal, log });
+    const store = await connectRedisStore({ url: redisUrl, ...readRedisSettings(values), signal, log });
     opened.push(() => store.close());
     const kafka = await openKafkaTransport({
       brokers,
+      security: readKafkaSecurity(values),
       clientId: `flowops-engine-${process.pid}`,
       groupId: values.KAFKA_GROUP_ID,
       topics: {
@@ -57,17 +61,20 @@ export async function openService(options: ServiceOptions): Promise<Service> {
         deadLetters: values.KAFKA_DLQ_TOPIC,
       },
       statusEncoding: values.KAFKA_STATUS_ENCODING,
+      publishFence: values.KAFKA_PUBLISH_FENCE,
       log,
       signal,
     });
     opened.push(() => kafka.close());
-    const sandboxes = await startSandboxes(options, home);
+    const { settings } = options;
+    const sandboxes = await openSandboxes({ settings, home, vouches: () => kafka.standing.isGood, log });
     opened.push(() => sandboxes.close());
     let engine: Engine | undefined;
     const plugins = await openPlugins(options, home, sandboxes, async () => engine?.runs.pinnedDigests() ?? new Set());
     engine = await startEngine({
       store,
       publisher: kafka.publisher,
+      standing: kafka.standing,
       plugins,
       sandboxes,
       log,
@@ -82,7 +89,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       port: values.HTTP_PORT,
       readiness: () => ({
         store: store.state,
-        sandboxHosts: sandboxes.pick() === undefined ? 0 : 1,
+        sandboxHosts: sandboxes.health().filter(({ state }) => state === 'connected').length,
+        sandboxes: sandboxes.health(),
         partitions: consuming.consumer?.partitions ?? [],
         activeRuns: runs.activeCount,
         queuedRuns: runs.queuedCount,
@@ -135,26 +143,10 @@ function takeHome(home: string): HomeLock {
   throw new FlowopsError('CONFIG_INVALID', locked.message);
 }
 
-function startSandboxes({ settings, log }: ServiceOptions, home: string): Promise<LocalSandboxes> {
-  const { SANDBOX_POLICY, LOG_LEVEL } = settings.values;
-  return LocalSandboxes.start({
-    role: 'engine',
-    instance: `engine-${process.pid}`,
-    env: {
-      ...process.env,
-      ...settings.given,
-      FLOWOPS_HOME: home,
-      LOG_LEVEL,
-      SANDBOX_POLICY: SANDBOX_POLICY === undefined ? undefined : resolve(SANDBOX_POLICY),
-    },
-    log,
-  });
-}
-
 async function openPlugins(
   { settings, log, openPluginFolder }: ServiceOptions,
   home: string,
-  sandboxes: LocalSandboxes,
+  sandboxes: EngineSandboxes,
   pinned: () => Promise<ReadonlySet<string>>,
 ): Promise<PluginSource> {
   const { PLUGIN_SERVICE_ADDRESS: address, PLUGIN_DIR: dir } = settings.values;

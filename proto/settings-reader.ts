@@ -8,14 +8,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { FlowopsError, messageOf } from './errors.ts';
 import { editDistance, nearestName } from './ids.ts';
-import {
-  isSettingName,
-  SETTING_NAMES,
-  type Setting,
-  type SettingName,
-  type SettingValues,
-  settingOf,
-} from './settings.ts';
+import type { Setting } from './setting.ts';
+import { isSettingName, SETTING_NAMES, type SettingName, type SettingValues, settingOf } from './settings.ts';
 import { readSettingsFile } from './settings-file.ts';
 import { formatDuration } from './settings-parsers.ts';
 

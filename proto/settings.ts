@@ -7,6 +7,7 @@
  * silently do nothing is refused at start, by name.
  */
 import type { z } from 'zod';
+import type { Setting } from './setting.ts';
 import {
   choice,
   duration,
@@ -18,44 +19,11 @@ import {
   milliseconds,
   multilineText,
   names,
-  redisUrl,
   sandboxAddresses,
   text,
   topic,
-  yesOrNo,
 } from './settings-parsers.ts';
-
-export type Part = 'engine' | 'sandbox' | 'sdk';
-
-/** A reader of text: what settings-parsers.ts makes. */
-export type SettingParser<Value = unknown> = z.ZodType<Value, string>;
-
-export interface Setting {
-  readonly parse: SettingParser;
-  /** What a value looks like, for the docs: a noun phrase. */
-  readonly kind: string;
-  /** As a person would type it. Absent: not set by default. */
-  readonly default?: string;
-  /** What an absent default means, when that is not "off". */
-  readonly whenUnset?: string;
-  /** `value`: never shown. `password`: only the password inside the URL is hidden. */
-  readonly secret?: 'value' | 'password';
-  readonly usedBy: readonly Part[];
-  readonly about: string;
-  readonly unavailable?: Unavailable;
-}
-
-/** A value that this release would not act on. */
-export interface Unavailable {
-  /** What is missing, a noun phrase: "TLS to Kafka". */
-  readonly feature: string;
-  /** The values that this release does act on; none: every value is refused. */
-  readonly except?: readonly string[];
-}
-
-const KAFKA_TLS: Unavailable = { feature: 'TLS to Kafka' };
-const KAFKA_SASL: Unavailable = { feature: 'SASL authentication to Kafka' };
-const REMOTE_SANDBOX: Unavailable = { feature: 'a sandbox host that runs on its own' };
+import { REDIS_SETTINGS } from './settings-redis.ts';
 
 export const SETTINGS = {
   KAFKA_BROKERS: {
@@ -111,22 +79,21 @@ export const SETTINGS = {
     kind: 'heartbeat or transaction',
     default: 'heartbeat',
     usedBy: ['engine'],
-    about: 'What keeps a former owner of a run from publishing.',
-    unavailable: { feature: 'publishing in transactions', except: ['heartbeat'] },
+    about:
+      'What keeps a former owner of a run from publishing: its own look at the group, or Kafka transactions, which cost time with every event.',
   },
   KAFKA_TLS_CA: {
     parse: multilineText,
-    kind: 'PEM',
+    kind: 'PEM, or system',
     usedBy: ['engine'],
-    about: 'Certificates of the authority that signed the brokers.',
-    unavailable: KAFKA_TLS,
+    about:
+      'Certificates of the authority that signed the brokers; system: those that Node.js trusts. Any KAFKA_TLS_ setting turns TLS on.',
   },
   KAFKA_TLS_CERT: {
     parse: multilineText,
     kind: 'PEM',
     usedBy: ['engine'],
-    about: 'The certificate the engine shows to the brokers.',
-    unavailable: KAFKA_TLS,
+    about: 'The certificate the engine shows to the brokers. Goes together with KAFKA_TLS_KEY.',
   },
   KAFKA_TLS_KEY: {
     parse: multilineText,
@@ -134,21 +101,18 @@ export const SETTINGS = {
     secret: 'value',
     usedBy: ['engine'],
     about: 'The key of KAFKA_TLS_CERT.',
-    unavailable: KAFKA_TLS,
   },
   KAFKA_SASL_MECHANISM: {
     parse: choice(['plain', 'scram-sha-256', 'scram-sha-512']),
     kind: 'plain, scram-sha-256 or scram-sha-512',
     usedBy: ['engine'],
-    about: 'How the engine authenticates to the brokers.',
-    unavailable: KAFKA_SASL,
+    about: 'How the engine authenticates to the brokers. Without TLS, plain shows the password to the network.',
   },
   KAFKA_SASL_USERNAME: {
     parse: text,
     kind: 'text',
     usedBy: ['engine'],
     about: 'The user name of KAFKA_SASL_MECHANISM.',
-    unavailable: KAFKA_SASL,
   },
   KAFKA_SASL_PASSWORD: {
     parse: text,
@@ -156,23 +120,8 @@ export const SETTINGS = {
     secret: 'value',
     usedBy: ['engine'],
     about: 'The password of KAFKA_SASL_MECHANISM.',
-    unavailable: KAFKA_SASL,
   },
-  REDIS_URL: {
-    parse: redisUrl,
-    kind: 'redis:// or rediss:// URL',
-    secret: 'password',
-    usedBy: ['engine'],
-    about: 'The Redis that holds the state of runs. Needed by the service together with KAFKA_BROKERS.',
-  },
-  REDIS_ALLOW_UNSAFE: {
-    parse: yesOrNo,
-    kind: 'true or false',
-    default: 'false',
-    usedBy: ['engine'],
-    about:
-      'Start also with a Redis that may lose runs: an eviction policy other than noeviction, or no append-only file.',
-  },
+  ...REDIS_SETTINGS,
   FLOWOPS_HOME: {
     parse: filePath,
     kind: 'path',
@@ -196,29 +145,26 @@ export const SETTINGS = {
     parse: sandboxAddresses,
     kind: 'unix:/path or tls://host:port, comma-separated',
     usedBy: ['engine'],
-    about: 'Sandbox hosts to use instead of a child process of the engine.',
-    unavailable: REMOTE_SANDBOX,
+    about:
+      'Sandbox hosts to use instead of a child process of the engine: all that can be reached, the least loaded first.',
   },
   SANDBOX_LISTEN: {
     parse: sandboxAddresses,
     kind: 'unix:/path or tls://host:port, comma-separated',
     usedBy: ['sandbox'],
-    about: 'Where a sandbox host that runs on its own listens.',
-    unavailable: REMOTE_SANDBOX,
+    about: 'Where `flowops sandbox serve` listens. The folder of a unix socket must belong to its user alone.',
   },
   SANDBOX_TLS_CA: {
     parse: multilineText,
     kind: 'PEM',
     usedBy: ['engine', 'sandbox'],
-    about: 'Certificates of the authority of engines and sandbox hosts.',
-    unavailable: REMOTE_SANDBOX,
+    about: 'Certificates of the authority that signed those of engines and sandbox hosts. Needed for tls:// addresses.',
   },
   SANDBOX_TLS_CERT: {
     parse: multilineText,
     kind: 'PEM',
     usedBy: ['engine', 'sandbox'],
     about: 'The certificate that this side shows.',
-    unavailable: REMOTE_SANDBOX,
   },
   SANDBOX_TLS_KEY: {
     parse: multilineText,
@@ -226,14 +172,12 @@ export const SETTINGS = {
     secret: 'value',
     usedBy: ['engine', 'sandbox'],
     about: 'The key of SANDBOX_TLS_CERT.',
-    unavailable: REMOTE_SANDBOX,
   },
   SANDBOX_CLIENTS: {
     parse: names,
     kind: 'names, comma-separated',
     usedBy: ['sandbox'],
-    about: 'Names in the certificates of the engines that may connect.',
-    unavailable: REMOTE_SANDBOX,
+    about: 'Names in the certificates of the engines that may connect over TLS; a host that listens there needs one.',
   },
   SANDBOX_POLICY: {
     parse: filePath,
@@ -330,8 +274,8 @@ export const SETTINGS = {
     parse: milliseconds({ min: '0ms', max: '1h' }),
     kind: 'milliseconds',
     default: '30000',
-    usedBy: ['engine'],
-    about: 'How long running steps may take to finish when the engine is told to end.',
+    usedBy: ['engine', 'sandbox'],
+    about: 'How long running steps may take to finish when the engine, or a sandbox host of its own, is told to end.',
   },
   LOG_STORE: {
     parse: choice(['store', 'none']),
@@ -349,11 +293,12 @@ export const SETTINGS = {
     about: 'The least severe line that is logged.',
   },
   STATE_FORMAT: {
-    parse: integer({ min: 1, max: 1 }),
-    kind: 'whole number',
+    parse: integer({ min: 1, max: 2 }).transform((format): 1 | 2 => (format === 2 ? 2 : 1)),
+    kind: '1 or 2',
     default: '1',
     usedBy: ['engine'],
-    about: 'The format in which new runs are written. This release knows one.',
+    about:
+      'The format in which new runs are written; both are read. 1: the release before can go on with them. 2: also what a run must remember of crashes and unproven ends across restarts of the engine.',
   },
   FLOWOPS_SERVER: {
     parse: httpUrl,

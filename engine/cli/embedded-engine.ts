@@ -25,6 +25,7 @@ export async function takeUpInterruptedRuns(settings: Settings, log: Logger, par
     log,
     env: { ...given, LOG_LEVEL: values.LOG_LEVEL },
     retentionMs: values.RUN_RETENTION,
+    stateFormat: values.STATE_FORMAT,
     stopGraceMs: values.STOP_GRACE_MS,
   });
   const onSignal = () => void engine.close().then(() => process.exit(EXIT.done));

@@ -4,6 +4,7 @@
  */
 import type { CliParts } from '@flowops/proto/cli.ts';
 import type { Command } from 'commander';
+import type { BackupOptions } from './backup-command.ts';
 import { registerConfigCommand } from './config-command.ts';
 import type { EngineOptions } from './engine-command.ts';
 import type { RunOptions } from './run-command.ts';
@@ -14,6 +15,7 @@ export function registerEngineCommands(program: Command, parts: CliParts): void 
   registerEngine(program, parts);
   registerValidate(program, parts);
   registerConfigCommand(program, parts);
+  registerBackup(program, parts);
 }
 
 function registerRun(program: Command, parts: CliParts): void {
@@ -64,6 +66,22 @@ function registerValidate(program: Command, parts: CliParts): void {
     .action(async (flow: string, options: ValidateOptions) => {
       const { validateFlow } = await import('./validate-command.ts');
       await validateFlow(flow, options, parts);
+    });
+}
+
+function registerBackup(program: Command, parts: CliParts): void {
+  program
+    .command('backup')
+    .description('copy the runs of FLOWOPS_HOME into a file, also while an engine uses them')
+    .argument('<file>', 'the copy; must not exist')
+    .option('--json', 'print one JSON object')
+    .addHelpText(
+      'after',
+      '\nTo go back to it: end every engine of that FLOWOPS_HOME, remove flowops.db, flowops.db-wal and flowops.db-shm there, and put the copy in place of flowops.db.',
+    )
+    .action(async (file: string, options: BackupOptions) => {
+      const { backUp } = await import('./backup-command.ts');
+      await backUp(file, options, parts);
     });
 }
 

@@ -37,4 +37,14 @@ export const configReportSchema = z.strictObject({
   ),
 });
 
+/** `flowops backup --json`. */
+export const backupReportSchema = z.strictObject({
+  file: z.string(),
+  bytes: z.number(),
+  runs: z.number(),
+  /** Those that had not ended. */
+  unfinished: z.number(),
+});
+
+export type BackupReport = Readonly<z.output<typeof backupReportSchema>>;
 export type ValidateReport = Readonly<z.output<typeof validateReportSchema>>;

@@ -62,6 +62,7 @@ export async function runFlow(file: string | undefined, options: RunOptions, par
       LOG_LEVEL: sources.LOG_LEVEL.from === 'default' ? 'warn' : values.LOG_LEVEL,
     },
     retentionMs: values.RUN_RETENTION,
+    stateFormat: values.STATE_FORMAT,
     stopGraceMs: values.STOP_GRACE_MS,
     onHostLog: hostLog((line) => streams.err(`${line}\n`)),
     onStepLog: (_, stepId, line) => view.log(stepId, line),

@@ -6,7 +6,7 @@ import { NOTE_MAX_BYTES, type RunPatch } from './run-store.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** `:meta` outlives the run's data, so that a START repeated within a week is known as a repeat (design 4.3). */
-const META_RETENTION_MIN_MS = 7 * DAY_MS;
+export const META_RETENTION_MIN_MS = 7 * DAY_MS;
 
 export function checkPatch(patch: RunPatch): void {
   for (const name in patch.meta) {

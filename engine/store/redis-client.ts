@@ -1,11 +1,11 @@
 /** How this engine sets up the client library for a Redis: what is never left to the library is said here. */
 import { Redis } from 'ioredis';
 import { replyCode } from './redis-failure.ts';
-import type { RedisAddress } from './redis-url.ts';
+import type { RedisAddress, RedisHost } from './redis-url.ts';
 
 const CONNECT_TIMEOUT_MS = 2_000;
 /** Longer than any script of ours or a rewrite's fork stalls Redis; shorter than anybody wants to hang. */
-export const CALL_TIMEOUT_MS = 5_000;
+const CALL_TIMEOUT_MS = 5_000;
 /** Notices a half-open connection while nothing is called. */
 const KEEP_ALIVE_MS = 10_000;
 const RECONNECT_FIRST_MS = 50;
@@ -16,6 +16,7 @@ const RECONNECT_MOST_MS = 1_000;
 export function newClient(address: RedisAddress): Redis {
   return new Redis({
     ...common(address),
+    ...target(address, address.hosts[0]),
     socketTimeout: CALL_TIMEOUT_MS,
     retryStrategy: reconnectDelayMs,
     // A demoted primary keeps its connections: connecting again follows the name to the new one.
@@ -24,8 +25,13 @@ export function newClient(address: RedisAddress): Redis {
 }
 
 /** A client for pub/sub, which ends with its connection. */
-export function newSubscriber(address: RedisAddress): Redis {
-  return new Redis({ ...common(address), commandTimeout: CALL_TIMEOUT_MS, retryStrategy: () => null });
+export function newSubscriber(address: RedisAddress, node: RedisHost): Redis {
+  return new Redis({
+    ...common(address),
+    ...target(address, node),
+    commandTimeout: CALL_TIMEOUT_MS,
+    retryStrategy: () => null,
+  });
 }
 
 /** Doubles from attempt to attempt; the half of it is chance, so that engines do not come back in step. */
@@ -34,14 +40,26 @@ export function reconnectDelayMs(attempt: number): number {
   return Math.round(full / 2 + (Math.random() * full) / 2);
 }
 
-function common(address: RedisAddress) {
+/** One server, or the primary of the moment as the sentinels name it. */
+function target(address: RedisAddress, node: RedisHost) {
+  const { sentinel, tls } = address;
+  if (sentinel === undefined) return { ...node, ...(tls === undefined ? {} : { tls }) };
+  const { username, password } = sentinel.login;
   return {
-    host: address.host,
-    port: address.port,
-    db: address.db,
-    ...(address.username === undefined ? {} : { username: address.username }),
-    ...(address.password === undefined ? {} : { password: address.password }),
-    ...(address.tls ? { tls: {} } : {}),
+    sentinels: [...address.hosts],
+    name: sentinel.name,
+    sentinelRetryStrategy: reconnectDelayMs,
+    sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
+    ...(username === undefined ? {} : { sentinelUsername: username }),
+    ...(password === undefined ? {} : { sentinelPassword: password }),
+    ...(tls === undefined ? {} : { tls, sentinelTLS: tls, enableTLSForSentinelMode: true }),
+  };
+}
+
+function common({ db, login }: RedisAddress) {
+  return {
+    db,
+    ...login,
     lazyConnect: true,
     connectionName: 'flowops',
     connectTimeout: CONNECT_TIMEOUT_MS,

@@ -16,13 +16,17 @@ const REFUSALS: Readonly<Record<string, string>> = {
   MASTERDOWN: 'its primary is gone; wait for the failover',
   NOREPLICAS: 'too few replicas are connected (min-replicas-to-write)',
   CLUSTERDOWN: 'the cluster has lost slots; wait for the failover',
+  TRYAGAIN: 'a slot of the cluster is on its way to another node; wait',
+  ASK: 'a slot of the cluster is on its way to another node; wait',
+  DENIED:
+    'it is in protected mode and takes no connection from another machine; give it a password (requirepass) and put that into REDIS_URL, or bind it to the address you mean',
   NOAUTH: 'it wants a password; put it into REDIS_URL',
   WRONGPASS: 'it does not take the user and password of REDIS_URL',
-  NOPERM: 'the user of REDIS_URL may not do what the engine needs (EVALSHA, SCRIPT and all keys flow:* flowops:*)',
+  NOPERM: 'the user of REDIS_URL may not do what the engine needs (docs/redis.md lists it)',
 };
 
 /** Refusals that pass by themselves within seconds; at start they are waited for, any other ends it. */
-const PASSING = new Set(['LOADING', 'BUSY', 'MASTERDOWN', 'CLUSTERDOWN']);
+const PASSING = new Set(['LOADING', 'BUSY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN', 'ASK']);
 
 const FIRST_WORD = /^([A-Z]{2,})\b/;
 /** Before Redis 7: "ERR Error running script (call to f_…): @user_script:12: -READONLY You can't write …". */

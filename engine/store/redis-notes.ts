@@ -26,6 +26,8 @@ export class RedisNotes {
   readonly #listeners: NoteListeners;
   readonly #log: Log;
   readonly #closed = new AbortController();
+  /** The one that connects or is connected; `#ready` once it is. */
+  #client: Redis | undefined;
   #ready: Redis | undefined;
   #hasWarned = false;
 
@@ -61,7 +63,7 @@ export class RedisNotes {
   /** Idempotent. */
   end(): void {
     this.#closed.abort();
-    this.#ready?.disconnect();
+    this.#client?.disconnect();
     this.#ready = undefined;
   }
 
@@ -81,6 +83,7 @@ export class RedisNotes {
 
   async #connect(): Promise<Redis | undefined> {
     const client = this.#newClient();
+    this.#client = client;
     client.on('error', () => {});
     client.on('message', (_channel: string, message: string) => this.#hear(message));
     try {

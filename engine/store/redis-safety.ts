@@ -6,7 +6,7 @@ import { replyCode } from './redis-failure.ts';
 import type { Durability } from './run-store.ts';
 
 /** Under everysec a write is on disk a second later, two when the disk is slow, plus a margin (design 4.3). */
-const EVERYSEC_DELAY_MS = 2_500;
+export const EVERYSEC_DELAY_MS = 2_500;
 
 export interface RedisSafety {
   readonly durability: Durability;
@@ -81,7 +81,7 @@ async function setting(
 }
 
 /** A refusal of this one command (NOPERM, unknown or renamed: ERR) is no answer; other failures stay failures. */
-async function ifAllowed(reply: Promise<unknown>): Promise<unknown> {
+export async function ifAllowed(reply: Promise<unknown>): Promise<unknown> {
   try {
     return await reply;
   } catch (thrown) {

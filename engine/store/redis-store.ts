@@ -5,7 +5,6 @@
  * A run and its index are two slots, so that what touches both is two scripts, in an order that a crash between them
  * leaves harmless: into the index before the run is written or woken, out of it after the run was let go.
  */
-import { FlowopsError } from '@flowops/proto/errors.ts';
 import type { Log } from '../log.ts';
 import {
   notesChannel,
@@ -19,8 +18,9 @@ import {
 import { NoteListeners } from './note-listeners.ts';
 import { checkCount, checkNote, checkPatch, metaRetentionMs } from './patch-rules.ts';
 import { newSubscriber } from './redis-client.ts';
-import { type ConnectionState, connectRedis, type RedisConnection } from './redis-connection.ts';
+import type { ConnectionState, RedisNode } from './redis-connection.ts';
 import { noteMessage, RedisNotes } from './redis-notes.ts';
+import { openRedis } from './redis-open.ts';
 import {
   isRetiredReply,
   listReply,
@@ -31,9 +31,9 @@ import {
   type TaggedReply,
   textReply,
 } from './redis-reply.ts';
-import { inspectRedis } from './redis-safety.ts';
 import { SCRIPTS } from './redis-scripts.ts';
-import { parseRedisUrl } from './redis-url.ts';
+import type { RedisServers } from './redis-servers.ts';
+import { parseRedisUrl, type RedisUrlExtras } from './redis-url.ts';
 import {
   type ClaimResult,
   type CommitResult,
@@ -54,6 +54,8 @@ import {
 
 /** Far longer than a create can be on its way (claim.lua), short enough to leave no litter. */
 const FENCE_MS = 10 * 60 * 1000;
+/** Any: it names the server of a cluster whose clock is taken. */
+const CLOCK_KEY = 'flowops:clock';
 /** Keys looked at per SCAN round: about 1 ms of Redis' time. */
 const SCAN_COUNT = 1_000;
 /** Runs restored to an index in one script: about 1 ms of Redis' time. */
@@ -67,7 +69,7 @@ export interface RedisStore extends RunStore {
   onState(listener: (state: ConnectionState) => void): () => void;
 }
 
-export interface RedisStoreOptions {
+export interface RedisStoreOptions extends RedisUrlExtras {
   /** REDIS_URL */
   readonly url: string;
   /** REDIS_ALLOW_UNSAFE: use also a Redis that evicts keys or writes no append-only file. */
@@ -84,35 +86,30 @@ export interface RedisStoreOptions {
  */
 export async function connectRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const { signal, log } = options;
-  const address = parseRedisUrl(options.url);
-  const connection = await connectRedis(address, { signal, log });
+  const address = parseRedisUrl(options.url, options);
+  const opening = { address, allowUnsafe: options.allowUnsafe === true, signal, log };
+  const { servers, durability } = await openRedis(opening);
   try {
-    const safety = await inspectRedis((name, args) => connection.command(name, args));
-    for (const name of safety.unchecked) {
-      log.warn({}, `Redis at ${connection.label} does not tell its ${name}: the engine cannot check that it is safe`);
-    }
-    if (safety.dangers.length > 0) {
-      const what = `Redis at ${connection.label} may lose runs: ${safety.dangers.join('; ')}`;
-      if (options.allowUnsafe !== true) {
-        throw new FlowopsError('CONFIG_INVALID', `${what}. To use it all the same: REDIS_ALLOW_UNSAFE=true`);
-      }
-      log.warn({}, `${what}; used because REDIS_ALLOW_UNSAFE is set`);
-    }
     signal?.throwIfAborted();
     const channelOf = (partition: string) => notesChannel(partition, address.db);
     const listeners = new NoteListeners();
-    const notes = new RedisNotes({ newClient: () => newSubscriber(address), channelOf, listeners, log });
+    let connects = 0;
+    const newClient = () => {
+      const hosts = servers.hosts();
+      return newSubscriber(address, hosts[connects++ % hosts.length] ?? hosts[0]);
+    };
+    const notes = new RedisNotes({ newClient, channelOf, listeners, log });
     await notes.start();
     const format = options.format ?? DEFAULT_STATE_FORMAT;
-    return new RedisRunStore({ connection, durability: safety.durability, format, notes, listeners, channelOf, log });
+    return new RedisRunStore({ servers, durability, format, notes, listeners, channelOf, log });
   } catch (thrown) {
-    await connection.close();
+    await servers.close();
     throw thrown;
   }
 }
 
 interface RedisStoreParts {
-  readonly connection: RedisConnection;
+  readonly servers: RedisServers;
   readonly durability: Durability;
   readonly format: StateFormat;
   readonly notes: RedisNotes;
@@ -124,14 +121,14 @@ interface RedisStoreParts {
 class RedisRunStore implements RedisStore {
   readonly durability: Durability;
   readonly format: StateFormat;
-  readonly #redis: RedisConnection;
+  readonly #redis: RedisServers;
   readonly #notes: RedisNotes;
   readonly #listeners: NoteListeners;
   readonly #channelOf: (partition: string) => string;
   readonly #log: Log;
 
   constructor(parts: RedisStoreParts) {
-    this.#redis = parts.connection;
+    this.#redis = parts.servers;
     this.durability = parts.durability;
     this.format = parts.format;
     this.#notes = parts.notes;
@@ -149,7 +146,7 @@ class RedisRunStore implements RedisStore {
   }
 
   async clock(): Promise<number> {
-    const [seconds, micros] = listReply(await this.#redis.command('time', []));
+    const [seconds, micros] = listReply(await this.#redis.command(CLOCK_KEY, 'time', []));
     return numberReply(seconds) * 1000 + Math.floor(numberReply(micros) / 1000);
   }
 
@@ -182,7 +179,7 @@ class RedisRunStore implements RedisStore {
 
   async activeRuns(partition: string): Promise<readonly RunRef[]> {
     const { active } = partitionKeys(partition);
-    const members = listReply(await this.#redis.command('zrange', [active, 0, -1])).map(textReply);
+    const members = listReply(await this.#redis.command(active, 'zrange', [active, 0, -1])).map(textReply);
     return members.flatMap((member) => {
       const run = parseRunName(member);
       if (run === undefined) this.#log.warn({}, `${active} holds ${JSON.stringify(member)}, which is no run: ignored`);
@@ -191,19 +188,8 @@ class RedisRunStore implements RedisStore {
   }
 
   async partitions(): Promise<readonly string[]> {
-    const found = new Set<string>();
-    let cursor = '0';
-    for (let round = 0; round < SCAN_ROUNDS; round++) {
-      const reply = await this.#redis.command('scan', [cursor, 'MATCH', PARTITION_KEY_PATTERN, 'COUNT', SCAN_COUNT]);
-      const [next, keys] = listReply(reply);
-      for (const key of listReply(keys)) {
-        const partition = partitionOfKey(textReply(key));
-        if (partition !== undefined) found.add(partition);
-      }
-      cursor = textReply(next);
-      if (cursor === '0') return [...found];
-    }
-    throw new StoreDamaged(`Redis at ${this.#redis.label} holds too many keys to find the partitions among them`);
+    const found = await Promise.all(this.#redis.nodes().map((node) => partitionsOf(node)));
+    return [...new Set(found.flat())];
   }
 
   async create(
@@ -293,7 +279,7 @@ class RedisRunStore implements RedisStore {
     const { context } = runKeys(run);
     const found = new Map<string, string>();
     if (names.length === 0) return found;
-    const values = listReply(await this.#redis.command('hmget', [context, ...names]));
+    const values = listReply(await this.#redis.command(context, 'hmget', [context, ...names]));
     names.forEach((name, index) => {
       const value = values[index];
       if (value !== null) found.set(name, textReply(value));
@@ -302,7 +288,8 @@ class RedisRunStore implements RedisStore {
   }
 
   async readAllOutputs(run: RunRef): Promise<ReadonlyMap<string, string>> {
-    return recordReply(await this.#redis.command('hgetall', [runKeys(run).context]));
+    const { context } = runKeys(run);
+    return recordReply(await this.#redis.command(context, 'hgetall', [context]));
   }
 
   async read(run: RunRef): Promise<StoredRun | undefined> {
@@ -328,11 +315,12 @@ class RedisRunStore implements RedisStore {
     const { tag } = await this.#redis.run(SCRIPTS.note, [meta, inbox], [text, NOTES_MAX]);
     if (tag !== 'ok') return;
     // It is kept; whether somebody is woken as well is not this call's promise.
-    await this.#redis.command('publish', [channel, noteMessage(run, text)]).catch(() => undefined);
+    await this.#redis.command(inbox, 'publish', [channel, noteMessage(run, text)]).catch(() => undefined);
   }
 
   async notes(run: RunRef): Promise<readonly string[]> {
-    return listReply(await this.#redis.command('lrange', [runKeys(run).inbox, 0, -1])).map(textReply);
+    const { inbox } = runKeys(run);
+    return listReply(await this.#redis.command(inbox, 'lrange', [inbox, 0, -1])).map(textReply);
   }
 
   onNote(listener: NoteListener): () => void {
@@ -364,6 +352,23 @@ class RedisRunStore implements RedisStore {
     const reply = await this.#redis.run(SCRIPTS[change], [epoch, active], [owner.epoch, runName(run)]);
     return reply.tag === 'ok' ? 'ok' : 'fenced';
   }
+}
+
+/** Looks at every key of a server: for listing only, and never while runs wait for it. */
+async function partitionsOf(node: RedisNode): Promise<readonly string[]> {
+  const found = new Set<string>();
+  let cursor = '0';
+  for (let round = 0; round < SCAN_ROUNDS; round++) {
+    const reply = await node.command('scan', [cursor, 'MATCH', PARTITION_KEY_PATTERN, 'COUNT', SCAN_COUNT]);
+    const [next, keys] = listReply(reply);
+    for (const key of listReply(keys)) {
+      const partition = partitionOfKey(textReply(key));
+      if (partition !== undefined) found.add(partition);
+    }
+    cursor = textReply(next);
+    if (cursor === '0') return [...found];
+  }
+  throw new StoreDamaged(`Redis at ${node.label} holds too many keys to find the partitions among them`);
 }
 
 function allKeys(run: RunRef): readonly string[] {

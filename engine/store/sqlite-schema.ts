@@ -8,6 +8,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import { isStateFormat, STATE_FORMATS, type StateFormat, StoreDamaged, StoreUnavailable } from './run-store.ts';
 
+/** The name of the embedded store in FLOWOPS_HOME. */
+export const STORE_FILE = 'flowops.db';
+
 /** How long opening waits for other processes that open the same file. Nothing else goes on meanwhile. */
 const OPEN_TIMEOUT_MS = 2_000;
 /** How long a write may block this process while another one's transaction ends; then commit-group.ts waits on. */
@@ -60,6 +63,7 @@ const TABLES = `
 const ADDED_TABLES = `
   CREATE TABLE IF NOT EXISTS note (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, text TEXT NOT NULL) STRICT;
   CREATE INDEX IF NOT EXISTS note_of_run ON note (run, id);
+  CREATE INDEX IF NOT EXISTS partition_epoch ON partition (epoch);
   CREATE TRIGGER IF NOT EXISTS note_of_dropped_run AFTER DELETE ON run BEGIN DELETE FROM note WHERE run = old.id; END;
 `;
 
@@ -92,19 +96,26 @@ export function openDatabase(file: string, format: StateFormat): DatabaseSync {
  * that it would not understand. Several processes may come here at once: the first one in does what there is to do.
  */
 function prepareFormat(database: DatabaseSync, file: string, format: StateFormat): void {
-  const found = formatOf(database);
-  if (found !== 0 && !isStateFormat(found)) {
-    throw new FlowopsError(
-      'CONFIG_INVALID',
-      `${file} has format ${found}, this release reads ${STATE_FORMATS.join(' and ')}: use the release that wrote it, or another FLOWOPS_HOME`,
-    );
-  }
+  const found = checkFormat(database, file);
   if (found >= format && hasAddedTables(database)) return;
   database.exec('BEGIN IMMEDIATE');
   if (formatOf(database) === 0) database.exec(TABLES);
   if (formatOf(database) < format) database.exec(`PRAGMA user_version = ${format}`);
   database.exec(ADDED_TABLES);
   database.exec('COMMIT');
+}
+
+/**
+ * The format of a file that this release may touch; 0 when there is nothing in it yet.
+ * @throws FlowopsError CONFIG_INVALID
+ */
+export function checkFormat(database: DatabaseSync, file: string): number {
+  const found = formatOf(database);
+  if (found === 0 || isStateFormat(found)) return found;
+  throw new FlowopsError(
+    'CONFIG_INVALID',
+    `${file} has format ${found}, this release reads ${STATE_FORMATS.join(' and ')}: use the release that wrote it, or another FLOWOPS_HOME`,
+  );
 }
 
 function hasAddedTables(database: DatabaseSync): boolean {

@@ -9,6 +9,9 @@ export function prepareStatements(database: DatabaseSync) {
   return {
     readPartition: prepare('SELECT epoch FROM partition WHERE name = ?'),
     putPartition: prepare('INSERT INTO partition VALUES (?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch'),
+    dropOldPartitions: prepare(`DELETE FROM partition WHERE name IN (
+      SELECT name FROM partition WHERE epoch < ?
+        AND NOT EXISTS (SELECT 1 FROM run WHERE run.partition = partition.name AND run.retired = 0) LIMIT ?)`),
     partitions: prepare('SELECT name FROM partition UNION SELECT DISTINCT partition FROM run WHERE retired = 0'),
     activeRuns: prepare('SELECT flow_id, run_id FROM run WHERE partition = ? AND retired = 0 ORDER BY id'),
 

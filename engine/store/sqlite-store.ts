@@ -28,13 +28,13 @@ import {
   type StoredRun,
   StoreUnavailable,
 } from './run-store.ts';
-import { dropData, dropLapsed, dropRun } from './sqlite-retention.ts';
+import { dropData, dropLapsed, dropRun, tidyUp } from './sqlite-retention.ts';
 import { openDatabase, sqliteFailure } from './sqlite-schema.ts';
 import { numberOf, prepareStatements, type Statements, textOf } from './sqlite-statements.ts';
 
 /** Lapsed runs removed beside each retire: more than one, so that they get fewer. */
 const LAPSED_PER_RETIRE = 5;
-/** Lapsed runs removed when the file is opened: a bounded part of the start. */
+/** Lapsed runs, and partitions, removed when the file is opened: a bounded part of the start. */
 const LAPSED_AT_OPEN = 100;
 
 export interface SqliteStoreOptions {
@@ -85,7 +85,7 @@ class SqliteRunStore implements RunStore {
     this.#sql = prepareStatements(this.#database);
     this.#group = new CommitGroup(this.#database);
     // Nobody waits for it; a failure will show in the first call that somebody waits for.
-    this.#group.add(() => dropLapsed(this.#sql, this.#now(), LAPSED_AT_OPEN)).catch(() => {});
+    this.#group.add(() => tidyUp(this.#sql, this.#now(), LAPSED_AT_OPEN)).catch(() => {});
   }
 
   async clock(): Promise<number> {

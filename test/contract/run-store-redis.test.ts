@@ -1,5 +1,6 @@
 import { inject } from 'vitest';
 import { connectRedisStore } from '../../engine/store/redis-store.ts';
+import type { StateFormat } from '../../engine/store/run-store.ts';
 import { freshRedis } from '../services/redis.ts';
 import { type OpenStore, runStoreContract } from './run-store.ts';
 import { runStoreModelContract } from './run-store-model.ts';
@@ -8,10 +9,12 @@ const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
 async function open(): Promise<OpenStore> {
   const database = await freshRedis(inject('redisUrl'));
-  const connect = () => connectRedisStore({ url: database.url, allowUnsafe: true, log });
+  const connect = (options?: { readonly format: StateFormat }) =>
+    connectRedisStore({ url: database.url, allowUnsafe: true, log, ...options });
   const store = await connect();
   return {
     store,
+    notesReachOthers: true,
     openSecond: connect,
     dispose: async () => {
       await store.close();

@@ -15,7 +15,8 @@ async function open(): Promise<OpenStore> {
   const store = openSqliteStore({ file });
   return {
     store,
-    openSecond: async () => openSqliteStore({ file }),
+    notesReachOthers: false,
+    openSecond: async (options) => openSqliteStore({ file, ...options }),
     dispose: () => store.close(),
   };
 }

@@ -4,12 +4,15 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Ownership, RunPatch, RunRef, RunStore } from '../../engine/store/run-store.ts';
-import { StoreUnavailable } from '../../engine/store/run-store.ts';
+import { type StateFormat, StoreUnavailable } from '../../engine/store/run-store.ts';
+import { handOverContract } from './run-store-hand-over.ts';
 
 export interface OpenStore {
   readonly store: RunStore;
+  /** Whether a note given on one connection is heard on another one. */
+  readonly notesReachOthers: boolean;
   /** Another connection to the same data, as another engine would have it. */
-  openSecond(): Promise<RunStore>;
+  openSecond(options?: { readonly format: StateFormat }): Promise<RunStore>;
   dispose(): Promise<void>;
 }
 
@@ -23,6 +26,7 @@ const START: RunPatch & { readonly definition: string } = {
 };
 
 export function runStoreContract(name: string, open: () => Promise<OpenStore>): void {
+  describe(`${name}, for a change of owner`, () => handOverContract(open));
   describe(name, () => {
     let opened: OpenStore;
     let store: RunStore;

@@ -49,17 +49,26 @@ export interface RedisService {
 export async function startRedis(options: RedisOptions = {}): Promise<RedisService> {
   const dir = options.dir ?? scratchFolder();
   const port = options.port ?? (await freePort());
-  const command = await serverCommand(dir, serverArguments(dir, port, options));
+  const service = await keepRunning(dir, port, serverArguments(dir, port, options));
+  return {
+    ...service,
+    stop: async () => {
+      await service.stop();
+      if (options.dir === undefined) removeFolder(dir);
+    },
+  };
+}
+
+/** A server with these arguments that answers on `port`; `stop` leaves its folder. */
+export async function keepRunning(dir: string, port: number, args: readonly string[]): Promise<RedisService> {
+  const command = await serverCommand(dir, args);
   const url = `redis://${LOOPBACK}:${port}`;
   let child = await up(command, dir, port);
   return {
     url,
     port,
     cli: (name, ...args) => cli(url, name, args),
-    stop: async () => {
-      await child.stop();
-      if (options.dir === undefined) removeFolder(dir);
-    },
+    stop: () => child.stop(),
     kill9: () => child.kill9(),
     freeze: () => child.freeze(),
     thaw: () => child.thaw(),

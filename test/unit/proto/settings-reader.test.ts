@@ -281,7 +281,7 @@ describe('a value', () => {
     ['DRAIN_MS', '2d', 'milliseconds'],
     ['REDIS_ALLOW_UNSAFE', 'maybe', 'true or false'],
     ['LOG_LEVEL', 'verbose', 'one of trace, debug, info'],
-    ['STATE_FORMAT', '2', 'a whole number from 1 to 1'],
+    ['STATE_FORMAT', '3', 'a whole number from 1 to 2'],
   ])('%s=%s is refused, with what it must be', async (name, value, expected) => {
     const problems = await problemsOfEnv({ [name]: value });
     expect(problems).toHaveLength(1);
@@ -324,17 +324,17 @@ describe('a setting of something that this release lacks', () => {
   it.each([
     ['SANDBOX_URL', 'unix:/run/sandbox.sock'],
     ['SANDBOX_LISTEN', 'tls://0.0.0.0:7000'],
-    ['KAFKA_TLS_CA', 'PEM'],
-    ['KAFKA_SASL_MECHANISM', 'plain'],
+    ['FLOWOPS_SERVER', 'http://127.0.0.1:8080'],
+    ['FLOWOPS_TOKEN', 'letters'],
   ])('%s is refused by name', async (name, value) => {
     const problems = await problemsOfEnv({ [name]: value });
     expect(problems).toEqual([expect.stringMatching(new RegExp(`^${name} .*not available in this release.*unset it`))]);
   });
 
   it('is refused only for the values that would do nothing', async () => {
-    expect(await problemsOfEnv({ KAFKA_PUBLISH_FENCE: 'heartbeat', LOG_STORE: 'none' })).toEqual([]);
-    const problems = await problemsOfEnv({ KAFKA_PUBLISH_FENCE: 'transaction' });
-    expect(problems).toEqual([expect.stringMatching(/KAFKA_PUBLISH_FENCE=transaction .*use heartbeat/)]);
+    expect(await problemsOfEnv({ LOG_STORE: 'none' })).toEqual([]);
+    const problems = await problemsOfEnv({ LOG_STORE: 'store' });
+    expect(problems).toEqual([expect.stringMatching(/LOG_STORE=store .*use none/)]);
   });
 
   it('has a wrong value told as wrong first', async () => {

@@ -1,5 +1,10 @@
 /** The JSON Schemas in the docs say what the commands print. Written anew with `npx vitest run FILE --update`. */
-import { configReportSchema, runLineSchema, validateReportSchema } from '@flowops/engine/cli/reports.ts';
+import {
+  backupReportSchema,
+  configReportSchema,
+  runLineSchema,
+  validateReportSchema,
+} from '@flowops/engine/cli/reports.ts';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 
@@ -9,6 +14,7 @@ test.each([
   ['run', 'run', runLineSchema],
   ['validate', 'validate', validateReportSchema],
   ['config', 'config', configReportSchema],
+  ['backup', 'backup', backupReportSchema],
 ])('the schema of `flowops %s --json` in the docs is the one in force', async (command, file, report) => {
   const schema = { title: `flowops ${command} --json`, ...z.toJSONSchema(report) };
   await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(`${SCHEMAS}${file}.json`);

@@ -8,6 +8,13 @@ import { openSqliteStore } from '../../../../engine/store/sqlite-store.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const RUN: RunRef = { flowId: 'f', runId: 'r' };
+function formatOf(file: string): unknown {
+  const raw = new DatabaseSync(file, { readOnly: true });
+  const format = raw.prepare('PRAGMA user_version').get()?.user_version;
+  raw.close();
+  return format;
+}
+
 const START = { definition: 'D', steps: { a: 'A' }, outputs: { 'a.x': '1' }, events: ['e'], meta: { m: '1' } };
 
 describe('the SQLite file', () => {
@@ -119,6 +126,56 @@ describe('the SQLite file', () => {
     store = openSqliteStore({ file, now: () => nowMs });
     await store.openPartition('0');
     for (const table of ['run', 'meta', 'step', 'output', 'event', 'stop_mark']) expect(rows(table)).toBe(0);
+  });
+
+  it('is freed of partitions without unfinished runs a week after they were opened', async () => {
+    const embedded = await store.openPartition('run-f.r');
+    await store.create(RUN, embedded, START);
+    await store.retire(RUN, embedded, 0);
+    const unfinished = await store.openPartition('run-f.left');
+    await store.create({ flowId: 'f', runId: 'left' }, unfinished, START);
+    const reopen = async (afterMs: number) => {
+      await store.close();
+      nowMs += afterMs;
+      store = openSqliteStore({ file, now: () => nowMs });
+      // Any write comes after the tidying up.
+      await store.markStopped(RUN, 0);
+      return store.partitions();
+    };
+    expect([...(await reopen(6 * DAY_MS))].sort()).toEqual(['0', 'run-f.left', 'run-f.r']);
+    expect(await reopen(DAY_MS + 1)).toEqual(['run-f.left']);
+    expect((await store.openPartition('run-f.r')).epoch).toBeGreaterThan(embedded.epoch);
+  });
+
+  it('of the release before gets what this one needs, and keeps its format', async () => {
+    await store.create(RUN, owner, START);
+    await store.close();
+    const raw = new DatabaseSync(file);
+    raw.exec('DROP TRIGGER note_of_dropped_run; DROP TABLE note; DROP INDEX partition_epoch');
+    raw.close();
+    store = openSqliteStore({ file, now: () => nowMs });
+    await store.note(RUN, '0', 'x');
+    expect(await store.notes(RUN)).toEqual(['x']);
+    expect(formatOf(file)).toBe(1);
+  });
+
+  it('takes the newer format when it is asked for, which the release before then refuses', async () => {
+    await store.close();
+    store = openSqliteStore({ file, now: () => nowMs, format: 2 });
+    expect(formatOf(file)).toBe(2);
+    await store.close();
+    store = openSqliteStore({ file, now: () => nowMs });
+    expect(formatOf(file)).toBe(2);
+    expect(store.format).toBe(1);
+  });
+
+  it('leaves no note of a run that the release before removed', async () => {
+    await store.create(RUN, owner, START);
+    await store.note(RUN, '0', 'x');
+    const raw = new DatabaseSync(file);
+    raw.exec('DELETE FROM run');
+    raw.close();
+    expect(rows('note')).toBe(0);
   });
 
   it('gives an epoch above the last also when the clock went back', async () => {
