@@ -322,8 +322,6 @@ describe('a value', () => {
 
 describe('a setting of something that this release lacks', () => {
   it.each([
-    ['SANDBOX_URL', 'unix:/run/sandbox.sock'],
-    ['SANDBOX_LISTEN', 'tls://0.0.0.0:7000'],
     ['FLOWOPS_SERVER', 'http://127.0.0.1:8080'],
     ['FLOWOPS_TOKEN', 'letters'],
   ])('%s is refused by name', async (name, value) => {
@@ -338,7 +336,16 @@ describe('a setting of something that this release lacks', () => {
   });
 
   it('has a wrong value told as wrong first', async () => {
-    expect(await problemsOfEnv({ SANDBOX_URL: 'http://x' })).toEqual([expect.stringContaining('must be unix:/path')]);
+    expect(await problemsOfEnv({ FLOWOPS_SERVER: 'ftp://x' })).toEqual([expect.stringContaining('must be an http://')]);
+  });
+});
+
+describe('the address of a sandbox host', () => {
+  it('is a unix socket or TLS, or several', async () => {
+    expect(await problemsOfEnv({ SANDBOX_URL: 'unix:/run/a.sock,tls://h:7000' })).toEqual([]);
+    expect(await problemsOfEnv({ SANDBOX_LISTEN: 'http://x' })).toEqual([
+      expect.stringContaining('must be unix:/path'),
+    ]);
   });
 });
 

@@ -187,6 +187,7 @@ describe('epochs', () => {
 
 describe('a lost connection', () => {
   async function orphan(leaseMs: number) {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] });
     const made = makeHost({ leaseMs });
     const { wire, ended } = await made.connect();
     const invoke = invokeOf();
@@ -195,7 +196,6 @@ describe('a lost connection', () => {
     wire.send(putOf(BUNDLE));
     await settle(wire, 1);
     made.calls[0]?.events.onStarted();
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     wire.end();
     await ended;
     return { ...made, token: invoke.value.token };
@@ -215,7 +215,12 @@ describe('a lost connection', () => {
     wire.send({ case: 'attach', value: { token, flowId: 'f', runId: 'r', epoch: 4n } });
     expect(await wire.next('attachReply')).toMatchObject({ state: AttachReply_State.RUNNING });
     await wire.next('started');
-    vi.advanceTimersByTime(1000);
+    for (let pings = 0; pings < 20; pings++) {
+      vi.advanceTimersByTime(50);
+      const { id } = await wire.next('ping', pings);
+      wire.send({ case: 'pong', value: { id } });
+      await settle(wire, 100 + pings);
+    }
     expect(calls[0]?.cancel).not.toHaveBeenCalled();
     calls[0]?.end({ status: 'CANCELLED', message: 'done' });
     expect(await wire.next('result')).toMatchObject({ message: 'done' });

@@ -109,14 +109,14 @@ describe('an attempt', () => {
     expect(attempt.ticket.done).toHaveBeenCalledTimes(1);
   });
 
-  it('is told once that it started, however often it does', () => {
+  it('tells each of its starts: its wall time begins anew', () => {
     const { attempt, events, end } = placed();
     attempt.step?.onStarted();
     end(STARVED);
     attempt.queue();
     attempt.put();
     attempt.step?.onStarted();
-    expect(events.onStarted).toHaveBeenCalledTimes(1);
+    expect(events.onStarted).toHaveBeenCalledTimes(2);
     expect(events.onRestarted).toHaveBeenCalledTimes(1);
   });
 
