@@ -57,9 +57,9 @@ export class KafkaSockets {
 }
 
 function connect({ host, port, ssl, onConnect }: ISocketFactoryArgs): net.Socket {
-  // The client's types promise `ssl`, but it is undefined without TLS.
-  const terms: tls.ConnectionOptions | undefined = ssl;
-  if (terms === undefined) return net.connect({ host, port }, onConnect);
+  // The client's types promise `ssl`, but it is null without TLS.
+  const terms: tls.ConnectionOptions | null = ssl;
+  if (terms === null) return net.connect({ host, port }, onConnect);
   const servername = net.isIP(host) === 0 ? { servername: host } : {};
   return tls.connect({ host, port, ...servername, ...terms }, onConnect);
 }
