@@ -7,7 +7,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { Growing } from './service-growing.ts';
 
 /** The first line of the request, which is the beginning of a chunk: clients of HTTP write a request at once. */
-const START = /^POST \S*\/containers\/([^/]+)\/start /;
+const START = /^POST \S*\/containers\/([^/]+)\/start[ ?]/;
 
 export interface DockerGate {
   /** As DOCKER_HOST takes it. */

@@ -27,6 +27,7 @@ const outcomeSchema = z.object({
   triggeredBy: z.string().nullable(),
   via: z.string(),
   quiescent: z.boolean().optional(),
+  timestamp: z.string(),
 });
 export type OutcomeMessage = z.output<typeof outcomeSchema>;
 
