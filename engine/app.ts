@@ -18,7 +18,7 @@ import type { PluginSource } from '@flowops/proto/plugin-source.ts';
 import type { Log } from './log.ts';
 import { RecentSignatures } from './plugins/recent-signatures.ts';
 import type { Publisher } from './publishing/publisher.ts';
-import { Admission } from './runs/admission.ts';
+import { Admission, capacityOf } from './runs/admission.ts';
 import { ByteBudget, MAX_HELD_RESULT_BYTES, MAX_KEPT_COMMIT_BYTES } from './runs/byte-budget.ts';
 import { type Clock, StoreClock } from './runs/clock.ts';
 import { type Pause, pause } from './runs/pause.ts';
@@ -78,9 +78,7 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
   const time = parts.time === undefined ? await startTime(store) : { ...parts.time, close: () => undefined };
   let isDraining = false;
   const standing = parts.standing ?? ALWAYS_GOOD;
-  // A place where no host has room would be given and given back without end.
-  const isOpen = () => !isDraining && standing.isGood && sandboxes.pick() !== undefined;
-  const admission = new Admission(() => (isOpen() ? sandboxes.capacity() : 0));
+  const admission = new Admission(() => (isDraining ? 0 : capacityOf(sandboxes, standing)));
   const runs = new RunService({
     store,
     publisher,

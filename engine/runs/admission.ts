@@ -4,6 +4,14 @@
  * A higher priority goes first. In memory only: a restarted engine starts with all places free.
  */
 
+import type { Sandboxes } from '../sandbox-client/sandboxes.ts';
+import type { Standing } from './standing.ts';
+
+/** Steps in flight at most as things are: none where no host has room, for places would be given and given back without end. */
+export function capacityOf(sandboxes: Sandboxes, standing: Standing): number {
+  return standing.isGood && sandboxes.pick() !== undefined ? sandboxes.capacity() : 0;
+}
+
 export interface PlaceTaker {
   readonly priority: number;
   /** A place that the taker waited for. It MUST use it or give it back with `release`. */

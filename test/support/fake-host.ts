@@ -25,7 +25,10 @@ export class FakeAttempt implements Attempt {
     return this.#settled.promise;
   }
 
+  isEnded = false;
+
   end(outcome: AttemptOutcome): void {
+    this.isEnded = true;
     this.#settled.resolve(outcome);
   }
 
@@ -35,6 +38,11 @@ export class FakeAttempt implements Attempt {
 
   fail(code: 'PLUGIN_ERROR' | 'SANDBOX_UNAVAILABLE', message: string, retryable = true): void {
     this.end({ status: 'FAILED', code, message, receipt: null, stack: '', retryable, retryAfterMs: 0 });
+  }
+
+  /** Its host is gone. */
+  lose(aliveForMs: number, hostEnded = false): void {
+    this.end({ status: 'LOST', message: 'the host is gone', aliveForMs, hostEnded });
   }
 
   cancel({ reason }: { graceMs: number; reason: string }): void {
@@ -96,8 +104,17 @@ export class FakeHost implements SandboxHost {
     await promise;
   }
 
-  async attach(): Promise<AttachResult> {
-    return { state: 'unknown' };
+  /** Tokens that were asked for. */
+  readonly attached: string[] = [];
+  /** What is answered; absent: the attempt if it was started here and is not acknowledged, else that it is unknown. */
+  onAttach: ((token: string) => AttachResult | Promise<AttachResult>) | undefined;
+
+  async attach({ token }: { token: string }): Promise<AttachResult> {
+    this.attached.push(token);
+    if (this.onAttach !== undefined) return this.onAttach(token);
+    const attempt = this.attempts.find(({ request }) => request.token === token);
+    if (attempt === undefined || attempt.calls.includes('acknowledge')) return { state: 'unknown' };
+    return { state: attempt.isEnded ? 'ended' : 'running', attempt };
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Log } from '@flowops/engine/log.ts';
 import { LocalPublisher } from '@flowops/engine/publishing/local-publisher.ts';
-import { Admission } from '@flowops/engine/runs/admission.ts';
+import { Admission, capacityOf } from '@flowops/engine/runs/admission.ts';
 import { ByteBudget, MAX_HELD_RESULT_BYTES, MAX_KEPT_COMMIT_BYTES } from '@flowops/engine/runs/byte-budget.ts';
 import { pause } from '@flowops/engine/runs/pause.ts';
 import { Quarantine } from '@flowops/engine/runs/quarantine.ts';
@@ -17,6 +17,7 @@ import { manifestSchema } from '@flowops/proto/manifest.ts';
 import type { PluginSource, ResolveResult } from '@flowops/proto/plugin-source.ts';
 import { type CommandOutcomeEvent, type StatusEvent, statusEventSchema } from '@flowops/proto/statuses.ts';
 import { FakeHost, FakeSandboxes } from './fake-host.ts';
+import type { HandClock } from './hand-clock.ts';
 
 export const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -67,6 +68,10 @@ export interface RunBenchOptions {
   readonly partition?: string;
   readonly standing?: Standing;
   readonly maxResultBytes?: number;
+  /** Absent: time jumps to the next timer. */
+  readonly clock?: HandClock;
+  /** Absent: a random token. */
+  readonly newToken?: () => string;
 }
 
 /** Echoes the input `text` (or "x") as the output. */
@@ -112,7 +117,7 @@ export class RunBench {
   readonly events: StatusEvent[] = [];
   readonly outcomes: CommandOutcomeEvent[] = [];
   readonly partition: string;
-  readonly #clock = new JumpingClock();
+  readonly #clock: JumpingClock | HandClock;
   readonly #abort = new AbortController();
   readonly #watchers = new Set<() => void>();
 
@@ -121,6 +126,7 @@ export class RunBench {
     this.host = options.host ?? new FakeHost();
     this.sandboxes = new FakeSandboxes(this.host);
     this.partition = options.partition ?? '0';
+    this.#clock = options.clock ?? new JumpingClock();
     this.publisher.subscribe({
       onEvents: (_, events) => {
         for (const text of events) this.events.push(statusEventSchema.parse(JSON.parse(text)));
@@ -137,17 +143,17 @@ export class RunBench {
         publisher: this.publisher,
         plugins: this.plugins,
         sandboxes: this.sandboxes,
-        admission: new Admission(() => this.sandboxes.capacity()),
+        admission: new Admission(() => capacityOf(this.sandboxes, options.standing ?? ALWAYS_GOOD)),
         timers: this.#clock,
         clock: this.#clock,
-        pause,
+        pause: options.clock?.pause ?? pause,
         standing: options.standing ?? ALWAYS_GOOD,
         quarantine: new Quarantine(),
         resultBytes: new ByteBudget(options.maxResultBytes ?? MAX_HELD_RESULT_BYTES),
         keptBytes: new ByteBudget(MAX_KEPT_COMMIT_BYTES),
         leaseMs: 15_000,
         log: SILENT,
-        newToken: () => randomBytes(16).toString('hex'),
+        newToken: options.newToken ?? (() => randomBytes(16).toString('hex')),
         retentionMs: 60_000,
         stopGraceMs: 10,
         onStepLog: () => undefined,
