@@ -82,13 +82,13 @@ export async function publishWorkPlugin(registryDir: string, place: string, home
   }
 }
 
-/** Every plugin in the isolate tier, and the log in reach. */
+/** Every plugin in the isolate tier, the log in reach, and limits that a busy machine does not bring anybody to. */
 export function policyFor(place: string): string {
   return `version: 1
 rules:
   - match: { plugin: "*", unsigned: true }
     tier: isolate
-    limits: { memoryMb: 64, wallMs: 30000 }
+    limits: { memoryMb: 64, cpuMs: 20000, wallMs: 30000 }
     concurrent: 8
     grants: { net: ["private:${place}"] }
 `;
