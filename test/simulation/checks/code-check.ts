@@ -2,7 +2,8 @@
  * Looks at all plugin code as it begins: nobody else runs the step (G4), it has not completed already (G4), its run is not
  * over (G5), its inputs are what the steps before gave, and a result that waits at a reachable host is not computed again.
  */
-import { type CodeEnd, type CodeIdentity, type CodeWitness, outputOf } from '../hosts/plugin-code.ts';
+import type { CodeEnd, CodeIdentity, CodeWitness } from '../hosts/plugin-code.ts';
+import type { PlannedStep } from '../plan/flows.ts';
 import type { World } from '../world/world.ts';
 import { FINAL_FLOWS } from './store-check.ts';
 import type { RunTruth, Truth } from './truth.ts';
@@ -14,6 +15,8 @@ export class CodeCheck implements CodeWitness {
   readonly #violations: Violations;
   /** Whether this result could have been had, by any engine, ever since it was there. */
   readonly #wasReachable: (code: CodeIdentity, sinceMs: number) => boolean;
+  /** token → stepId */
+  readonly #stepOf = new Map<string, string>();
   /** Code that began, in all. */
   count = 0;
 
@@ -44,6 +47,16 @@ export class CodeCheck implements CodeWitness {
     if (seen !== undefined) seen.end = end;
   }
 
+  asked(_run: string, stepId: string, token: string): void {
+    this.#stepOf.set(token, stepId);
+  }
+
+  hostLost(run: string, token: string): void {
+    const { hostLosses } = this.#truth.run(run);
+    const stepId = this.#stepOf.get(token) ?? '';
+    hostLosses.set(stepId, (hostLosses.get(stepId) ?? 0) + 1);
+  }
+
   refused(run: string, stepId: string): void {
     const { refusals } = this.#truth.run(run);
     refusals.set(stepId, (refusals.get(stepId) ?? 0) + 1);
@@ -71,15 +84,14 @@ export class CodeCheck implements CodeWitness {
       }
     }
     const planned = run.flows.flatMap(({ steps }) => steps.find(({ stepId }) => stepId === code.stepId) ?? []);
-    if (!planned.some(({ input }) => input === code.input)) {
-      this.#violations.report(
-        'G3',
-        `${name} is given "${code.input}", not "${planned.map(({ input }) => input).join('" or "')}"`,
-      );
+    const matching = planned.filter(({ input }) => input === code.input);
+    if (matching.length === 0) {
+      const wanted = planned.map(({ input }) => `"${input}"`).join(' or ');
+      this.#violations.report('G3', `${name} is given "${code.input}", not ${wanted}`);
     }
-    for (const before of planned[0]?.after ?? []) {
-      if (run.steps.get(before) === 'COMPLETED') continue;
-      this.#violations.report('G4', `${name} begins before ${before} is COMPLETED (${outputOf(before, '')})`);
+    const isEarly = ({ after }: PlannedStep) => after.some((before) => run.steps.get(before) !== 'COMPLETED');
+    if (matching.length > 0 && matching.every(isEarly)) {
+      this.#violations.report('G4', `${name} begins before ${matching[0]?.after.join(', ')}`);
     }
   }
 }

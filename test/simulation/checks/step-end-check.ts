@@ -37,7 +37,7 @@ export function checkStepEnd(end: {
     return;
   }
   if (status !== 'FAILED') return;
-  const hostsLost = ran.filter((seen) => seen.end === 'host-ended').length;
+  const hostsLost = run.hostLosses.get(stepId) ?? 0;
   switch (code) {
     case 'PLUGIN_ERROR':
       if (!ran.some((seen) => seen.end === 'failed'))

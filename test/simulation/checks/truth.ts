@@ -27,6 +27,8 @@ export interface RunTruth {
   readonly codes: SeenCode[];
   /** stepId → attempts that a host ended by a fault of its own before any code ran. */
   readonly refusals: Map<string, number>;
+  /** stepId → attempts of which an engine was told that their host's process has ended. */
+  readonly hostLosses: Map<string, number>;
   /** Writes that the store took and still has. */
   writes: LostWrite[];
   lost: LostWrite[];
@@ -71,6 +73,7 @@ export class Truth {
       flows: [],
       codes: [],
       refusals: new Map(),
+      hostLosses: new Map(),
       writes: [],
       lost: [],
       events: [],
@@ -89,7 +92,7 @@ export class Truth {
     const ends = run.codes.filter(
       ({ code, end }) => code.stepId === stepId && (end === 'host-ended' || end === 'stopped'),
     );
-    return ends.length + (run.refusals.get(stepId) ?? 0);
+    return ends.length + (run.refusals.get(stepId) ?? 0) + (run.hostLosses.get(stepId) ?? 0);
   }
 
   /** Code of the run that runs now. */

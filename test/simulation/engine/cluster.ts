@@ -15,7 +15,7 @@ import { STORE_MAY_LOSE_MS, StoreServer } from './store-server.ts';
 
 const STATUS_PARTITIONS = 2;
 /** Of the engine's errors in the log, those that a fault of the world explains. */
-const EXPLAINED_ERRORS = [/the store (?:does not hold|went back)/, /the store holds/];
+const EXPLAINED_ERRORS = [/the store (?:does not hold|went back)/, /could not be opened again/];
 
 export class Cluster {
   readonly world: World;
@@ -67,7 +67,7 @@ export class Cluster {
     };
     this.nodes = Array.from({ length: scenario.engines }, (_, index) => {
       const around = {
-        ...{ world, broker: this.broker, group: this.group, store: this.store, delayMs },
+        ...{ world, broker: this.broker, group: this.group, store: this.store, delayMs, witness: this.code },
         durabilityDelayMs: scenario.durabilityDelayMs,
         format: index === 0 ? scenario.format : scenario.otherFormat,
         sharedHosts: this.sharedHosts,

@@ -16,6 +16,7 @@ import type { Group } from '../broker/group.ts';
 import { SimulatedConsumer } from '../broker/simulated-consumer.ts';
 import { SimulatedSender } from '../broker/simulated-sender.ts';
 import { Path } from '../hosts/link.ts';
+import type { CodeWitness } from '../hosts/plugin-code.ts';
 import { type HostAddress, SimulatedSandboxes } from '../hosts/simulated-sandboxes.ts';
 import { SimulatedStore } from '../store/simulated-store.ts';
 import { SimProcess } from '../world/process.ts';
@@ -46,6 +47,7 @@ export interface NodeSurroundings {
   readonly sharedHosts: readonly HostServer[];
   readonly startHost: (home: string) => HostServer;
   readonly delayMs: () => number;
+  readonly witness: CodeWitness;
   /** An engine logged an error: what it should never say is a bug. */
   readonly onErrorLog: (node: string, fields: object, message: string) => void;
 }
@@ -199,7 +201,7 @@ export class EngineNode {
   }
 
   #openSandboxes(process: SimProcess, standing: GroupStanding): SimulatedSandboxes {
-    const { sharedHosts, startHost, delayMs, world } = this.#around;
+    const { sharedHosts, startHost, delayMs, world, witness } = this.#around;
     const vouches = () => standing.isGood;
     const hasEnded = (instance: string) => this.#ownHosts.some((host) => host.hasEnded(instance));
     if (sharedHosts.length > 0) {
@@ -207,13 +209,29 @@ export class EngineNode {
         address,
         path: this.#paths[index] ?? new Path('none'),
       }));
-      return new SimulatedSandboxes({ process, addresses, delayMs, vouches, hasEnded, onClose: () => undefined });
+      return new SimulatedSandboxes({
+        process,
+        addresses,
+        delayMs,
+        vouches,
+        hasEnded,
+        witness,
+        onClose: () => undefined,
+      });
     }
     const host = startHost(process.name);
     this.#ownHosts.push(host);
     process.onDeath(() => world.at(world.chance.ms(0, ORPHANED_HOST_MS), () => host.end()));
     const addresses: { address: HostAddress; path: Path }[] = [{ address: host, path: new Path('pipe') }];
-    return new SimulatedSandboxes({ process, addresses, delayMs, vouches, hasEnded, onClose: () => host.end() });
+    return new SimulatedSandboxes({
+      process,
+      addresses,
+      delayMs,
+      vouches,
+      hasEnded,
+      witness,
+      onClose: () => host.end(),
+    });
   }
 
   #log(process: SimProcess): Log {

@@ -13,9 +13,19 @@ import type {
 } from '@flowops/proto/attempt.ts';
 import type { SimProcess } from '../world/process.ts';
 import type { Link } from './link.ts';
+import type { CodeWitness } from './plugin-code.ts';
 import { type CallerEnd, type HostFront, LEASE_MS } from './simulated-host.ts';
 
 type Attaching = Pick<AttemptRequest, 'token' | 'flowId' | 'runId' | 'epoch'>;
+
+export interface HostTold {
+  readonly instance: string;
+  readonly maxAttempts: number;
+  readonly isShared: boolean;
+  readonly witness: CodeWitness;
+  /** It takes attempts again. */
+  readonly onRoom: () => void;
+}
 
 interface Entry {
   readonly target: Attaching;
@@ -30,6 +40,8 @@ interface Entry {
 
 /** For clocks, and for what is on its way. */
 const MARGIN_MS = 1_000;
+/** A timer that fires later than this was held back. */
+const LATE_MS = 100;
 /** For an attempt whose start was not told. */
 const UNTOLD_LIFE_MS = 60_000;
 
@@ -43,14 +55,18 @@ export class HostClient implements SandboxHost {
   #connection: { readonly link: Link; readonly front: HostFront } | undefined;
   /** When the last question of the host was answered. */
   #vouchedMs: number;
-  load = 0;
+  #openCount = 0;
+  readonly #onRoom: () => void;
+  readonly #witness: CodeWitness;
 
-  constructor(process: SimProcess, told: { instance: string; maxAttempts: number; isShared: boolean }) {
+  constructor(process: SimProcess, told: HostTold) {
     this.#process = process;
     this.#vouchedMs = process.world.nowMs;
     this.instance = told.instance;
     this.maxAttempts = told.maxAttempts;
     this.isShared = told.isShared;
+    this.#onRoom = told.onRoom;
+    this.#witness = told.witness;
   }
 
   get closed(): Promise<{ readonly reason: string }> {
@@ -61,8 +77,13 @@ export class HostClient implements SandboxHost {
     return this.#connection !== undefined;
   }
 
+  get hasRoom(): boolean {
+    return this.#openCount < this.maxAttempts;
+  }
+
+  /** Attempts that have not ended. */
   get openCount(): number {
-    return this.#entries.size;
+    return this.#openCount;
   }
 
   /** A connection to the same host: what was under way is attached to again. */
@@ -86,10 +107,18 @@ export class HostClient implements SandboxHost {
       entry.onAttached?.('lost');
       entry.onAttached = undefined;
     }
-    const leftMs = this.#vouchedMs + LEASE_MS + MARGIN_MS - this.#process.world.nowMs;
-    this.#process.after(leftMs, () => {
-      if (this.#connection !== undefined) return;
-      if (this.#process.world.nowMs < this.#vouchedMs + LEASE_MS + MARGIN_MS) return;
+    this.#giveUpAt(this.#vouchedMs + LEASE_MS + MARGIN_MS, why);
+  }
+
+  /** A process that was stopped meanwhile first finds out whether the host can be reached again. */
+  #giveUpAt(dueMs: number, why: string): void {
+    this.#process.after(dueMs - this.#process.world.nowMs, () => {
+      const { nowMs } = this.#process.world;
+      if (this.#connection !== undefined || nowMs < this.#vouchedMs + LEASE_MS + MARGIN_MS) return;
+      if (nowMs > dueMs + LATE_MS) {
+        this.#giveUpAt(nowMs + MARGIN_MS, why);
+        return;
+      }
       for (const [token, entry] of this.#entries) {
         const aliveForMs = Math.max(0, entry.lifeEndsMs - this.#process.world.nowMs);
         this.#lose(token, `not reached for longer than its lease: ${why}`, aliveForMs, false);
@@ -120,8 +149,7 @@ export class HostClient implements SandboxHost {
         if (entry !== undefined) entry.onAttached = undefined;
         onAttached?.(state);
       },
-      ping: (load, answer) => {
-        this.load = load;
+      ping: (_load, answer) => {
         if (!vouches()) return;
         this.#vouchedMs = this.#process.world.nowMs;
         answer();
@@ -131,6 +159,7 @@ export class HostClient implements SandboxHost {
 
   run(request: AttemptRequest, listener: AttemptListener): Attempt {
     const { attempt } = this.#makeEntry(request, listener);
+    this.#witness.asked(`${request.flowId}:${request.runId}`, request.stepId, request.token);
     const connection = this.#connection;
     if (connection === undefined) this.#lose(request.token, 'the sandbox host is not connected', 0, false);
     else connection.link.send(0, () => connection.front.invoke(request));
@@ -144,6 +173,7 @@ export class HostClient implements SandboxHost {
       entry.onAttached = (state) => {
         if (state === 'running' || state === 'ended') return resolve({ state, attempt });
         this.#entries.delete(target.token);
+        this.#end(entry);
         resolve({ state });
       };
       this.#sendAttach(target);
@@ -173,6 +203,7 @@ export class HostClient implements SandboxHost {
       onAttached: undefined,
     };
     this.#entries.set(token, entry);
+    this.#openCount++;
     const say = (frame: (front: HostFront) => void) => {
       const connection = this.#connection;
       connection?.link.send(0, () => frame(connection.front));
@@ -194,7 +225,7 @@ export class HostClient implements SandboxHost {
         if (this.#entries.get(token) !== entry) return;
         this.#entries.delete(token);
         if (!entry.hasEnded) say((front) => front.leave(token));
-        entry.hasEnded = true;
+        this.#end(entry);
       },
     };
     return { entry, attempt };
@@ -203,11 +234,19 @@ export class HostClient implements SandboxHost {
   #settle(token: string, outcome: AttemptOutcome): void {
     const entry = this.#entries.get(token);
     if (entry === undefined || entry.hasEnded) return;
-    entry.hasEnded = true;
+    this.#end(entry);
     entry.settle(outcome);
   }
 
+  #end(entry: Entry): void {
+    if (entry.hasEnded) return;
+    entry.hasEnded = true;
+    if (this.#openCount-- === this.maxAttempts) this.#onRoom();
+  }
+
   #lose(token: string, message: string, aliveForMs: number, hostEnded: boolean): void {
+    const target = this.#entries.get(token)?.target;
+    if (hostEnded && target !== undefined) this.#witness.hostLost(`${target.flowId}:${target.runId}`, token);
     this.#settle(token, { status: 'LOST', message, aliveForMs, hostEnded });
     this.#entries.delete(token);
   }

@@ -35,7 +35,11 @@ export type CodeEnd = 'completed' | 'failed' | 'stopped' | 'wall' | 'host-ended'
 export interface CodeWitness {
   codeBegins(code: CodeIdentity): void;
   codeEnds(code: CodeIdentity, end: CodeEnd): void;
-  /** A host ended the attempt by a fault of its own, before any code ran. */
+  /** An engine asks a host to run it. */
+  asked(run: string, stepId: string, token: string): void;
+  /** An engine was told that the attempt's host has ended. */
+  hostLost(run: string, token: string): void;
+  /** A host ended the attempt by a fault of its own, or went with it, before any code ran. */
   refused(run: string, stepId: string): void;
 }
 

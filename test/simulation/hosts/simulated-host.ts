@@ -225,7 +225,10 @@ export class SimulatedHost {
 
   #vanish(): void {
     this.#callers.clear();
-    for (const { state } of this.#attempts.values()) if (state.name === 'running') state.code.vanish();
+    for (const { state, request } of this.#attempts.values()) {
+      if (state.name === 'running') state.code.vanish();
+      if (state.name === 'queued') this.#options.witness.refused(`${request.flowId}:${request.runId}`, request.stepId);
+    }
     this.#attempts.clear();
   }
 }

@@ -8,6 +8,7 @@ import type { SandboxHost } from '@flowops/proto/attempt.ts';
 import type { SimProcess } from '../world/process.ts';
 import { HostClient } from './host-client.ts';
 import { Link, type Path } from './link.ts';
+import type { CodeWitness } from './plugin-code.ts';
 import { type HostFront, LEASE_MS, type SimulatedHost } from './simulated-host.ts';
 
 /** A place where a host listens; which process that is changes when it is started anew. */
@@ -24,6 +25,7 @@ export interface SimulatedSandboxesOptions {
   readonly vouches: () => boolean;
   /** Of hosts whose FLOWOPS_HOME is this engine's: whether their processes have ended. */
   readonly hasEnded: (instance: string) => boolean;
+  readonly witness: CodeWitness;
   /** Ends the host that this engine started. */
   readonly onClose: () => void;
 }
@@ -47,7 +49,7 @@ export class SimulatedSandboxes implements Sandboxes {
   pick(): SandboxHost | undefined {
     let best: HostClient | undefined;
     for (const client of this.#clients.values()) {
-      if (!client.isConnected || client.openCount >= client.maxAttempts) continue;
+      if (!client.isConnected || !client.hasRoom) continue;
       if (best === undefined || client.openCount < best.openCount) best = client;
     }
     return best;
@@ -117,7 +119,13 @@ export class SimulatedSandboxes implements Sandboxes {
           if (front === undefined) return;
           client =
             this.#clients.get(instance) ??
-            new HostClient(process, { instance, maxAttempts, isShared: address.isShared });
+            new HostClient(process, {
+              instance,
+              maxAttempts,
+              isShared: address.isShared,
+              onRoom: () => this.#tell(),
+              witness: this.#options.witness,
+            });
           this.#clients.set(instance, client);
           client.connected(link, front);
           this.#tell();

@@ -106,7 +106,8 @@ export class SimProcess {
   pause(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal.aborted) return resolve();
-      const timer = this.after(ms, done);
+      // As setTimeout does: whole milliseconds, at least one.
+      const timer = this.after(Math.max(1, Math.ceil(ms)), done);
       signal.addEventListener('abort', done, { once: true });
       function done(): void {
         timer.cancel();
