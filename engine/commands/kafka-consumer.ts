@@ -40,8 +40,6 @@ const FETCH_PARTITION_BYTES = 1024 * 1024;
 const FETCH_BYTES = 10 * 1024 * 1024;
 /** At least the partitions one engine holds; a worker that has nothing to do costs nothing. */
 const CONCURRENT_PARTITIONS = 512;
-/** New partitions of the topic are seen within this time. */
-const METADATA_MAX_AGE_MS = 60_000;
 /** Offsets are committed at most this often: a commit per command would cost more than the command. */
 const COMMIT_INTERVAL_MS = 50;
 const COMMIT_RETRY_MS = 500;
@@ -53,6 +51,8 @@ const DISCONNECT_TIMEOUT_MS = 2000;
 export interface KafkaConsumerOptions extends CommandHandlerOptions {
   readonly client: KafkaClient;
   readonly groupId: string;
+  /** New partitions of the topic are noticed within this time. */
+  readonly partitionsSeenMs: number;
   /** Told of every answer of the group; its own. */
   readonly standing: GroupStanding;
   /** At once, before the sink is told. */
@@ -148,7 +148,7 @@ export class KafkaCommandConsumer {
   }
 
   async #connect(attempt: number): Promise<void> {
-    const { client, groupId, topic } = this.#options;
+    const { client, groupId, topic, partitionsSeenMs } = this.#options;
     const consumer = client.kafka.consumer({
       groupId,
       sessionTimeout: SESSION_TIMEOUT_MS,
@@ -157,7 +157,7 @@ export class KafkaCommandConsumer {
       maxWaitTimeInMs: FETCH_WAIT_MS,
       maxBytesPerPartition: FETCH_PARTITION_BYTES,
       maxBytes: FETCH_BYTES,
-      metadataMaxAge: METADATA_MAX_AGE_MS,
+      metadataMaxAge: partitionsSeenMs,
       allowAutoTopicCreation: false,
       partitionAssigners: [
         groupAssigner({

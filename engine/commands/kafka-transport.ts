@@ -19,6 +19,9 @@ import { KafkaForwarder } from './forwarding.ts';
 import { GroupStanding } from './group-standing.ts';
 import { KafkaCommandConsumer } from './kafka-consumer.ts';
 
+/** Partitions that are added to a topic are noticed within this time. */
+const PARTITIONS_SEEN_MS = 60_000;
+
 export interface KafkaTransportOptions extends KafkaAddress {
   readonly groupId: string;
   readonly topics: KafkaTopics;
@@ -27,6 +30,8 @@ export interface KafkaTransportOptions extends KafkaAddress {
   readonly publishFence?: PublishFence;
   /** Of topics that have to be made; undefined: the brokers' default. */
   readonly partitions?: number;
+  /** Partitions that are added to a topic are noticed within this time. Default: a minute. */
+  readonly partitionsSeenMs?: number;
   readonly log: Log;
   /** Ends the waiting for brokers at start. */
   readonly signal?: AbortSignal;
@@ -47,7 +52,7 @@ export interface KafkaTransport {
 
 /** @throws KafkaUnavailable one sentence that says what to do; the process should end with exit code 3 */
 export async function openKafkaTransport(options: KafkaTransportOptions): Promise<KafkaTransport> {
-  const { topics, log, groupId, statusEncoding } = options;
+  const { topics, log, groupId, statusEncoding, partitionsSeenMs = PARTITIONS_SEEN_MS } = options;
   const standing = new GroupStanding({ now: () => performance.now(), pause });
   const mayProduce = () => standing.isGood;
   const producing = createKafkaClient({ ...options, mayProduce });
@@ -58,7 +63,9 @@ export async function openKafkaTransport(options: KafkaTransportOptions): Promis
   } finally {
     await admin.disconnect();
   }
-  const sender = await RecordSender.open({ client: producing, topics: Object.values(topics), standing, log });
+  const sender = await RecordSender.open({
+    ...{ client: producing, topics: Object.values(topics), lookEveryMs: partitionsSeenMs, standing, log },
+  });
   const transactions =
     options.publishFence === 'transaction'
       ? new TransactionalSender({
@@ -78,7 +85,7 @@ export async function openKafkaTransport(options: KafkaTransportOptions): Promis
     standing,
     consume: async (sink, durabilityDelayMs) => {
       const consumer = new KafkaCommandConsumer({
-        ...{ groupId, topic: topics.commands, sink, publisher, durabilityDelayMs, standing, log },
+        ...{ groupId, topic: topics.commands, partitionsSeenMs, sink, publisher, durabilityDelayMs, standing, log },
         client: createKafkaClient(options),
         deadLetters: new KafkaDeadLetters(sender, topics.deadLetters),
         forwarder: new KafkaForwarder(sender, topics.commands),

@@ -21,6 +21,8 @@ export interface RecordSenderOptions {
   readonly client: KafkaClient;
   /** All that records are sent to. */
   readonly topics: readonly string[];
+  /** See TopicPartitions. */
+  readonly lookEveryMs: number;
   readonly standing: Standing;
   readonly log: Log;
 }
@@ -39,8 +41,8 @@ export class RecordSender implements Sender {
 
   /** @throws what the client throws when the brokers cannot be reached */
   static async open(options: RecordSenderOptions): Promise<RecordSender> {
-    const { client, topics, log } = options;
-    const partitions = await TopicPartitions.open({ client, topics, log, pause });
+    const { client, topics, lookEveryMs, log } = options;
+    const partitions = await TopicPartitions.open({ client, topics, lookEveryMs, log, pause });
     const producer = client.kafka.producer({
       idempotent: false,
       allowAutoTopicCreation: false,

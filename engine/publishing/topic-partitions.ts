@@ -1,6 +1,6 @@
 /**
  * Which partitions the topics have that we write to, and which of them a key belongs to: by the Java client's hash, so
- * that other clients of the topic agree. Looked up at start, every minute, and when somebody asks for a partition that
+ * that other clients of the topic agree. Looked up at start, every so often, and when somebody asks for a partition that
  * is not known; a look-up that fails leaves what is known.
  */
 import { messageOf } from '@flowops/proto/errors.ts';
@@ -9,12 +9,11 @@ import type { Log } from '../log.ts';
 import type { Pause } from '../runs/pause.ts';
 import { type KafkaClient, withAdmin } from './kafka-client.ts';
 
-/** A topic that grew is used whole after this time, as the consumers of the group see it. */
-const LOOK_EVERY_MS = 60_000;
-
 export interface TopicPartitionsOptions {
   readonly client: KafkaClient;
   readonly topics: readonly string[];
+  /** A topic that grew is used whole after this time. */
+  readonly lookEveryMs: number;
   readonly log: Log;
   readonly pause: Pause;
 }
@@ -81,10 +80,10 @@ export class TopicPartitions {
   }
 
   async #keepFresh(): Promise<void> {
-    const { pause, log } = this.#options;
+    const { lookEveryMs, pause, log } = this.#options;
     const { signal } = this.#closing;
     for (;;) {
-      await pause(LOOK_EVERY_MS, signal);
+      await pause(lookEveryMs, signal);
       if (signal.aborted) return;
       await this.refresh().catch((thrown) => {
         log.debug({ error: messageOf(thrown) }, 'the partitions of the topics could not be looked up');

@@ -25,7 +25,9 @@ export interface WorldOptions {
   readonly maxMessageBytes?: number;
 }
 
-export type TransportOptions = Partial<Pick<KafkaTransportOptions, 'statusEncoding' | 'publishFence'>>;
+export type TransportOptions = Partial<
+  Pick<KafkaTransportOptions, 'statusEncoding' | 'publishFence' | 'partitionsSeenMs'>
+>;
 
 export interface Engine {
   readonly transport: KafkaTransport;
@@ -119,24 +121,56 @@ export class KafkaWorld {
       .map(({ offset }) => Number(offset));
   }
 
+  async makeTopics(): Promise<void> {
+    const topics = Object.values(this.topics).map((topic) => ({ topic, numPartitions: this.#partitions }));
+    await this.admin.createTopics({ topics, waitForLeaders: true });
+  }
+
+  async addPartitions(topic: string, count: number): Promise<void> {
+    await this.admin.createPartitions({ topicPartitions: [{ topic, count }] });
+    // The plain clients look for new partitions only every few minutes.
+    await Promise.all([this.admin.disconnect(), this.producer.disconnect()]);
+    await Promise.all([this.admin.connect(), this.producer.connect()]);
+  }
+
+  /** The end of each partition: the offset of its next record. Empty while a new partition has no leader yet. */
+  async ends(topic: string): Promise<readonly number[]> {
+    const offsets = await this.admin.fetchTopicOffsets(topic).catch(() => []);
+    return offsets.sort((a, b) => a.partition - b.partition).map(({ high }) => Number(high));
+  }
+
   /** All records of a topic, in the order of their partition, once there are `count`. */
   async records(topic: string, count: number): Promise<readonly TopicRecord[]> {
+    const { records, close } = await this.follow(topic);
+    await until(`${count} records on ${topic}`, () => records.length >= count);
+    await close();
+    return records;
+  }
+
+  /** The records of a topic, in the order of their partition, as they come; of transactions those that are committed. */
+  async follow(topic: string): Promise<{ readonly records: readonly TopicRecord[]; close(): Promise<void> }> {
     const consumer = new Kafka({ brokers: [this.brokers], logLevel: logLevel.NOTHING }).consumer({
       groupId: `reader-${randomUUID()}`,
       maxWaitTimeInMs: 100,
+      metadataMaxAge: 500,
     });
-    const found: TopicRecord[] = [];
+    const records: TopicRecord[] = [];
+    let isOpen = true;
+    const close = async () => {
+      if (isOpen) await consumer.disconnect();
+      isOpen = false;
+    };
+    this.#open.push(close);
     await consumer.connect();
     await consumer.subscribe({ topics: [topic], fromBeginning: true });
     await consumer.run({
       eachMessage: async ({ partition, message }) => {
         const headers = Object.entries(message.headers ?? {}).map(([name, value]) => [name, String(value)]);
-        found.push({ partition, key: message.key, value: message.value, headers: Object.fromEntries(headers) });
+        const { key, value, timestamp } = message;
+        records.push({ partition, key, value, timestamp, headers: Object.fromEntries(headers) });
       },
     });
-    await until(`${count} records on ${topic}`, () => found.length >= count);
-    await consumer.disconnect();
-    return found;
+    return { records, close };
   }
 
   async close(): Promise<void> {
@@ -148,6 +182,8 @@ export interface TopicRecord {
   readonly partition: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
+  /** Epoch ms, decimal digits. */
+  readonly timestamp: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 

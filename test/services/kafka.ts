@@ -12,6 +12,7 @@ import { Kafka, logLevel } from 'kafkajs';
 import { runCommand, type ServiceChild, startChild } from './child.ts';
 import { containerService, containerTool, hasImage } from './docker-image.ts';
 import { hasKafkaJars, KAFKA_VERSION, kafkaJars } from './kafka-jars.ts';
+import type { SecuredListeners } from './kafka-secured.ts';
 import { freePort, LOOPBACK, waitForPort } from './ports.ts';
 import { removeFolder, scratchFolder } from './scratch.ts';
 
@@ -33,6 +34,8 @@ export interface KafkaOptions {
   readonly autoCreateTopics?: boolean;
   /** Further listeners, each told to clients under another port: that of a relay which leads to it. */
   readonly relayed?: readonly RelayedListener[];
+  /** Further listeners that ask who is there (kafka-secured.ts). */
+  readonly secured?: SecuredListeners;
 }
 
 export interface RelayedListener {
@@ -86,7 +89,8 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServi
   const brokers = `${LOOPBACK}:${port}`;
   const config = join(dir, 'kraft.properties');
   await writeFile(config, properties(dir, port, controllerPort, options));
-  await runCommand(runtime.tool('kafka.tools.StorageTool', ['format', '-t', clusterId(), '-c', config]));
+  const users = (options.secured?.scramUsers ?? []).flatMap((user) => ['--add-scram', user]);
+  await runCommand(runtime.tool('kafka.tools.StorageTool', ['format', '-t', clusterId(), '-c', config, ...users]));
   let child = await up(runtime, config, dir, brokers);
   return {
     ...consoleTools(runtime, brokers),
@@ -181,19 +185,26 @@ function javaCommand(jars: string, mainClass: string, args: readonly string[]): 
 }
 
 function properties(dir: string, port: number, controllerPort: number, options: KafkaOptions): string {
-  const relayed = options.relayed ?? [];
-  const listed = (entry: (listener: RelayedListener, name: string) => string) =>
-    relayed.map((listener, index) => `,${entry(listener, `RELAYED${index}`)}`).join('');
+  const further = [
+    ...(options.relayed ?? []).map((relayed, index) => ({
+      name: `RELAYED${index}`,
+      protocol: 'PLAINTEXT',
+      ...relayed,
+    })),
+    ...(options.secured?.listeners ?? []).map((listener) => ({ ...listener, toldPort: listener.port })),
+  ];
+  const listed = (entry: (listener: (typeof further)[number]) => string) =>
+    further.map((listener) => `,${entry(listener)}`).join('');
   const plain = `PLAINTEXT://${LOOPBACK}:${port}`;
   const settings: Record<string, string | number | boolean> = {
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@${LOOPBACK}:${controllerPort}`,
-    listeners: `${plain},CONTROLLER://${LOOPBACK}:${controllerPort}${listed((to, name) => `${name}://${LOOPBACK}:${to.port}`)}`,
-    'advertised.listeners': `${plain}${listed(({ toldPort }, name) => `${name}://${LOOPBACK}:${toldPort}`)}`,
+    listeners: `${plain},CONTROLLER://${LOOPBACK}:${controllerPort}${listed((one) => `${one.name}://${LOOPBACK}:${one.port}`)}`,
+    'advertised.listeners': `${plain}${listed((one) => `${one.name}://${LOOPBACK}:${one.toldPort}`)}`,
     'inter.broker.listener.name': 'PLAINTEXT',
     'controller.listener.names': 'CONTROLLER',
-    'listener.security.protocol.map': `PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${listed((_, name) => `${name}:PLAINTEXT`)}`,
+    'listener.security.protocol.map': `PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${listed((one) => `${one.name}:${one.protocol}`)}`,
     'log.dirs': join(dir, 'data'),
     // One partition each: the first group and the first transaction need not wait for 50.
     'offsets.topic.replication.factor': 1,
@@ -209,6 +220,7 @@ function properties(dir: string, port: number, controllerPort: number, options: 
     'broker.session.timeout.ms': 3000,
     'broker.heartbeat.interval.ms': 500,
     'controlled.shutdown.enable': false,
+    ...options.secured?.settings,
   };
   if (options.maxMessageBytes !== undefined) {
     settings['message.max.bytes'] = options.maxMessageBytes;
