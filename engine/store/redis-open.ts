@@ -16,36 +16,56 @@ export interface OpenRedisOptions {
   readonly log: Log;
 }
 
+export interface OpenedRedis {
+  readonly servers: RedisServers;
+  readonly durability: Durability;
+}
+
 /**
  * @throws FlowopsError CONFIG_INVALID when the address does not fit the servers, or one of them may lose runs
  * @throws StoreUnavailable when they cannot be reached within a few seconds, or refuse us
  */
-export async function openRedis(
-  options: OpenRedisOptions,
-): Promise<{ readonly servers: RedisServers; readonly durability: Durability }> {
-  const { address, allowUnsafe, signal, log } = options;
+export async function openRedis(options: OpenRedisOptions): Promise<OpenedRedis> {
+  const { address, allowUnsafe, log } = options;
   const watch = new SafetyWatch({ allowUnsafe, log });
-  const isSeveral = address.hosts.length > 1 && address.sentinel === undefined;
-  if (!isSeveral) {
-    const admit = async (command: RedisCommand, label: string) => {
-      if ((await modeOf(command)) === 'sentinel')
-        throw wrongMode(label, 'is a sentinel: add ?sentinel=NAME to the address');
-      await watch.admit(command, label);
-    };
-    const node = await connectRedis(address, { admit, signal, log });
-    const isNode = (await modeOf(node.command)) === 'cluster';
-    if (!isNode) {
-      const durability = watch.durability(address.sentinel !== undefined);
-      return { servers: singleServer(node, address), durability };
-    }
-    await node.close();
-    if (address.db !== 0) throw wrongMode(address.label, 'is a node of a cluster, which has only database 0');
+  if (address.hosts.length === 1 || address.sentinel !== undefined) {
+    const opened = await openServer(options, watch);
+    if (opened !== 'node of a cluster') return opened;
   }
+  return openCluster(options, watch);
+}
+
+async function openServer(options: OpenRedisOptions, watch: SafetyWatch): Promise<OpenedRedis | 'node of a cluster'> {
+  const { address, signal, log } = options;
+  const admit = async (command: RedisCommand, label: string) => {
+    if ((await modeOf(command)) === 'sentinel') throw sentinelUnnamed(label);
+    await watch.admit(command, label);
+  };
+  const node = await connectRedis(address, { admit, signal, log });
+  try {
+    const isNode = (await modeOf(node.command)) === 'cluster';
+    if (isNode && address.db !== 0) {
+      throw wrongMode(address.label, 'is a node of a cluster, which has only database 0');
+    }
+    if (!isNode) {
+      const canFailOver = address.sentinel !== undefined || (await hasReplicas(node.command));
+      return { servers: singleServer(node, address), durability: watch.durability(canFailOver) };
+    }
+  } catch (thrown) {
+    await node.close();
+    throw thrown;
+  }
+  await node.close();
+  return 'node of a cluster';
+}
+
+async function openCluster({ address, signal, log }: OpenRedisOptions, watch: SafetyWatch): Promise<OpenedRedis> {
   const admit = async (command: RedisCommand, label: string) => {
     const mode = await modeOf(command);
-    if (mode === 'sentinel') throw wrongMode(label, 'is a sentinel: add ?sentinel=NAME to the address');
-    if (mode === 'standalone')
+    if (mode === 'sentinel') throw sentinelUnnamed(label);
+    if (mode === 'standalone') {
       throw wrongMode(label, 'is no node of a cluster: name one server, or add ?sentinel=NAME');
+    }
     await watch.admit(command, label);
   };
   const servers = await connectCluster(address, { admit, signal, log });
@@ -56,6 +76,16 @@ export async function openRedis(
 async function modeOf(command: RedisCommand): Promise<string | undefined> {
   const info = await ifAllowed(command('info', ['server']));
   return typeof info === 'string' ? /^redis_mode:(\w+)/m.exec(info)?.[1] : undefined;
+}
+
+/** One of them may be put in the server's place, by whatever watches over it (a managed service does). */
+async function hasReplicas(command: RedisCommand): Promise<boolean> {
+  const info = await ifAllowed(command('info', ['replication']));
+  return typeof info === 'string' && /^connected_slaves:[1-9]/m.test(info);
+}
+
+function sentinelUnnamed(label: string): FlowopsError {
+  return wrongMode(label, 'is a sentinel: add ?sentinel=NAME to the address');
 }
 
 function wrongMode(label: string, what: string): FlowopsError {

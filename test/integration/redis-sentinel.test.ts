@@ -60,6 +60,12 @@ describe('sentinels', () => {
     }
   });
 
+  it('need not be asked: a server with a replica is taken for one that may be replaced', async () => {
+    const store = await connectRedisStore({ url: service.primary.url, log });
+    expect(store.durability).toEqual({ description: 'redis AOF always, replicas may take over', delayMs: 2_500 });
+    await store.close();
+  });
+
   it('lead to the primary, and to the replica when that is gone: it is used when it is as safe', async () => {
     const store = await connectRedisStore({ url: service.url, log });
     expect(store.durability).toEqual({ description: expect.stringContaining('always'), delayMs: 2_500 });
