@@ -41,6 +41,7 @@ export interface Service {
 export async function openService(options: ServiceOptions): Promise<Service> {
   const { values } = options.settings;
   const { brokers, redisUrl } = requireAddresses(values);
+  const security = readKafkaSecurity(values);
   const home = resolve(values.FLOWOPS_HOME);
   const opened: (() => Promise<void> | void)[] = [];
   try {
@@ -51,7 +52,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     opened.push(() => store.close());
     const kafka = await openKafkaTransport({
       brokers,
-      security: readKafkaSecurity(values),
+      security,
       clientId: `flowops-engine-${process.pid}`,
       groupId: values.KAFKA_GROUP_ID,
       topics: {
@@ -80,6 +81,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       log,
       retentionMs: values.RUN_RETENTION,
       stopGraceMs: values.STOP_GRACE_MS,
+      leaseMs: values.SANDBOX_LEASE_MS,
     });
     const running = engine;
     const runs = engine.runs;
@@ -89,12 +91,15 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       port: values.HTTP_PORT,
       readiness: () => ({
         store: store.state,
+        group: kafka.standing.isGood ? 'good' : 'silent',
         sandboxHosts: sandboxes.health().filter(({ state }) => state === 'connected').length,
         sandboxes: sandboxes.health(),
         partitions: consuming.consumer?.partitions ?? [],
         activeRuns: runs.activeCount,
         queuedRuns: runs.queuedCount,
         runsOfUnknownFormat: runs.unknownFormatCount,
+        runsLost: runs.lostCount,
+        unconfirmedStops: runs.unconfirmedStopCount,
         isEnding: consuming.isEnding,
       }),
     });
@@ -116,7 +121,11 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   }
 }
 
-/** Commands stop first; then what runs may finish and is told; then the group learns it, and the rest is left. */
+/**
+ * Commands stop first; then what ends with this engine may finish, and is told; what was read is committed, the runs
+ * are given up and only then the group left, so that nobody else has them while they are still ours. The ends of what
+ * was cut off are noted for the next owner at last.
+ */
 async function closeInOrder(consumer: KafkaCommandConsumer, engine: Engine, drainMs: number): Promise<void> {
   consumer.stopTaking();
   await engine.drain(drainMs);

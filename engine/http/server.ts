@@ -8,6 +8,8 @@ import type { HostHealth } from '../sandbox-client/engine-sandboxes.ts';
 
 export interface Readiness {
   readonly store: 'up' | 'down';
+  /** Whether the consumer group has answered this engine of late; while it has not, nothing is started or published. */
+  readonly group: 'good' | 'silent';
   /** That take steps; without one none can start. */
   readonly sandboxHosts: number;
   /** All that this engine is to use, and why one cannot be. */
@@ -18,6 +20,10 @@ export interface Readiness {
   readonly queuedRuns: number;
   /** Runs that another release wrote and this one does not touch. */
   readonly runsOfUnknownFormat: number;
+  /** Runs that a store lost, and that could not be written again. */
+  readonly runsLost: number;
+  /** Runs whose STOPPED waits for the proven end of an attempt. */
+  readonly unconfirmedStops: number;
   readonly isEnding: boolean;
 }
 
@@ -40,7 +46,8 @@ export async function startHttpServer({ host, port, readiness }: HttpServerOptio
   server.get('/health/live', async () => ({ live: true }));
   server.get('/health/ready', async (_, reply) => {
     const told = readiness();
-    const isReady = told.store === 'up' && told.sandboxHosts > 0 && !told.isEnding;
+    const isUp = told.store === 'up' && told.group === 'good';
+    const isReady = isUp && told.sandboxHosts > 0 && !told.isEnding;
     return reply.code(isReady ? 200 : 503).send({ ready: isReady, ...told });
   });
   try {
