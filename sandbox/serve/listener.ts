@@ -69,6 +69,7 @@ function tlsServer({ address, tls, onConnection, log }: ListenOptions): Server {
   server.on('tlsClientError', (error, socket) => {
     const from = socket.remoteAddress;
     log.warn({ address: address.text, from }, `a connection was refused: ${messageOf(error)}`);
+    socket.destroy();
   });
   server.on('secureConnection', (socket) => {
     socket.setNoDelay(true);
