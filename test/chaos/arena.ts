@@ -3,21 +3,20 @@
  * it, then patience until nothing more comes, an orderly end, and the checker. A scenario that hangs is judged as it is.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '@flowops/proto/errors.ts';
+import type { StatusEvent } from '@flowops/proto/statuses.ts';
 import { type FreshRedis, freshRedis } from '../services/redis.ts';
 import { removeFolder, scratchFolder } from '../services/scratch.ts';
-import { ROOT } from '../support/clone.ts';
 import { Chance } from './chance.ts';
-import { check, type Verdict } from './checker.ts';
+import { check } from './checker.ts';
+import { keepEvidence } from './evidence.ts';
 import { type Ground, PARTITIONS } from './ground.ts';
 import { Load } from './load.ts';
-import type { Allowance } from './observation.ts';
-import { ProcessNode } from './process-node.ts';
+import { makeNodes, type Nodes } from './nodes.ts';
+import type { ProcessNode } from './process-node.ts';
+import type { Arena, Scenario, ScenarioCall, ScenarioReport } from './scenario.ts';
 import { Wire } from './wire.ts';
-import { policyFor } from './work-plugin.ts';
 
 /** Nothing was told for this long, and no fault is under way: what has not ended will not. */
 const STALL_MS = 60_000;
@@ -27,58 +26,6 @@ const SCENARIO_MAX_MS = 8 * 60_000;
 const LINGER_MS = 2500;
 /** Longer than DRAIN_MS and what follows it. */
 const END_MAX_MS = 90_000;
-/** Isolate workers of an engine: few, so that three engines fit on a small machine. */
-const WORKERS = '2';
-const ENGINE_READY = '"msg":"the engine is ready"';
-
-export interface Scenario {
-  readonly name: string;
-  readonly about: string;
-  /** Default 3. */
-  readonly engines?: number;
-  /** Engines reach Kafka and Redis through relays that `faults` may hold or cut. */
-  readonly isRelayed?: boolean;
-  /** Default: reruns. */
-  readonly allowance?: Partial<Allowance>;
-  readonly env?: Readonly<Record<string, string>>;
-  /** What happens while the load goes on. */
-  faults(arena: Arena): Promise<void>;
-}
-
-export interface Arena {
-  readonly ground: Ground;
-  readonly engines: readonly ProcessNode[];
-  readonly wire: Wire;
-  readonly chance: Chance;
-  /** Does it, counts it and notes it with its time. */
-  fault(what: string, act: () => Promise<unknown> | unknown): Promise<void>;
-  /** Resolves when this share of all runs has ended. */
-  reached(share: number): Promise<void>;
-  wait(ms: number): Promise<void>;
-  /** Starts so many of the runs now, however many are in flight. */
-  burst(count: number): Promise<void>;
-}
-
-export interface ScenarioCall {
-  readonly ground: Ground;
-  readonly seed: number;
-  readonly runs: number;
-  readonly inFlight: number;
-  readonly say: (line: string) => void;
-}
-
-export interface ScenarioReport extends Verdict {
-  readonly name: string;
-  readonly seed: number;
-  readonly faults: readonly string[];
-  /** What went otherwise than asked for, and breaks no promise. */
-  readonly notes: readonly string[];
-  /** The most runs that were in flight at one moment. */
-  readonly inFlight: number;
-  readonly seconds: number;
-  /** Where everything seen is kept, when something was violated. */
-  readonly evidence: string | undefined;
-}
 
 export async function runScenario(scenario: Scenario, call: ScenarioCall): Promise<ScenarioReport> {
   const running = await RunningScenario.open(scenario, call);
@@ -92,8 +39,8 @@ export async function runScenario(scenario: Scenario, call: ScenarioCall): Promi
 class RunningScenario implements Arena {
   readonly ground: Ground;
   readonly chance: Chance;
-  readonly engines: readonly ProcessNode[];
   readonly wire: Wire;
+  readonly nodes: Nodes;
   readonly #scenario: Scenario;
   readonly #call: ScenarioCall;
   readonly #folder: string;
@@ -111,26 +58,39 @@ class RunningScenario implements Arena {
     ground.effects.clear();
     const database = await freshRedis(ground.redis.url);
     const id = randomUUID().slice(0, 8);
-    const names = {
+    const topics = {
       ...{ commands: `${id}.commands`, status: `${id}.status` },
       ...{ outcomes: `${id}.outcomes`, deadLetters: `${id}.dlq` },
     };
     let running: RunningScenario | undefined;
-    const onEvent = (event: Parameters<Load['take']>[0]) => running?.taken(event);
-    const wire = await Wire.open({ brokers: ground.kafka.brokers, names, commandPartitions: PARTITIONS, onEvent });
-    running = new RunningScenario(scenario, call, { wire, database });
+    const onEvent = (event: StatusEvent) => running?.taken(event);
+    const wire = await Wire.open({
+      brokers: ground.kafka.brokers,
+      names: topics,
+      commandPartitions: PARTITIONS,
+      onEvent,
+    });
+    const folder = scratchFolder();
+    const redisUrl = database.url;
+    const onUnexpectedEnd = (text: string) => running?.note(text);
+    const nodes = await makeNodes({ scenario, ground, topics, redisUrl, folder, onUnexpectedEnd });
+    running = new RunningScenario(scenario, call, { wire, database, folder, nodes });
     return running;
   }
 
-  private constructor(scenario: Scenario, call: ScenarioCall, own: { wire: Wire; database: FreshRedis }) {
+  private constructor(
+    scenario: Scenario,
+    call: ScenarioCall,
+    own: { wire: Wire; database: FreshRedis; folder: string; nodes: Nodes },
+  ) {
     const chance = new Chance(call.seed);
     this.#scenario = scenario;
     this.#call = call;
     this.ground = call.ground;
     this.wire = own.wire;
+    this.nodes = own.nodes;
     this.#database = own.database;
-    this.#folder = scratchFolder();
-    this.engines = Array.from({ length: scenario.engines ?? 3 }, (_, index) => this.#engine(index));
+    this.#folder = own.folder;
     this.#load = new Load({
       total: call.runs,
       inFlight: call.inFlight,
@@ -140,7 +100,7 @@ class RunningScenario implements Arena {
     this.chance = chance.fork();
   }
 
-  taken(event: Parameters<Load['take']>[0]): void {
+  taken(event: StatusEvent): void {
     this.#eventAtMs = performance.now();
     this.#load.take(event);
     this.#mostInFlight = Math.max(this.#mostInFlight, this.#load.inFlight);
@@ -174,7 +134,8 @@ class RunningScenario implements Arena {
         this.#giveUp(`nothing was told for ${Math.round(silentMs / 1000)} s`);
     }, 1000);
     try {
-      await Promise.all(this.engines.map((engine) => engine.start()));
+      await Promise.all(this.nodes.hosts.map((host) => host.start()));
+      await Promise.all(this.nodes.engines.map((engine) => engine.start()));
       this.#load.start();
       await this.#scenario.faults(this);
       isInFaults = false;
@@ -182,7 +143,7 @@ class RunningScenario implements Arena {
       await sleep(LINGER_MS);
     } catch (thrown) {
       if (!this.#over.signal.aborted) throw thrown;
-      this.#note(messageOf(this.#over.signal.reason));
+      this.note(messageOf(this.#over.signal.reason));
       if (isInFaults) await this.#mendAll();
     } finally {
       clearTimeout(limit);
@@ -195,7 +156,8 @@ class RunningScenario implements Arena {
   async close(): Promise<void> {
     this.#over.abort();
     await this.#load.close();
-    await Promise.all(this.engines.map((engine) => engine.close()));
+    await Promise.all([...this.nodes.engines, ...this.nodes.hosts].map((node) => node.close()));
+    await Promise.all(this.nodes.hostRelays.flat().map((relay) => relay.close()));
     await this.wire.close();
     await this.#database.release();
     removeFolder(this.#folder);
@@ -204,24 +166,27 @@ class RunningScenario implements Arena {
   /** Engines end as they should, so that nothing is told later than it was read. */
   async #endInOrder(): Promise<void> {
     await this.#load.close();
-    const ends = this.engines.map(async (engine) => {
-      const giveUp = new AbortController();
-      const end = await Promise.race([engine.terminate(), sleep(END_MAX_MS, undefined, { signal: giveUp.signal })]);
-      giveUp.abort();
-      if (end === undefined) this.#note(`${engine.name} did not end within ${END_MAX_MS / 1000} s after SIGTERM`);
-      else if (end.code !== 0)
-        this.#note(`${engine.name} ended with ${end.signal ?? `exit code ${end.code}`} after SIGTERM`);
-      await engine.close();
-    });
-    await Promise.all(ends);
+    await Promise.all(this.nodes.engines.map((engine) => this.#end(engine)));
+    await Promise.all(this.nodes.hosts.map((host) => this.#end(host)));
     await this.wire.catchUp();
+  }
+
+  async #end(node: ProcessNode): Promise<void> {
+    const giveUp = new AbortController();
+    const end = await Promise.race([node.terminate(), sleep(END_MAX_MS, undefined, { signal: giveUp.signal })]);
+    giveUp.abort();
+    if (end === undefined) this.note(`${node.name} did not end within ${END_MAX_MS / 1000} s after SIGTERM`);
+    else if (end.code !== 0)
+      this.note(`${node.name} ended with ${end.signal ?? `exit code ${end.code}`} after SIGTERM`);
+    await node.close();
   }
 
   /** After faults that were left in the middle. */
   async #mendAll(): Promise<void> {
     const { relays, redis, kafka } = this.ground;
-    for (const engine of this.engines) engine.thaw();
-    for (const relay of relays.flatMap((pair) => [pair.kafka, pair.redis])) relay.mend();
+    for (const node of [...this.nodes.engines, ...this.nodes.hosts]) node.thaw();
+    for (const relay of [...relays.flatMap((pair) => [pair.kafka, pair.redis]), ...this.nodes.hostRelays.flat()])
+      relay.mend();
     redis.thaw();
     await Promise.all([redis.restart(), kafka.restart()]);
   }
@@ -238,69 +203,16 @@ class RunningScenario implements Arena {
       ...{ name, seed: this.#call.seed, violations, figures, faults: this.#faults, notes: this.#notes },
       ...{ inFlight: this.#mostInFlight, seconds: Number(this.#seconds()) },
     };
-    return { ...report, evidence: violations.length === 0 ? undefined : this.#keep(report) };
-  }
-
-  /** Everything that the verdict is made from, and the engines' logs beside it. */
-  #keep(report: object): string {
-    const folder = join(ROOT, '.cache', 'chaos', `${this.#scenario.name}-${this.#call.seed}`);
-    rmSync(folder, { recursive: true, force: true });
-    mkdirSync(folder, { recursive: true });
-    const write = (name: string, lines: readonly string[]) =>
-      writeFileSync(join(folder, name), `${lines.join('\n')}\n`);
-    write('report.json', [JSON.stringify(report, null, 2)]);
-    write(
-      'runs.jsonl',
-      this.#load.runs.map((run) => JSON.stringify(run)),
-    );
-    write(
-      'records.jsonl',
-      this.wire.records.map((record) => JSON.stringify(record)),
-    );
-    write(
-      'effects.jsonl',
-      this.ground.effects.effects.map((effect) => JSON.stringify(effect)),
-    );
-    for (const engine of this.engines) write(`${engine.name.replace(' ', '-')}.log`, engine.log());
-    return folder;
-  }
-
-  #engine(index: number): ProcessNode {
-    const { ground } = this;
-    const relays = this.#scenario.isRelayed === true ? ground.relays[index] : undefined;
-    const redisUrl = new URL(this.#database.url);
-    if (relays !== undefined) redisUrl.port = String(relays.redis.port);
-    const { names } = this.wire;
-    const policy = join(this.#folder, 'policy.yaml');
-    writeFileSync(policy, policyFor(ground.effects.place));
-    return new ProcessNode({
-      name: `engine ${index + 1}`,
-      args: ['engine'],
-      ready: ENGINE_READY,
-      folder: join(this.#folder, `engine-${index + 1}`),
-      env: {
-        KAFKA_BROKERS: relays === undefined ? ground.kafka.brokers : `127.0.0.1:${relays.kafka.port}`,
-        KAFKA_GROUP_ID: names.commands,
-        KAFKA_COMMANDS_TOPIC: names.commands,
-        KAFKA_STATUS_TOPIC: names.status,
-        KAFKA_OUTCOMES_TOPIC: names.outcomes,
-        KAFKA_DLQ_TOPIC: names.deadLetters,
-        REDIS_URL: redisUrl.href,
-        PLUGIN_SERVICE_ADDRESS: ground.registry.address,
-        SANDBOX_POLICY: policy,
-        SANDBOX_WORKERS: WORKERS,
-        HTTP_PORT: '0',
-        ...this.#scenario.env,
-      },
-      onUnexpectedEnd: (text) => this.#note(text),
-    });
+    if (violations.length === 0) return { ...report, evidence: undefined };
+    const nodes = [...this.nodes.engines, ...this.nodes.hosts];
+    return { ...report, evidence: keepEvidence({ report, runs: this.#load.runs, records, effects, nodes }) };
   }
 
   #giveUp(why: string): void {
     this.#over.abort(new Error(why));
   }
 
-  #note(text: string): void {
+  note(text: string): void {
     const line = `${this.#seconds()} s: ${text}`;
     this.#notes.push(line);
     this.#call.say(`    note: ${line}`);

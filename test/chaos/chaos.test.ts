@@ -4,7 +4,7 @@ import { CAN_SEE_PROCESSES } from '../support/service-process-tree.ts';
 import { runScenario } from './arena.ts';
 import { type Ground, openGround } from './ground.ts';
 import { linesOf } from './report.ts';
-import { SCENARIOS } from './scenarios.ts';
+import { SCENARIOS } from './scenarios/all.ts';
 
 const SHORT_SET = ['kill-engine', 'freeze-engine', 'kill-redis'];
 const RUNS = 120;

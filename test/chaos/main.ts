@@ -12,10 +12,11 @@
  */
 import { parseArgs } from 'node:util';
 import { messageOf } from '@flowops/proto/errors.ts';
-import { runScenario, type Scenario, type ScenarioReport } from './arena.ts';
+import { runScenario } from './arena.ts';
 import { openGround } from './ground.ts';
 import { linesOf, tableOf } from './report.ts';
-import { SCENARIOS } from './scenarios.ts';
+import type { Scenario, ScenarioReport } from './scenario.ts';
+import { SCENARIOS } from './scenarios/all.ts';
 
 const EXIT = { clean: 0, violated: 1, wrongUse: 2, couldNotRun: 3 } as const;
 const DEFAULT_RUNS = 400;

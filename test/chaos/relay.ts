@@ -1,5 +1,5 @@
 /**
- * A TCP relay that stands for the network between one engine and what it stands on. Held, it is a network that carries
+ * A relay that stands for the network between one engine and what it stands on, over TCP or a unix socket. Held, it is a network that carries
  * nothing and tells nobody: bytes wait where they are, as TCP would send them again, and pass when it is mended. Cut, every
  * connection breaks and new ones are refused at once.
  */
@@ -14,17 +14,19 @@ export class Relay {
   readonly #sockets = new Set<Socket>();
   readonly #held: (() => void)[] = [];
   #state: State = 'open';
-  #target: number | undefined;
+  #target: number | string | undefined;
 
   private constructor(server: Server) {
     this.#server = server;
   }
 
-  static async open(): Promise<Relay> {
+  /** @param path of a unix socket; absent: a free port of loopback */
+  static async open(path?: string): Promise<Relay> {
     const server = createServer({ pauseOnConnect: true });
     const relay = new Relay(server);
     server.on('connection', (client) => relay.#accept(client));
-    server.listen(0, HOST);
+    if (path === undefined) server.listen(0, HOST);
+    else server.listen(path);
     await once(server, 'listening');
     return relay;
   }
@@ -34,9 +36,9 @@ export class Relay {
     return port;
   }
 
-  /** Where connections lead from now on; until the first call they are refused. */
-  leadTo(port: number): void {
-    this.#target = port;
+  /** Where connections lead from now on, a port or a path; until the first call they are refused. */
+  leadTo(target: number | string): void {
+    this.#target = target;
   }
 
   hold(): void {
@@ -71,7 +73,7 @@ export class Relay {
 
   #join(client: Socket): void {
     if (client.destroyed || this.#target === undefined) return;
-    const upstream = connect(this.#target, HOST);
+    const upstream = typeof this.#target === 'string' ? connect(this.#target) : connect(this.#target, HOST);
     this.#keep(upstream);
     this.#pass(client, upstream);
     this.#pass(upstream, client);

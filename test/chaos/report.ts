@@ -1,5 +1,5 @@
 /** What a scenario saw, in words: its figures, what went otherwise than asked for, and each violation with its place. Pure. */
-import type { ScenarioReport } from './arena.ts';
+import type { ScenarioReport } from './scenario.ts';
 
 /** Of one scenario; a broken engine violates thousands of times, and the evidence holds them all. */
 const VIOLATIONS_TOLD = 20;
