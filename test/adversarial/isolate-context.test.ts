@@ -95,6 +95,15 @@ describe('a kept isolate', () => {
     }
   });
 
+  it('is not filled by the contexts of steps that have ended: a collection takes them', async () => {
+    const bundle = codeOf('return { found: 1 };');
+    let { kept } = await step(bundle);
+    const first = kept;
+    for (let i = 0; i < 300; i++) ({ kept } = await step(bundle, kept));
+    // Filled with them it would be half-full, and given up, after about a hundred.
+    expect(kept).toBe(first);
+  });
+
   it('58: has neither FinalizationRegistry nor WeakRef, by no way that code can take', async () => {
     const done = await step(
       codeOf(

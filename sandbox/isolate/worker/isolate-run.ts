@@ -127,7 +127,7 @@ export class IsolateRun {
     this.#enter(
       () => this.#prepared.load(() => this.#timeoutMs()),
       (loaded) => {
-        const values = [ENTER_OP.run, loaded.derefInto(), JSON.stringify(settings), inputsJson];
+        const values = [ENTER_OP.run, loaded.derefInto({ release: true }), JSON.stringify(settings), inputsJson];
         this.#apply(this.#prepared.enter, values);
       },
     );

@@ -52,7 +52,12 @@ export type Prepared =
   | { readonly ok: true; readonly isolate: PreparedIsolate }
   | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
 
-type Load = (timeoutMs: () => number) => Promise<ivm.Reference>;
+/** Evaluates a bundle's code in its one context. */
+interface Loading {
+  load(timeoutMs: () => number): Promise<ivm.Reference>;
+  /** Lets go of what it holds of that context, which could not be collected before our own garbage is. */
+  release(): void;
+}
 
 export class PreparedIsolate {
   readonly isolate: ivm.Isolate;
@@ -63,7 +68,7 @@ export class PreparedIsolate {
   readonly enter: ivm.Reference;
   readonly #home: IsolateHome;
   readonly #context: ivm.Context;
-  readonly #load: Load;
+  readonly #loading: Loading;
   readonly #parts: PreludeParts;
   #isRetired = false;
 
@@ -71,14 +76,14 @@ export class PreparedIsolate {
     home: IsolateHome;
     context: ivm.Context;
     enter: ivm.Reference;
-    load: Load;
+    loading: Loading;
     parts: PreludeParts;
   }) {
     this.isolate = made.home.isolate;
     this.enter = made.enter;
     this.#home = made.home;
     this.#context = made.context;
-    this.#load = made.load;
+    this.#loading = made.loading;
     this.#parts = made.parts;
   }
 
@@ -101,13 +106,14 @@ export class PreparedIsolate {
     this.#isRetired = true;
     this.owner = undefined;
     this.enter.release();
+    this.#loading.release();
     this.#context.release();
     return this.#home;
   }
 
   /** Evaluates the plugin's top level; gives what the prelude takes as LoaderNamespace. Called once, by its run. */
   load(timeoutMs: () => number): Promise<ivm.Reference> {
-    return this.#load(timeoutMs);
+    return this.#loading.load(timeoutMs);
   }
 
   dispose(): void {
@@ -187,12 +193,12 @@ export class IsolateFactory {
         disposeIsolate(isolate);
         return compiled;
       }
-      const load =
+      const loading =
         compiled.kind === 'script'
           ? scriptLoad(compiled.script, context)
           : moduleLoad(isolate.compileModuleSync(LOADER, { filename: LOADER_FILE }), compiled.module, context);
       if (compiled.kind === 'script') home.code = compiled;
-      holder.prepared = new PreparedIsolate({ home, context, enter, load, parts: this.#parts });
+      holder.prepared = new PreparedIsolate({ home, context, enter, loading, parts: this.#parts });
       home.current = holder.prepared;
       return { ok: true, isolate: holder.prepared };
     } catch (thrown) {
@@ -249,18 +255,31 @@ type CompiledModule = { readonly ok: true; readonly kind: 'module'; readonly mod
 type CompiledScript = { readonly ok: true; readonly kind: 'script'; readonly script: ivm.Script };
 type Uncompiled = Exclude<Prepared, { ok: true }>;
 
-function moduleLoad(loader: ivm.Module, module: ivm.Module, context: ivm.Context): Load {
+function moduleLoad(loader: ivm.Module, module: ivm.Module, context: ivm.Context): Loading {
   loader.instantiateSync(context, () => module);
-  return async (timeoutMs) => {
-    await loader.evaluate({ timeout: timeoutMs() });
-    return loader.namespace;
+  return {
+    load: async (timeoutMs) => {
+      await loader.evaluate({ timeout: timeoutMs() });
+      return loader.namespace;
+    },
+    release: () => {
+      loader.release();
+      module.release();
+    },
   };
 }
 
-function scriptLoad(script: ivm.Script, context: ivm.Context): Load {
-  return async (timeoutMs) => {
-    const main = await script.run(context, { reference: true, timeout: timeoutMs() });
-    return await main.apply(undefined, [], { result: { reference: true }, timeout: timeoutMs() });
+function scriptLoad(script: ivm.Script, context: ivm.Context): Loading {
+  return {
+    load: async (timeoutMs) => {
+      const main = await script.run(context, { reference: true, timeout: timeoutMs() });
+      try {
+        return await main.apply(undefined, [], { result: { reference: true }, timeout: timeoutMs() });
+      } finally {
+        main.release();
+      }
+    },
+    release: () => {},
   };
 }
 
