@@ -25,7 +25,7 @@ const MANY_STEPS = 1_100;
 /** Between the guest's clock and the engine's, which are this machine's, as the engine estimates it. */
 const CLOCK_MARGIN_MS = 50;
 /** What would have gone on after a STOP has pulsed again by then. */
-const PULSES_WAITED = 20;
+const PULSES_WAITED = 10;
 /** Shorter than the default, so that the tests in which it has to pass are. */
 const LEASE_MS = '5000';
 
@@ -44,7 +44,13 @@ beforeAll(async () => {
   });
   plugins = await servePlugins({
     ...{ 'test.nap': nap, 'test.slow': nap, 'boxed.nap': nap },
-    ...{ 'test.never': never, 'test.stoppable': stoppable, 'test.throws': throws, 'test.pulse': pulse },
+    ...{
+      'test.never': never,
+      'test.stoppable': stoppable,
+      'test.throws': throws,
+      'test.pulse': pulse,
+      'test.pulse-again': pulse,
+    },
   });
   ({ world, redis } = await openWorld());
 });
@@ -202,7 +208,7 @@ describe('STOP of a run', () => {
   });
 });
 
-describe('STOP of a run whose engine dies', () => {
+describe.concurrent('STOP of a run whose engine dies', () => {
   it('is taken by its next life, which tells STOPPED when nothing of the last one runs', async (context) => {
     const own = await ownWorld(context);
     const run = await own.topics.start('restarted', [stepOf('only', 'test.pulse'), stepOf('later', 'test.never')]);
@@ -217,22 +223,22 @@ describe('STOP of a run whose engine dies', () => {
 
   it('while the bundle of its step has to be fetched again, starts nothing', async (context) => {
     const own = await ownWorld(context);
-    const run = await own.topics.start('fetched-again', [stepOf('only', 'test.pulse')]);
+    const run = await own.topics.start('fetched-again', [stepOf('only', 'test.pulse-again')]);
     await untilPulses(run, 1);
     await own.engine.powerCut();
     rmSync(join(own.home, 'cache'), { recursive: true });
-    plugins.hold('test.pulse');
+    plugins.hold('test.pulse-again');
     const before = plugins.asked.items.length;
     const pulsesBefore = pulses.of(run).length;
     try {
       await own.startEngine();
       await plugins.asked.until('the bundle to be asked for again', (asked) =>
-        asked.slice(before).includes('test.pulse') ? true : undefined,
+        asked.slice(before).includes('test.pulse-again') ? true : undefined,
       );
       await own.topics.command('EXECUTION_STOP', run);
       expect(await own.topics.end(run)).toMatchObject({ status: 'STOPPED', error: null });
     } finally {
-      plugins.release('test.pulse');
+      plugins.release('test.pulse-again');
     }
     await expectStopped(run, own);
     expect(pulses.of(run)).toHaveLength(pulsesBefore);
@@ -248,7 +254,7 @@ describe('STOP of a run whose engine dies', () => {
   });
 });
 
-describe('STOP of a run between two owners', () => {
+describe.concurrent('STOP of a run between two owners', () => {
   it.runIf(CAN_SEE_PROCESSES)(
     'of which the first sleeps: STOPPED is told by the second when the first can run nothing, and it wakes to nothing',
     { meta: { skipReason: 'needs the process table of Linux' } },

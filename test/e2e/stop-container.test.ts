@@ -68,7 +68,7 @@ describe('STOP of a run', () => {
     expect(await containersFor(run)).toEqual([]);
     const events = world.topics.eventsOf(run);
     expectTrustworthy(events);
-    expect(storyOf(events)).toEqual(['RUNNING', 'first RUNNING', 'first CANCELLED', 'second CANCELLED', 'STOPPED']);
+    expect(storyOf(events)).toEqual(['RUNNING', 'first RUNNING', 'second CANCELLED', 'first CANCELLED', 'STOPPED']);
   });
 
   it('whose image is missing is told, whether its step is being tried or waits for its next try', async (context) => {
