@@ -10,56 +10,34 @@
  */
 import { assertNever, messageOf } from '@flowops/proto/errors.ts';
 import { runKey } from '@flowops/proto/statuses.ts';
-import { applyEvent, isEmptyDraft, newDraft } from '../scheduler/decide.ts';
+import { applyEvent, isEmptyDraft } from '../scheduler/decide.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
 import type { RunEvent } from '../scheduler/events.ts';
 import { isFinalRun, newRun, type RunState } from '../scheduler/state.ts';
 import type { Ownership, RunRef, StateFormat } from '../store/run-store.ts';
+import type { ActiveRunOptions } from './active-run-options.ts';
 import type { PlaceTaker } from './admission.ts';
 import { Backoffs } from './backoffs.ts';
 import { carryOut, type EffectTargets } from './carry-out.ts';
 import { encodeDraft, encodePlanned, type RunRecord } from './codec.ts';
-import { CommandDesk } from './command-desk.ts';
-import { Committer, type CreatingWrite, type StoreTrouble } from './committer.ts';
+import { CommandDesk, type DeskWork } from './command-desk.ts';
+import { type CommitEnd, Committer, type StoreTrouble } from './committer.ts';
 import { FormerAttempts } from './former-attempts.ts';
 import { OutboxSender } from './outbox-sender.ts';
 import { type Rest, RestWatch, restOf } from './rest.ts';
+import { retireRun } from './retire-run.ts';
 import { type HeldAttempt, RunAttempts } from './run-attempts.ts';
 import type { RunContext } from './run-context.ts';
 import { StepInputs } from './step-inputs.ts';
 import { StepStarter } from './step-starter.ts';
 import type { Timer } from './timers.ts';
-import type { RunMessage, Turn } from './turn.ts';
-import { untilAvailable } from './until-available.ts';
+import { newTurn, type RunMessage, type Turn } from './turn.ts';
 
 /** Messages that one turn takes: what came while a commit was under way, within reason. */
 const MAX_MESSAGES_PER_TURN = 256;
 /** How long the last acknowledgement waits for a commit to ride on. */
 const IDLE_ACK_MS = 500;
-
-export interface ActiveRunOptions {
-  readonly ref: RunRef;
-  readonly owner: Ownership;
-  readonly state: RunState;
-  readonly record: RunRecord;
-  /** Of the store's copy. */
-  readonly revision: number;
-  /** Position of the first entry in the store's outbox, or of the next to come. */
-  readonly outboxHead: number;
-  /** Of the store's copy. */
-  readonly format: StateFormat;
-  /** The creating write, of a run that this engine has created. */
-  readonly created?: CreatingWrite;
-  readonly context: RunContext;
-  /**
-   * The run left memory: it is retired, rests, or another owner has it. `letGo` resolves when the end of each attempt that
-   * only this engine could end is noted.
-   */
-  readonly onGone: (run: ActiveRun, letGo: Promise<void>) => void;
-  readonly trouble: StoreTrouble;
-  /** The run has rested for a while, and the store holds all of it: it may be dropped. */
-  readonly onRest: (run: ActiveRun, rest: Rest) => void;
-}
+const LET_GO = 'the engine let go of the run';
 
 export class ActiveRun implements PlaceTaker {
   readonly ref: RunRef;
@@ -84,10 +62,11 @@ export class ActiveRun implements PlaceTaker {
   #phase: 'idle' | 'working' | 'retiring' | 'gone' = 'idle';
   /** The commit that made the run final is durable. */
   #isFinished: boolean;
+  #mayRetire = false;
   #ackTimer: Timer | undefined;
 
   constructor(options: ActiveRunOptions) {
-    const { ref, owner, state, record, revision, outboxHead, context, created, trouble } = options;
+    const { ref, owner, state, record, revision, outboxHead, context, trouble } = options;
     this.ref = ref;
     this.owner = owner;
     this.priority = record.priority;
@@ -99,8 +78,7 @@ export class ActiveRun implements PlaceTaker {
     this.#trouble = trouble;
     const post = (message: RunMessage) => this.post(message);
     const postEvent = (event: RunEvent) => post({ kind: 'event', event });
-    const creating = created === undefined ? {} : { created };
-    this.#committer = new Committer({ run: ref, owner, revision, context, trouble, ...creating });
+    this.#committer = new Committer({ run: ref, owner, revision, context, trouble }, options.whole);
     const onSent = () => this.#onAllSent();
     const { publisher } = context;
     this.#sender = new OutboxSender({ run: ref, home: owner.partition, publisher, head: outboxHead, onSent });
@@ -110,13 +88,14 @@ export class ActiveRun implements PlaceTaker {
     this.#backoffs = new Backoffs(context.timers, (step) => postEvent({ type: 'backoff-over', step }));
     this.#restWatch = new RestWatch(context, () => {
       const rest = this.rest;
-      if (rest !== undefined) options.onRest(this, rest);
+      if (rest !== undefined) options.onRest(rest);
     });
     const attempts = new RunAttempts(ref, owner, context, postEvent);
     this.#attempts = attempts;
     this.#former = new FormerAttempts({ run: ref, owner, context, attempts, post });
     const onFinished = () => {
       this.#isFinished = true;
+      options.onFinished();
     };
     this.#targets = { attempts, former: this.#former, backoffs: this.#backoffs, post, onFinished };
     const onMore = () => post({ kind: 'look' });
@@ -139,6 +118,14 @@ export class ActiveRun implements PlaceTaker {
   /** Whether something is under way that a shutdown should wait for: attempts that end with it, a commit, events to send. */
   get isBusy(): boolean {
     return this.#attempts.hasPrivate || this.#phase !== 'idle' || !this.#sender.isEmpty;
+  }
+
+  get #isGone(): boolean {
+    return this.#phase === 'gone';
+  }
+
+  get isFinished(): boolean {
+    return this.#isFinished;
   }
 
   /** The run is to be STOPPED, and the end of an attempt is not proven yet. */
@@ -186,6 +173,12 @@ export class ActiveRun implements PlaceTaker {
     this.post({ kind: 'look' });
   }
 
+  /** Of a finished run: it need not wait until the store cannot lose its end. */
+  retireSoon(): void {
+    this.#mayRetire = true;
+    if (this.#sender.isEmpty) this.#onAllSent();
+  }
+
   /** Sandbox hosts came or went. */
   hostsChanged(): void {
     this.#former.look();
@@ -206,7 +199,7 @@ export class ActiveRun implements PlaceTaker {
    * @param taken attempts whose end this run has taken and not committed
    */
   drop(taken: readonly HeldAttempt[] = []): void {
-    if (this.#phase === 'gone') return;
+    if (this.#phase === 'gone') return void this.#attempts.letGo(taken, LET_GO);
     this.#phase = 'gone';
     this.#restWatch.end();
     this.#backoffs.disarm();
@@ -214,10 +207,10 @@ export class ActiveRun implements PlaceTaker {
     if (this.#ackTimer !== undefined) this.#context.timers.cancel(this.#ackTimer);
     this.#context.admission.leave(this);
     this.#starter.returnAll(this.#attempts.size);
-    const letGo = this.#attempts.letGo(taken, 'the engine let go of the run');
+    const letGo = this.#attempts.letGo(taken, LET_GO);
     this.#committer.close();
     for (const message of this.#mailbox.splice(0)) this.#refuse(message);
-    this.#onGone(this, letGo);
+    this.#onGone(letGo);
   }
 
   #refuse(message: RunMessage): void {
@@ -243,9 +236,7 @@ export class ActiveRun implements PlaceTaker {
 
   async #turn(): Promise<void> {
     const nowMs = this.#context.clock.nowMs();
-    const turn: Turn = {
-      ...{ draft: newDraft(), nowMs, definition: undefined, ended: [], mustCommit: false, isDisplaced: false },
-    };
+    const turn = newTurn(nowMs);
     for (const message of this.#mailbox.splice(0, MAX_MESSAGES_PER_TURN)) this.#take(message, turn);
     if (turn.isDisplaced) return this.#displaced(turn);
     await this.#starter.startReady(this.#state, turn.draft, nowMs);
@@ -276,7 +267,6 @@ export class ActiveRun implements PlaceTaker {
       case 'look':
         return;
       case 'acknowledge':
-        this.#ackTimer = undefined;
         turn.mustCommit ||= this.#sender.hasAcknowledgement;
         return;
       case 'planned':
@@ -337,6 +327,7 @@ export class ActiveRun implements PlaceTaker {
   async #commit(turn: Turn): Promise<boolean> {
     const { draft, definition } = turn;
     const desk = this.#desk.takeWork();
+    if (this.#isGone) return this.#giveUp(turn, desk, 'closed');
     if (isEmptyDraft(draft) && desk.isEmpty && !turn.mustCommit) {
       desk.settle();
       return true;
@@ -351,42 +342,52 @@ export class ActiveRun implements PlaceTaker {
       ...(acknowledged === undefined ? {} : { acknowledged }),
       ...(definition === undefined ? {} : { definition: encodePlanned(definition) }),
     });
-    if (end !== 'committed') {
-      this.#attempts.forgetPrepared(() => this.#context.admission.release());
-      desk.abandon();
-      if (end === 'fenced') this.#displaced(turn);
-      else this.drop(turn.ended);
-      return false;
-    }
+    // When the run left memory meanwhile, the next owner finds what was committed, and does what follows from it.
+    if (end !== 'committed' || this.#isGone) return this.#giveUp(turn, desk, end);
     desk.settle();
     this.#inputs.remember(draft.outputs);
     this.#sender.send(entries);
     return true;
   }
 
+  #giveUp(turn: Turn, desk: DeskWork, end: CommitEnd): false {
+    this.#attempts.forgetPrepared(() => this.#context.admission.release());
+    desk.abandon();
+    if (end === 'fenced') this.#displaced(turn);
+    else this.drop(turn.ended);
+    return false;
+  }
+
   /** Everything durable was sent: a finished run is retired; another tells the store once it is idle. */
   #onAllSent(): void {
     if (this.#phase === 'gone' || this.#phase === 'retiring') return;
+    const nowMs = this.#context.clock.nowMs();
     if (this.#isFinished) {
-      if (this.#phase === 'idle') void this.#retire();
-    } else if (this.#ackTimer === undefined) {
-      const dueMs = this.#context.clock.nowMs() + IDLE_ACK_MS;
-      this.#ackTimer = this.#context.timers.arm(dueMs, () => this.post({ kind: 'acknowledge' }));
+      if (this.#phase !== 'idle') return;
+      // Until then only this run could write its end again, should the store lose it.
+      const dueMs = this.#committer.durableAtMs;
+      if (this.#mayRetire || dueMs <= nowMs) void this.#retire();
+      else this.#wake(dueMs, () => this.#onAllSent());
+    } else {
+      this.#wake(nowMs + IDLE_ACK_MS, () => this.post({ kind: 'acknowledge' }));
     }
   }
 
-  /** Everything of the finished run was told: the store may forget it in time. */
+  /** One timer for what comes when nothing else does. */
+  #wake(dueMs: number, fire: () => void): void {
+    this.#ackTimer ??= this.#context.timers.arm(dueMs, () => {
+      this.#ackTimer = undefined;
+      fire();
+    });
+  }
+
   async #retire(): Promise<void> {
     this.#phase = 'retiring';
-    const { store, retentionMs, signal, log } = this.#context;
-    try {
-      const acknowledged = this.#sender.takeAcknowledgement();
-      if (acknowledged !== undefined && (await this.#committer.commit({ acknowledged })) !== 'committed')
-        return this.drop();
-      await untilAvailable(() => store.retire(this.ref, this.owner, retentionMs), this.#context);
-    } catch (thrown) {
-      if (!signal.aborted) log.error({ ...this.ref, err: thrown }, 'a finished run could not be retired');
-    }
-    this.drop();
+    const { ref, owner } = this;
+    const parts = { committer: this.#committer, sender: this.#sender, context: this.#context };
+    if ((await retireRun({ ref, owner, ...parts })) === 'gone') return this.drop();
+    this.#phase = 'idle';
+    if (this.#mailbox.length > 0) this.post({ kind: 'look' });
+    else this.#onAllSent();
   }
 }

@@ -113,8 +113,9 @@ export class CommandAnswers {
     switch (created.result) {
       case 'created': {
         if (!this.#owners.holds(owner)) throw new PartitionLost(owner.partition);
-        const stored = { state, record, revision: 1, outboxHead: 1, format: store.format, unsent: [], notes: [] };
-        const entry = { loaded: { ...stored, queued: isStopMarked ? undefined : command }, created: initial };
+        const stored = { whole: initial, state, record, revision: 1, outboxHead: 1, format: store.format };
+        const queued = isStopMarked ? undefined : command;
+        const entry = { loaded: { ...stored, unsent: [], notes: [], queued }, isNew: true };
         if (isStopMarked) stopAtOnce(this.#table.enter(ref, owner, entry), context);
         else if (judged !== undefined) this.#table.enter(ref, owner, { ...entry, judged });
         else this.#table.away.wait({ ref, owner, priority, createdMs });

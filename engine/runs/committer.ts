@@ -1,7 +1,8 @@
 /**
  * Commits of one run, one after the other, each tried until the store has it (design 4.2). A store that comes back
- * without its last moments (one that lost what was not on disk yet, or failed over) is given the missing commits again,
- * in order, the creating one included: the recent ones are kept for as long as the store may still lose them.
+ * without its last moments (one that lost what was not on disk yet, or failed over) is given again what it lost: the run
+ * whole as it was created or claimed, if it lost that too, and the commits since. Both are kept for as long as the store
+ * may still lose them.
  */
 import { messageOf } from '@flowops/proto/errors.ts';
 import { type Ownership, type RunPatch, type RunRef, StoreUnavailable } from '../store/run-store.ts';
@@ -12,13 +13,15 @@ import { storeRetryMs } from './until-available.ts';
 const REPLAY_MARGIN_MS = 30_000;
 /** A busy run keeps at most this many; a store that lost more than these is told as an error. */
 const MAX_KEPT_COMMITS = 2_000;
+/** Beyond the store's own delay until what was written cannot be lost. */
+export const DURABLE_MARGIN_MS = 500;
 /** What a commit costs beside its texts. */
 const COMMIT_OVERHEAD_BYTES = 512;
 
 export type CommitEnd = 'committed' | 'fenced' | 'closed' | 'lost';
 
-/** The write that created the run. */
-export type CreatingWrite = RunPatch & { readonly definition: string };
+/** All of a run in one patch. */
+export type WholeRun = RunPatch & { readonly definition: string };
 
 /** Where a run tells that its store is not as it was. */
 export interface StoreTrouble {
@@ -35,34 +38,58 @@ export interface CommitterOptions {
   readonly owner: Ownership;
   /** Of the store's copy. */
   readonly revision: number;
-  readonly created?: CreatingWrite;
   readonly context: Pick<RunContext, 'store' | 'log' | 'clock' | 'pause' | 'signal' | 'keptBytes'>;
   readonly trouble: StoreTrouble;
 }
 
 interface KeptCommit {
-  /** That it followed; 0 = the creating one. */
+  /** That it followed. */
   readonly revision: number;
   readonly patch: RunPatch;
   readonly bytes: number;
   readonly atMs: number;
 }
 
+interface Base extends KeptCommit {
+  readonly patch: WholeRun;
+}
+
 export class Committer {
   readonly #options: CommitterOptions;
   readonly #kept: KeptCommit[] = [];
+  /** The run whole at the revision at which `#kept` begins; absent once the store cannot lose that any more. */
+  #base: Base | undefined;
   #revision: number;
+  #writtenAtMs: number;
+  #repairs = 0;
 
-  constructor(options: CommitterOptions) {
+  /** @param whole the run as it is at the revision given */
+  constructor(options: CommitterOptions, whole: WholeRun) {
+    const { revision, context } = options;
     this.#options = options;
-    this.#revision = options.revision;
-    if (options.created !== undefined) this.#keep(0, options.created);
+    this.#revision = revision;
+    this.#writtenAtMs = context.clock.nowMs();
+    if (context.store.durability.delayMs === 0) return;
+    const bytes = bytesOf(whole);
+    if (context.keptBytes.take(bytes)) this.#base = { revision, patch: whole, bytes, atMs: this.#writtenAtMs };
+  }
+
+  /** How often the store was given again what it had lost. */
+  get repairs(): number {
+    return this.#repairs;
+  }
+
+  /** When the store can lose nothing more of what was written, epoch ms. */
+  get durableAtMs(): number {
+    const { delayMs } = this.#options.context.store.durability;
+    return delayMs === 0 ? this.#writtenAtMs : this.#writtenAtMs + delayMs + DURABLE_MARGIN_MS;
   }
 
   /** `fenced`: another owner has the run. `lost`: the store has no such run or an older one than can be repaired. */
   async commit(patch: RunPatch): Promise<CommitEnd> {
-    const end = await this.#commitAt(this.#revision, patch);
+    const end = await this.#tryUntilTaken(patch);
     if (end === 'committed') {
+      this.#writtenAtMs = this.#options.context.clock.nowMs();
       this.#keep(this.#revision, patch);
       this.#revision++;
     }
@@ -72,19 +99,20 @@ export class Committer {
   /** Forgets what was kept. Idempotent. */
   close(): void {
     while (this.#kept.length > 0) this.#forgetOldest();
+    this.#forgetBase();
   }
 
-  async #commitAt(revision: number, patch: RunPatch): Promise<CommitEnd> {
+  async #tryUntilTaken(patch: RunPatch): Promise<CommitEnd> {
     const { run, owner, context } = this.#options;
     const { store, log, pause, signal } = context;
     for (let attempt = 0; ; attempt++) {
       if (signal.aborted) return 'closed';
       try {
-        const answer = await store.commit(run, owner.epoch, revision, patch);
+        const answer = await store.commit(run, owner.epoch, this.#revision, patch);
         if (attempt > 0) log.info({ ...run }, 'the store took the commit after all');
         if (answer.result === 'ok') return 'committed';
         if (answer.result === 'fenced') return 'fenced';
-        const repaired = await this.#repair(answer.result === 'missing' ? 0 : answer.revision, revision);
+        const repaired = await this.#repair(answer.result === 'missing' ? 0 : answer.revision);
         if (repaired !== 'committed') return repaired;
       } catch (thrown) {
         if (!(thrown instanceof StoreUnavailable)) throw thrown;
@@ -94,35 +122,55 @@ export class Committer {
     }
   }
 
-  /** Gives the store the commits from `stored` (0: it has no such run) up to, not including, `revision` again. */
-  async #repair(stored: number, revision: number): Promise<CommitEnd> {
+  /** Brings the store from revision `stored` (0: it has no such run) to ours. */
+  async #repair(stored: number): Promise<CommitEnd> {
     const { run, owner, context, trouble } = this.#options;
     if ((await trouble.wentBack(owner)) === 'fenced') return 'fenced';
-    const missing = this.#kept.filter((kept) => kept.revision >= stored && kept.revision < revision);
-    if (missing.length !== revision - stored) {
-      return this.#lose(`the store went back from revision ${revision} to ${stored}, further than can be repaired`);
+    const firstKept = this.#kept[0]?.revision ?? this.#revision;
+    const needsWhole = stored < firstKept;
+    if (needsWhole && (this.#base === undefined || this.#base.revision !== firstKept)) {
+      const problem = `the store went back from revision ${this.#revision} to ${stored}, further than can be repaired`;
+      return this.#lose(problem);
     }
-    context.log.warn({ ...run, from: stored, to: revision }, 'the store lost its last commits; they are written again');
-    for (const kept of missing) {
-      const result = kept.revision === 0 ? await this.#createAgain() : await this.#commitAgain(kept);
+    const lost = { from: stored, to: this.#revision };
+    context.log.warn({ ...run, ...lost }, 'the store lost its last commits; they are written again');
+    if (needsWhole && this.#base !== undefined) {
+      const result = await this.#writeWhole(stored, this.#base);
       if (result === 'fenced') return 'fenced';
-      if (result !== 'ok') return this.#lose(`writing revision ${kept.revision} again gave ${result}`);
+      if (result !== 'ok') return this.#lose(`writing the run whole again gave ${result}`);
     }
+    for (const { revision, patch } of this.#kept) {
+      if (revision < stored) continue;
+      const { result } = await context.store.commit(run, owner.epoch, revision, patch);
+      if (result === 'fenced') return 'fenced';
+      if (result !== 'ok') return this.#lose(`writing revision ${revision} again gave ${result}`);
+    }
+    this.#writtenAtMs = context.clock.nowMs();
+    this.#repairs++;
     return 'committed';
   }
 
-  async #createAgain() {
-    const { run, owner, context, created } = this.#options;
-    if (created === undefined) return 'missing';
-    const answer = await context.store.create(run, owner, created, { ignoreStopMark: true });
+  /** In place of revision `stored`; what follows it has other revisions from then on. */
+  async #writeWhole(stored: number, base: Base): Promise<string> {
+    const { run, owner, context } = this.#options;
+    const whole = base.patch;
+    if (stored > 0) {
+      const { result } = await context.store.commit(run, owner.epoch, stored, whole);
+      if (result === 'ok') this.#renumber(stored + 1 - base.revision);
+      return result;
+    }
+    const answer = await context.store.create(run, owner, whole, { ignoreStopMark: true });
     // It was written by an earlier try whose answer was lost.
-    const isThere = answer.result === 'created' || (answer.result === 'exists' && answer.meta.epoch === owner.epoch);
-    return isThere ? 'ok' : answer.result;
+    const isThere = answer.result === 'exists' && answer.meta.epoch === owner.epoch && answer.meta.revision === 1;
+    if (answer.result !== 'created' && !isThere) return answer.result;
+    this.#renumber(1 - base.revision);
+    return 'ok';
   }
 
-  async #commitAgain({ revision, patch }: KeptCommit) {
-    const { run, owner, context } = this.#options;
-    return (await context.store.commit(run, owner.epoch, revision, patch)).result;
+  #renumber(by: number): void {
+    if (this.#base !== undefined) this.#base = { ...this.#base, revision: this.#base.revision + by };
+    for (const [index, kept] of this.#kept.entries()) this.#kept[index] = { ...kept, revision: kept.revision + by };
+    this.#revision += by;
   }
 
   #keep(revision: number, patch: RunPatch): void {
@@ -130,12 +178,15 @@ export class Committer {
     const { delayMs } = store.durability;
     if (delayMs === 0) return;
     const nowMs = clock.nowMs();
-    const keepMs = delayMs + REPLAY_MARGIN_MS;
-    while (this.#kept.length >= MAX_KEPT_COMMITS || (this.#kept[0]?.atMs ?? nowMs) < nowMs - keepMs)
-      this.#forgetOldest();
+    const oldMs = nowMs - delayMs - REPLAY_MARGIN_MS;
+    if (this.#base !== undefined && this.#base.atMs < oldMs) this.#forgetBase();
+    while (this.#kept.length >= MAX_KEPT_COMMITS || (this.#kept[0]?.atMs ?? nowMs) < oldMs) this.#forgetOldest();
     const bytes = bytesOf(patch);
     while (!keptBytes.take(bytes)) {
-      if (this.#kept.length === 0) return; // others have all there is: this one cannot be written again
+      if (this.#kept.length === 0) {
+        this.#forgetBase(); // others have all there is: it cannot be written again
+        return;
+      }
       this.#forgetOldest();
     }
     this.#kept.push({ revision, patch, bytes, atMs: nowMs });
@@ -144,6 +195,11 @@ export class Committer {
   #forgetOldest(): void {
     const oldest = this.#kept.shift();
     if (oldest !== undefined) this.#options.context.keptBytes.release(oldest.bytes);
+  }
+
+  #forgetBase(): void {
+    if (this.#base !== undefined) this.#options.context.keptBytes.release(this.#base.bytes);
+    this.#base = undefined;
   }
 
   #lose(problem: string): 'lost' {

@@ -12,6 +12,7 @@ import {
   StoreDamaged,
 } from '../store/run-store.ts';
 import { decodeDefinition, decodeMeta, decodeSteps, type RunRecord } from './codec.ts';
+import type { WholeRun } from './committer.ts';
 
 /** The definition of a run that was accepted and not checked yet. */
 export const EMPTY_DEFINITION: FlowDefinition = { plugins: [], steps: [], inputs: {} };
@@ -20,6 +21,8 @@ export const EMPTY_DEFINITION: FlowDefinition = { plugins: [], steps: [], inputs
 const ASSUMED = 'assumed';
 
 export interface LoadedRun {
+  /** To be written again should the store lose it. */
+  readonly whole: WholeRun;
   readonly state: RunState;
   readonly record: RunRecord;
   readonly revision: number;
@@ -50,7 +53,8 @@ export function loadRun(ref: RunRef, stored: ClaimedRun, time: ClaimTime): Loade
     if (format === 1) assumeUnproven(state, time);
     const { revision, outboxHead } = stored.meta;
     const queued = definition.kind === 'queued' && fields.status === 'QUEUED' ? definition : undefined;
-    return { state, record, revision, outboxHead, format, unsent: stored.outbox, notes: stored.notes, queued };
+    const whole = wholeOf(stored);
+    return { whole, state, record, revision, outboxHead, format, unsent: stored.outbox, notes: stored.notes, queued };
   });
 }
 
@@ -82,4 +86,22 @@ function assumeUnproven(state: RunState, { nowMs, leaseMs }: ClaimTime): void {
       untilMs = Math.max(untilMs, ('startedAtMs' in step ? step.startedAtMs : step.endedAtMs) + leaseMs);
   }
   if (untilMs > nowMs) state.unproven.set(ASSUMED, { host: '', untilMs });
+}
+
+/** All of a stored run but its outputs. */
+function wholeOf({ meta, definition, steps, outbox }: ClaimedRun): WholeRun {
+  const { fields, outboxHead } = meta;
+  return { definition, meta: fields, steps: Object.fromEntries(steps), events: outbox, outboxFrom: outboxHead };
+}
+
+/** The outputs that a store may still lose: of steps that completed since. As `stepId.outputKey`. */
+export function outputsSince(state: RunState, sinceMs: number): readonly string[] {
+  const { steps, plugins } = state.definition;
+  const names: string[] = [];
+  for (const [index, step] of state.steps) {
+    const planned = steps[index];
+    if (planned === undefined || step.status !== 'COMPLETED' || step.endedAtMs < sinceMs) continue;
+    for (const key of Object.keys(plugins[planned.plugin]?.outputs ?? {})) names.push(`${planned.stepId}.${key}`);
+  }
+  return names;
 }

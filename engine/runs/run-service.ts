@@ -189,21 +189,27 @@ export class RunService implements CommandSink {
    */
   #fenced(owner: Ownership): void {
     const { partition } = owner;
-    const { log, pause, signal } = this.#context;
     if (!this.#owners.holds(owner)) return;
-    log.warn({ ...owner }, 'another engine took this partition over');
+    this.#context.log.warn({ ...owner }, 'another engine took this partition over');
     this.#giveUp(new Set([partition]));
     if (!this.#assigned.has(partition) || this.#reopening.has(partition)) return;
     this.#reopening.add(partition);
-    const reopen = async () => {
-      do await pause(REOPEN_AFTER_MS, signal);
-      while (!signal.aborted && this.#isOurs(partition) && !this.#context.standing.isGood);
-      this.#reopening.delete(partition);
-      if (!signal.aborted && this.#isOurs(partition)) await this.#open(partition);
-    };
-    void reopen().catch((thrown) => {
-      log.error({ partition }, `a partition that the group gave us could not be opened again: ${messageOf(thrown)}`);
-    });
+    void this.#reopen(partition).finally(() => this.#reopening.delete(partition));
+  }
+
+  /** Tries until it is open, or not ours any more. Never rejects. */
+  async #reopen(partition: string): Promise<void> {
+    const { log, pause, signal, standing } = this.#context;
+    for (;;) {
+      await pause(REOPEN_AFTER_MS, signal);
+      if (signal.aborted || !this.#isOurs(partition)) return;
+      if (!standing.isGood) continue;
+      try {
+        return await this.#open(partition);
+      } catch (thrown) {
+        log.warn({ partition }, `a partition that is ours could not be opened again: ${messageOf(thrown)}`);
+      }
+    }
   }
 
   /** The group gave it to us, and it was not opened since. */

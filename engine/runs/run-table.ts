@@ -14,10 +14,10 @@ import { isFinalRun } from '../scheduler/state.ts';
 import { type Ownership, type RunRef, StoreDamaged } from '../store/run-store.ts';
 import { ActiveRun } from './active-run.ts';
 import { AwayRuns } from './away-runs.ts';
-import type { CreatingWrite, StoreTrouble } from './committer.ts';
+import { DURABLE_MARGIN_MS, type StoreTrouble } from './committer.ts';
 import { judgeStart } from './judge-start.ts';
 import { KeyedLock } from './keyed-lock.ts';
-import { type LoadedRun, loadRun } from './load-run.ts';
+import { type LoadedRun, loadRun, outputsSince } from './load-run.ts';
 import { type OwnedPartitions, PartitionLost } from './owned-partitions.ts';
 import { isLongRest, type Rest, restOf } from './rest.ts';
 import type { RunContext } from './run-context.ts';
@@ -36,18 +36,24 @@ export interface RunTableOptions {
   readonly onFenced: (owner: Ownership) => void;
 }
 
+/** Finished runs that wait until the store cannot lose their end; beyond it the oldest do not wait. */
+const MAX_FINISHED_RUNS = 5_000;
+
 /** How a run comes into memory. */
 export interface Entry {
   readonly loaded: LoadedRun;
   /** Of a queued run: its flow is being checked already. */
   readonly judged?: Promise<RunMessage | undefined>;
-  readonly created?: CreatingWrite;
+  /** Created by this engine just now: there is nothing to take up. */
+  readonly isNew?: boolean;
 }
 
 export class RunTable {
   readonly #options: RunTableOptions;
   readonly #context: RunContext;
   readonly #runs = new Map<string, ActiveRun>();
+  /** Of these, those that have ended and are not retired. */
+  readonly #finished = new Set<ActiveRun>();
   readonly #locks = new KeyedLock();
   readonly #trouble: StoreTrouble;
   /** Hand-overs that are under way. */
@@ -64,7 +70,7 @@ export class RunTable {
     this.#context = context;
     this.away = new AwayRuns({
       context,
-      room: () => maxActiveRuns - this.#runs.size,
+      room: () => maxActiveRuns - this.size,
       load: (ref, owner) => this.#takeUp(ref, owner),
     });
     const repair = new StoreRepair(context, {
@@ -83,12 +89,13 @@ export class RunTable {
     };
   }
 
+  /** Runs in memory that have not ended. */
   get size(): number {
-    return this.#runs.size;
+    return this.#runs.size - this.#finished.size;
   }
 
   get hasRoom(): boolean {
-    return this.#runs.size < this.#options.maxActiveRuns;
+    return this.size < this.#options.maxActiveRuns;
   }
 
   get(ref: RunRef): ActiveRun | undefined {
@@ -145,8 +152,9 @@ export class RunTable {
         break;
     }
     const nowMs = clock.nowMs();
-    const loaded = loadRun(ref, claim.run, { nowMs, leaseMs });
-    if (isFinalRun(loaded.state) && loaded.unsent.length === 0) {
+    const loaded = await this.#withOutputs(ref, loadRun(ref, claim.run, { nowMs, leaseMs }), nowMs);
+    const isOnDisk = store.durability.delayMs === 0;
+    if (isFinalRun(loaded.state) && loaded.unsent.length === 0 && isOnDisk) {
       await store.retire(ref, owner, retentionMs);
       return undefined;
     }
@@ -158,18 +166,19 @@ export class RunTable {
     return this.enter(ref, owner, { loaded });
   }
 
-  enter(ref: RunRef, owner: Ownership, { loaded, judged, created }: Entry): ActiveRun {
+  enter(ref: RunRef, owner: Ownership, { loaded, judged, isNew }: Entry): ActiveRun {
     const { queued, unsent, notes, revision, ...known } = loaded;
-    const run = new ActiveRun({
+    const run: ActiveRun = new ActiveRun({
       ...{ ref, owner, revision, ...known },
-      ...(created === undefined ? {} : { created }),
       context: this.#context,
       trouble: this.#trouble,
-      onGone: (gone, letGo) => this.#leave(gone, letGo),
-      onRest: (resting, rest) => this.#rest(resting, rest),
+      onGone: (letGo) => this.#leave(run, letGo),
+      onRest: (rest) => this.#rest(run, rest),
+      onFinished: () => this.#finish(run),
     });
     this.#runs.set(run.key, run);
-    if (created === undefined) run.resumeWork(unsent, notes);
+    if (run.isFinished) this.#finish(run);
+    if (isNew !== true) run.resumeWork(unsent, notes);
     if (queued !== undefined) {
       const judging = judged ?? judgeStart(ref, queued, this.#context);
       void judging.then((message) => message !== undefined && run.post(message));
@@ -222,7 +231,26 @@ export class RunTable {
     throw new PartitionLost(owner.partition);
   }
 
+  /** The whole run with the outputs that the store may still lose (the claim does not read any). */
+  async #withOutputs(ref: RunRef, loaded: LoadedRun, nowMs: number): Promise<LoadedRun> {
+    const { store } = this.#context;
+    const { delayMs } = store.durability;
+    const names = delayMs === 0 ? [] : outputsSince(loaded.state, nowMs - delayMs - DURABLE_MARGIN_MS);
+    if (names.length === 0) return loaded;
+    const outputs = Object.fromEntries(await store.readOutputs(ref, names));
+    return { ...loaded, whole: { ...loaded.whole, outputs } };
+  }
+
+  /** It has ended, and makes room for another. */
+  #finish(run: ActiveRun): void {
+    this.#finished.add(run);
+    const [oldest] = this.#finished;
+    if (this.#finished.size > MAX_FINISHED_RUNS) oldest?.retireSoon();
+    this.away.admit();
+  }
+
   #leave(run: ActiveRun, letGo: Promise<void>): void {
+    this.#finished.delete(run);
     if (this.#runs.get(run.key) === run) this.#runs.delete(run.key);
     this.#lettingGo.add(letGo);
     void letGo.finally(() => this.#lettingGo.delete(letGo));
@@ -234,7 +262,7 @@ export class RunTable {
     if (rest.kind !== 'place') {
       this.away.park(run, rest);
       run.drop();
-    } else if (this.#runs.size > this.#options.maxActiveRuns) {
+    } else if (this.size > this.#options.maxActiveRuns) {
       run.drop();
       this.away.wait({ ref: run.ref, owner: run.owner, priority: run.priority, createdMs: run.record.createdMs });
     }

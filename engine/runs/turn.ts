@@ -1,6 +1,6 @@
 /** What a run is handed, and what one turn makes of it. */
 import type { Attempt, SandboxHost } from '@flowops/proto/attempt.ts';
-import type { Draft } from '../scheduler/decide.ts';
+import { type Draft, newDraft } from '../scheduler/decide.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
 import type { RunEvent } from '../scheduler/events.ts';
 import type { RunCommand } from './command-desk.ts';
@@ -40,4 +40,8 @@ export interface Turn {
   mustCommit: boolean;
   /** Another owner has the run: nothing is committed any more. */
   isDisplaced: boolean;
+}
+
+export function newTurn(nowMs: number): Turn {
+  return { draft: newDraft(), nowMs, definition: undefined, ended: [], mustCommit: false, isDisplaced: false };
 }
