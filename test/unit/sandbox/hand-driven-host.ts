@@ -88,10 +88,10 @@ export function makeHost(options: { decision?: Decision; leaseMs?: number; secre
     log,
   });
   const host = new Host({ instance: 'host-1', attempts, bundles, leaseMs: options.leaseMs ?? 15_000, log });
-  const connect = async () => {
+  const connect = async ({ role = 'engine', ...hello }: { role?: string; capabilities?: string[] } = {}) => {
     const wire = new Wire();
     const ended = host.serve(wire.far);
-    wire.send(helloOf('engine'));
+    wire.send(helloOf(role, hello));
     await wire.next('hello');
     return { wire, ended };
   };

@@ -185,6 +185,124 @@ describe('epochs', () => {
   });
 });
 
+describe('a caller that leaves an attempt', () => {
+  async function running() {
+    const made = makeHost({ leaseMs: 500 });
+    const { wire } = await made.connect();
+    const invoke = invokeOf();
+    wire.send(invoke);
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    await settle(wire, 1);
+    made.calls[0]?.events.onStarted();
+    return { ...made, wire, token: invoke.value.token };
+  }
+
+  it('hears nothing of it any more, and whoever attaches hears everything', async () => {
+    const { calls, connect, wire, token } = await running();
+    wire.send({ case: 'leave', value: { token } });
+    await settle(wire, 2);
+    calls[0]?.events.onLog({ level: 'info', message: 'for nobody', fieldsJson: new Uint8Array(0) });
+    const other = (await connect()).wire;
+    other.send({ case: 'attach', value: { token, flowId: 'f', runId: 'r', epoch: 4n } });
+    expect(await other.next('attachReply')).toMatchObject({ state: AttachReply_State.RUNNING });
+    calls[0]?.end({ status: 'COMPLETED', outputsJson: Buffer.from('{}') });
+    expect(await other.next('result')).toMatchObject({ status: Status.COMPLETED, droppedLogLines: 5 });
+    await settle(wire, 3);
+    expect([wire.all('log').length, wire.all('result').length]).toEqual([0, 0]);
+  });
+
+  it('cannot leave what another owner has by then', async () => {
+    const { attempts, connect, wire, token } = await running();
+    const other = (await connect()).wire;
+    other.send({ case: 'attach', value: { token, flowId: 'f', runId: 'r', epoch: 4n } });
+    await other.next('attachReply');
+    wire.send({ case: 'leave', value: { token } }, { case: 'leave', value: { token: Buffer.alloc(16, 77) } });
+    await settle(wire, 2);
+    expect(attempts.underWay).toBe(1);
+    other.send({ case: 'cancel', value: { token, epoch: 4n, graceMs: 0, reason: 'mine' } });
+    await settle(other, 3);
+  });
+
+  it('is told until when it may run: its wall limit, and what ending it takes', async () => {
+    const { connect, wire, token } = await running();
+    expect(await wire.next('started')).toMatchObject({
+      wallMs: expect.toSatisfy((ms: number) => ms > 2_000 && ms < 10_000),
+    });
+    const other = (await connect()).wire;
+    other.send({ case: 'attach', value: { token, flowId: 'f', runId: 'r', epoch: 4n } });
+    const first = wire.all('started')[0]?.wallMs ?? 0;
+    expect((await other.next('started')).wallMs).toBeLessThanOrEqual(first);
+  });
+});
+
+describe('a host that is told to end', () => {
+  it('says so to who understands it, takes nothing more, and is done when all is told and acknowledged', async () => {
+    const { calls, attempts, host, connect } = makeHost();
+    const { wire } = await connect({ capabilities: ['draining'] });
+    const old = (await connect()).wire;
+    const invoke = invokeOf();
+    wire.send(invoke);
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    await settle(wire, 1);
+    let isDone = false;
+    const done = host.drain().then(() => {
+      isDone = true;
+    });
+    await wire.next('draining');
+    await settle(old, 1);
+    expect(old.all('draining')).toEqual([]);
+    wire.send(invokeOf());
+    expect(await wire.next('result')).toMatchObject({
+      code: 'SANDBOX_UNAVAILABLE',
+      message: expect.stringContaining('ending'),
+    });
+    const late = (await connect({ capabilities: ['draining'] })).wire;
+    await late.next('draining');
+    attempts.endAll('the host ends');
+    expect(calls[0]?.cancel).toHaveBeenCalledExactlyOnceWith({ graceMs: 0, reason: 'the host ends' });
+    calls[0]?.end({
+      status: 'FAILED',
+      code: 'PLUGIN_ERROR',
+      message: 'aborted',
+      stack: '',
+      isRetryable: false,
+      retryAfterMs: 0,
+    });
+    const result = await wire.next('result', 1);
+    expect(result).toMatchObject({ code: 'SANDBOX_UNAVAILABLE', message: 'the host ends', notRetryable: false });
+    expect(isDone).toBe(false);
+    wire.send({ case: 'resultAck', value: { token: invoke.value.token } });
+    await done;
+  });
+});
+
+describe('an engine that is connected and answers nothing', () => {
+  it('is cut off when its lease is over, and what it ran is ended', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] });
+    const { calls, connect } = makeHost({ leaseMs: 500 });
+    const { wire, ended } = await connect();
+    wire.send(invokeOf());
+    await wire.next('needBundle');
+    wire.send(putOf(BUNDLE));
+    await settle(wire, 1);
+    vi.advanceTimersByTime(500);
+    expect(await ended).toMatchObject({ message: 'it was not heard of for 500 ms' });
+    vi.advanceTimersByTime(1);
+    expect(calls[0]?.cancel).toHaveBeenCalledExactlyOnceWith({ graceMs: 0, reason: expect.stringContaining('lease') });
+  });
+
+  it('is not when it is a command, whose attempts nobody takes over', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] });
+    const { connect } = makeHost({ leaseMs: 500 });
+    const { wire } = await connect({ role: 'cli' });
+    vi.advanceTimersByTime(5_000);
+    await settle(wire, 1);
+    expect(wire.all('ping')).toEqual([]);
+  });
+});
+
 describe('a lost connection', () => {
   async function orphan(leaseMs: number) {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] });
