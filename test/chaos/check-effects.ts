@@ -51,10 +51,10 @@ export function checkEffects(
       ...againstEnd(step, lives, story),
       ...(allowance.overlaps ? [] : overlaps(step, lives)),
     );
-    if (lives.length > 1 && !allowance.reruns) {
+    if (new Set(lives.map(({ attempt }) => attempt)).size > 1 && !allowance.reruns) {
       findings.push({
         kind: 'reran',
-        detail: `${step.stepId} ran ${lives.length} times: ${lives.map(textOf).join('; ')}`,
+        detail: `${step.stepId} was started anew: ${lives.map(textOf).join('; ')}`,
       });
     }
   }

@@ -50,7 +50,10 @@ export interface Effect {
 export interface Allowance {
   /** Codes with which a step may fail because of them. */
   readonly codes: readonly ErrorCode[];
-  /** A step may run again as long as nothing tells that it has ended. */
+  /**
+   * A step may be started anew, as another attempt, as long as nothing tells that it has ended. Within an attempt its host
+   * may run it again wherever its sandbox died.
+   */
   readonly reruns: boolean;
   /** Its sandbox may be out of reach while the step runs elsewhere. */
   readonly overlaps: boolean;
@@ -92,7 +95,7 @@ export const VIOLATION_KINDS = [
   'ran-after-end',
   /** The same step ran twice at one time. */
   'double-run',
-  /** A step ran more than once, where nothing that happened explains it. */
+  /** A step was started anew where nothing that happened explains it. */
   'reran',
   /** A step was given something else than its predecessors' outputs. */
   'wrong-input',

@@ -30,6 +30,8 @@ export interface Arena {
   readonly chance: Chance;
   /** Does it, counts it and notes it with its time. */
   fault(what: string, act: () => Promise<unknown> | unknown): Promise<void>;
+  /** What went otherwise than asked for, and breaks no promise. */
+  note(text: string): void;
   /** Resolves when this share of all runs has ended. */
   reached(share: number): Promise<void>;
   wait(ms: number): Promise<void>;

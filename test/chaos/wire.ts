@@ -12,8 +12,8 @@ import type { StatusRecord } from './observation.ts';
 
 /** New partitions are seen by the producer within this. */
 const METADATA_MAX_AGE_MS = 1000;
-/** The end of the topic is read within this, or what is missing counts as never sent. */
-const CATCH_UP_MS = 30_000;
+/** The end of the topic is read within this; what is missing then is no record, but the mark of a transaction's end. */
+const CATCH_UP_MS = 10_000;
 
 export interface Command {
   readonly key: string;

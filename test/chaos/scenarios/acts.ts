@@ -33,7 +33,10 @@ export async function restartInOrder(
   env: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const named = Object.entries(env).map(([name, value]) => `, then ${name}=${value}`);
-  await arena.fault(`SIGTERM ${engine.name}${named.join('')}`, () => engine.terminate());
+  await arena.fault(`SIGTERM ${engine.name}${named.join('')}`, async () => {
+    const { code, signal } = await engine.terminate();
+    if (code !== 0) arena.note(`${engine.name} ended with ${signal ?? `exit code ${code}`} after SIGTERM`);
+  });
   await engine.start(env);
 }
 

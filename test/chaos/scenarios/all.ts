@@ -4,7 +4,16 @@
  * the seed. Where a fault can excuse something, the scenario says so, and nothing else is excused.
  */
 import type { Scenario } from '../scenario.ts';
-import { freezeEngine, freezeMachine, killEngine, killHost, killWaiting, killWorkers, powerCut } from './engines.ts';
+import {
+  freezeEngine,
+  freezeFenced,
+  freezeMachine,
+  killEngine,
+  killHost,
+  killWaiting,
+  killWorkers,
+  powerCut,
+} from './engines.ts';
 import { cutKafka, cutRedis } from './networks.ts';
 import { freezeRedis, killBroker, killRedis, redisGoesBack } from './services.ts';
 import { cutHost, killBesideHosts, killSharedHost } from './shared-hosts.ts';
@@ -18,6 +27,7 @@ export const SCENARIOS: readonly Scenario[] = [
   killHost,
   killWorkers,
   freezeEngine,
+  freezeFenced,
   freezeMachine,
   killBroker,
   killRedis,

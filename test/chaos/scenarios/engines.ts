@@ -80,6 +80,13 @@ export const freezeEngine: Scenario = {
     }),
 };
 
+export const freezeFenced: Scenario = {
+  ...freezeEngine,
+  name: 'freeze-fenced',
+  about: 'SIGSTOP for an engine past its session, where statuses are sent in transactions',
+  env: { KAFKA_PUBLISH_FENCE: 'transaction' },
+};
+
 export const freezeMachine: Scenario = {
   name: 'freeze-machine',
   about: 'SIGSTOP for an engine with its sandbox host and workers, past its lease; all of it wakes at once',

@@ -3,10 +3,14 @@ import { PARTITIONS } from '../ground.ts';
 import type { Scenario } from '../scenario.ts';
 import { eachEngine, restartInOrder, startAgain } from './acts.ts';
 
+/** However busy the machine is, what runs may finish. */
+const PATIENT = { DRAIN_MS: '120000' };
+
 export const rollingRestart: Scenario = {
   name: 'rolling-restart',
   about: 'SIGTERM for each engine in turn, started again when it has ended: no step needs to run twice',
   allowance: { reruns: false },
+  env: PATIENT,
   faults: (arena) => eachEngine(arena, [0.15, 0.4, 0.65], (engine) => restartInOrder(arena, engine)),
 };
 
@@ -14,7 +18,7 @@ export const formats: Scenario = {
   name: 'formats',
   about: 'a rolling upgrade to STATE_FORMAT=2 under load, and the rolling way back',
   allowance: { reruns: false },
-  env: { STATE_FORMAT: '1' },
+  env: { ...PATIENT, STATE_FORMAT: '1' },
   faults: async (arena) => {
     await eachEngine(arena, [0.1, 0.2, 0.3], (engine) => restartInOrder(arena, engine, { STATE_FORMAT: '2' }));
     await eachEngine(arena, [0.5, 0.6, 0.7], (engine) => restartInOrder(arena, engine, { STATE_FORMAT: '1' }));

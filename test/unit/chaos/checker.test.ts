@@ -147,6 +147,11 @@ describe('the checker accepts', () => {
     expect(figures.reruns).toBe(1);
   });
 
+  it('an attempt that its host ran again because its sandbox died', () => {
+    const effects = [...cutOff('a', 1, 10, 400), ...ran('a', 1, 500, 990), ...ran('b', 1, 1010, 1990)];
+    expect(kindsOf({ records: told(WELL), effects })).toEqual([]);
+  });
+
   it('a run that was stopped in the middle, and one that was stopped before it began', () => {
     const effects = cutOff('a', 1, 10, 1490);
     expect(kindsOf({ runs: [STOPPABLE], records: told(STOPPED), effects })).toEqual([]);
@@ -282,7 +287,7 @@ describe('the checker reports', () => {
     expect(kindsOf({ records: told(RERUN), effects, allowance: { ...RERUNS, overlaps: true } })).toEqual([]);
   });
 
-  it('reran: a second life where nothing that was done explains it', () => {
+  it('reran: a second attempt where nothing that was done explains it', () => {
     expect(kindsOf({ records: told(RERUN), effects: RAN_TWICE })).toEqual(['reran']);
   });
 
