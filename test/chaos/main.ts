@@ -33,6 +33,11 @@ interface Call {
   readonly isJson: boolean;
 }
 
+interface Reports {
+  readonly reports: readonly ScenarioReport[];
+  readonly couldNotRun: number;
+}
+
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
@@ -45,30 +50,40 @@ async function main(args: readonly string[]): Promise<number> {
   }
   if (call === undefined) return EXIT.clean;
   try {
-    const reports = await runAll(call);
-    if (call.isJson) process.stdout.write(`${JSON.stringify({ reports })}\n`);
+    const { reports, couldNotRun } = await runAll(call);
+    if (call.isJson) process.stdout.write(`${JSON.stringify({ reports, couldNotRun })}\n`);
     else process.stdout.write(`${tableOf(reports)}\n`);
-    return reports.some(({ violations }) => violations.length > 0) ? EXIT.violated : EXIT.clean;
+    if (reports.some(({ violations }) => violations.length > 0)) return EXIT.violated;
+    return couldNotRun > 0 ? EXIT.couldNotRun : EXIT.clean;
   } catch (thrown) {
     say(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
     return EXIT.couldNotRun;
   }
 }
 
-async function runAll({ scenarios, seed, runs, inFlight, rounds }: Call): Promise<readonly ScenarioReport[]> {
+/** A scenario that could not be run is told, and those after it stand on new ground. */
+async function runAll({ scenarios, seed, runs, inFlight, rounds }: Call): Promise<Reports> {
   const reports: ScenarioReport[] = [];
+  let couldNotRun = 0;
   say(`chaos: ${scenarios.length} scenarios, ${rounds} rounds of ${runs} runs each, seeds from ${seed}`);
-  const ground = await openGround();
+  let ground = await openGround();
   try {
     for (let count = 0; count < rounds * scenarios.length; count++) {
       const scenario = scenarios[count % scenarios.length];
       if (scenario === undefined) break;
       say(`\n── ${scenario.name}, seed ${seed + count}: ${scenario.about} ──`);
-      const report = await runScenario(scenario, { ground, seed: seed + count, runs, inFlight, say });
-      reports.push(report);
-      for (const line of linesOf(report)) say(line);
+      try {
+        const report = await runScenario(scenario, { ground, seed: seed + count, runs, inFlight, say });
+        reports.push(report);
+        for (const line of linesOf(report)) say(line);
+      } catch (thrown) {
+        couldNotRun++;
+        say(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
+        await ground.close();
+        ground = await openGround();
+      }
     }
-    return reports;
+    return { reports, couldNotRun };
   } finally {
     await ground.close();
   }

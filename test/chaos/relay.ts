@@ -66,7 +66,7 @@ export class Relay {
 
   #accept(client: Socket): void {
     this.#keep(client);
-    if (this.#state === 'cut' || this.#target === undefined) client.resetAndDestroy();
+    if (this.#state === 'cut' || this.#target === undefined) breakOff(client);
     else if (this.#state === 'held') this.#held.push(() => this.#join(client));
     else this.#join(client);
   }
@@ -100,6 +100,12 @@ export class Relay {
 
   #breakAll(): void {
     this.#held.length = 0;
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) breakOff(socket);
   }
+}
+
+/** A TCP peer learns by a reset that nothing will come; a unix socket knows no reset. */
+function breakOff(socket: Socket): void {
+  if (socket.remoteFamily === undefined) socket.destroy();
+  else socket.resetAndDestroy();
 }
