@@ -63,10 +63,10 @@ describe('the compose files', () => {
   });
 
   it('set only settings that there are, and mount only files and volumes that there are', () => {
-    const { engine } = compose.services;
+    const { engine, sandbox } = compose.services;
     const known: readonly string[] = SETTING_NAMES;
-    const names = Object.keys(engine?.environment ?? {});
-    expect(names).toContain('KAFKA_BROKERS');
+    const names = [engine, sandbox].flatMap((service) => Object.keys(service?.environment ?? {}));
+    expect(names).toEqual(expect.arrayContaining(['KAFKA_BROKERS', 'SANDBOX_POLICY']));
     expect(names.filter((name) => !known.includes(name))).toEqual([]);
     const sources = services.flatMap(([, { volumes }]) => volumes.map((volume) => volume.split(':')[0] ?? ''));
     const missing = sources.filter((source) =>
@@ -79,9 +79,26 @@ describe('the compose files', () => {
     expect(JSON.stringify(compose.services)).not.toContain('docker.sock');
     expect(services.filter(([, { privileged }]) => privileged)).toEqual([]);
     const { services: added } = readCompose(WITH_CONTAINERS);
-    expect(Object.keys(added)).toEqual(['engine']);
-    expect(added.engine?.volumes).toEqual(['/var/run/docker.sock:/var/run/docker.sock']);
-    expect(added.engine?.environment.SANDBOX_IMAGE).toBe(settingOf('SANDBOX_IMAGE').default);
+    expect(Object.keys(added)).toEqual(['sandbox']);
+    expect(added.sandbox?.volumes).toEqual(['/var/run/docker.sock:/var/run/docker.sock']);
+    expect(added.sandbox?.environment.SANDBOX_IMAGE).toBe(settingOf('SANDBOX_IMAGE').default);
+  });
+
+  it('join engine and sandbox host by a socket in a volume that only they have, and by no network', () => {
+    const { engine, sandbox } = compose.services;
+    const socket = 'sandbox-socket:/run/flowops';
+    expect(services.filter(([, { volumes }]) => volumes.includes(socket)).map(([name]) => name)).toEqual([
+      'engine',
+      'sandbox',
+    ]);
+    const path = /SANDBOX_LISTEN=(\S+)/.exec(readProjectFile('Dockerfile.sandbox'))?.[1];
+    expect(engine?.environment.SANDBOX_URL).toBe(path);
+    expect([engine?.networks, sandbox?.networks]).toEqual([undefined, ['plugins']]);
+  });
+
+  it('let no profile off but that of the sandbox host, which jails what it starts', () => {
+    const free = services.filter(([, service]) => JSON.stringify(service).includes('unconfined')).map(([name]) => name);
+    expect(free).toEqual(['sandbox']);
   });
 
   it('open ports on this machine only', () => {
