@@ -27,6 +27,8 @@ export type WholeRun = RunPatch & { readonly definition: string };
 export interface StoreTrouble {
   /** The store went back in time: its partition may have to be restored before the run. Rejects like the store. */
   readonly wentBack: (owner: Ownership) => Promise<'ok' | 'fenced'>;
+  /** It was away and answers again. */
+  readonly cameBack: () => void;
   /** The store refused a write of this owner. */
   readonly fenced: (owner: Ownership) => void;
   /** The run could not be written again. */
@@ -109,7 +111,7 @@ export class Committer {
       if (signal.aborted) return 'closed';
       try {
         const answer = await store.commit(run, owner.epoch, this.#revision, patch);
-        if (attempt > 0) log.info({ ...run }, 'the store took the commit after all');
+        if (attempt > 0) this.#cameBack();
         if (answer.result === 'ok') return 'committed';
         if (answer.result === 'fenced') return 'fenced';
         const repaired = await this.#repair(answer.result === 'missing' ? 0 : answer.revision);
@@ -120,6 +122,13 @@ export class Committer {
         await pause(storeRetryMs(attempt), signal);
       }
     }
+  }
+
+  /** Whoever has nothing to commit would find late that the store lost something while it was away. */
+  #cameBack(): void {
+    const { run, context, trouble } = this.#options;
+    context.log.info({ ...run }, 'the store took the commit after all');
+    if (context.store.durability.delayMs > 0) trouble.cameBack();
   }
 
   /** Brings the store from revision `stored` (0: it has no such run) to ours. */
@@ -161,7 +170,11 @@ export class Committer {
     }
     const answer = await context.store.create(run, owner, whole, { ignoreStopMark: true });
     // It was written by an earlier try whose answer was lost.
-    const isThere = answer.result === 'exists' && answer.meta.epoch === owner.epoch && answer.meta.revision === 1;
+    const isThere =
+      answer.result === 'exists' &&
+      answer.meta.partition === owner.partition &&
+      answer.meta.epoch === owner.epoch &&
+      answer.meta.revision === 1;
     if (answer.result !== 'created' && !isThere) return answer.result;
     this.#renumber(1 - base.revision);
     return 'ok';

@@ -81,6 +81,7 @@ export class RunTable {
     });
     this.#trouble = {
       wentBack: (owner) => repair.restore(owner),
+      cameBack: () => repair.verify(),
       fenced: (owner) => options.onFenced(owner),
       lost: (run, problem) => {
         this.lostRuns++;

@@ -36,12 +36,16 @@ export class StoreRepair {
       restoring.then(done, done);
     }
     const result = await restoring;
-    const nowMs = this.#context.clock.nowMs();
-    if (result === 'ok' && nowMs - this.#verifiedAtMs >= VERIFY_EVERY_MS) {
-      this.#verifiedAtMs = nowMs;
-      this.#context.log.warn({ partition: owner.partition }, 'the store went back in time; every run looks at its own');
-      this.#runs.verifyAll();
-    }
+    if (result === 'ok') this.verify();
     return result;
+  }
+
+  /** Has every run look whether the store still has all of it. */
+  verify(): void {
+    const nowMs = this.#context.clock.nowMs();
+    if (nowMs - this.#verifiedAtMs < VERIFY_EVERY_MS) return;
+    this.#verifiedAtMs = nowMs;
+    this.#context.log.warn({}, 'the store was away or went back in time; every run looks at its own');
+    this.#runs.verifyAll();
   }
 }
