@@ -43,6 +43,7 @@ export default defineConfig({
       project('integration', { workers: 1, testTimeoutMs: 60_000, services: true }),
       project('adversarial', { workers: 1, testTimeoutMs: 60_000, services: true }),
       project('e2e', { workers: 1, testTimeoutMs: 180_000, services: true }),
+      project('simulation', { workers: CORES, testTimeoutMs: 300_000 }),
       // It starts a broker and a Redis of its own, since it kills them.
       project('chaos', { workers: 1, testTimeoutMs: 300_000 }),
       project('mutation', { workers: 1, testTimeoutMs: 600_000 }),

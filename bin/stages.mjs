@@ -16,6 +16,7 @@ export const STAGES = [
   { name: 'integration', about: 'parts together, real Kafka, Redis and Docker' },
   { name: 'adversarial', about: 'hostile plugins, peers and bundles, in real isolates and containers' },
   { name: 'e2e', about: 'the commands as a person types them' },
+  { name: 'simulation', about: 'whole engines in a simulated world, many seeds (npm run simulate: more of them)' },
   {
     name: 'chaos',
     about: 'engines, hosts and services killed, frozen and cut off under load (npm run chaos: more of it)',

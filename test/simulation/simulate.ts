@@ -7,10 +7,11 @@ import { unfinished } from './checks/end-check.ts';
 import type { Violation } from './checks/violation.ts';
 import { applyFault } from './engine/apply-fault.ts';
 import { Cluster } from './engine/cluster.ts';
-import type { FaultKind } from './plan/faults.ts';
+import type { Fault, FaultKind } from './plan/faults.ts';
 import { controlCommand } from './plan/flows.ts';
 import { planScenario, type Scenario } from './plan/scenario.ts';
 import { Chance } from './world/chance.ts';
+import type { SimProcess } from './world/process.ts';
 import { leaveRealWorld } from './world/real-world.ts';
 import { Trace } from './world/trace.ts';
 import { World } from './world/world.ts';
@@ -24,7 +25,9 @@ export interface Simulated {
   readonly happenings: number;
   readonly events: number;
   readonly attempts: number;
-  readonly faults: readonly FaultKind[];
+  /** Of the first engine's first process, to the outside. */
+  readonly calls: number;
+  readonly faults: readonly (FaultKind | 'store-loses')[];
   /** Simulated time, ms. */
   readonly tookMs: number;
   /** Runs whose store lost writes that nobody was left to repeat. */
@@ -53,7 +56,10 @@ export async function simulate(seed: number, options: SimulateOptions = {}): Pro
   const onRejection = (thrown: unknown) => cluster.violations.report('bug', `nobody takes ${describe(thrown)}`);
   process.on('unhandledRejection', onRejection);
   const cluster = new Cluster(world, scenario);
+  let firstProcess: SimProcess | undefined;
   try {
+    for (const node of cluster.nodes) await node.start();
+    firstProcess = cluster.nodes[0]?.process;
     await play(cluster, scenario);
   } catch (thrown) {
     cluster.violations.report('bug', describe(thrown));
@@ -70,7 +76,8 @@ export async function simulate(seed: number, options: SimulateOptions = {}): Pro
     happenings: world.happenings,
     events: runs.reduce((sum, run) => sum + run.events.length, 0),
     attempts: cluster.code.count,
-    faults: scenario.faults.map(({ kind }) => kind),
+    calls: firstProcess?.calls ?? 0,
+    faults: scenario.faults.map((fault) => ('lostMs' in fault && fault.lostMs > 0 ? 'store-loses' : fault.kind)),
     tookMs: world.nowMs,
     excused: runs.filter(({ isExcused }) => isExcused).length,
   };
@@ -79,7 +86,6 @@ export async function simulate(seed: number, options: SimulateOptions = {}): Pro
 async function play(cluster: Cluster, scenario: Scenario): Promise<void> {
   const { world, violations } = cluster;
   world.tell('scenario', describeScenario(scenario));
-  for (const node of cluster.nodes) await node.start();
   for (const command of scenario.commands) world.at(command.atMs, () => cluster.send(command));
   for (const fault of scenario.faults) world.at(fault.atMs, () => applyFault(cluster, fault));
   const sentMs = scenario.commands.at(-1)?.atMs ?? 0;
@@ -112,9 +118,9 @@ function resumeAll(cluster: Cluster, scenario: Scenario, calmMs: number): void {
   if (paused.size > 0) cluster.world.at(calmMs, resume);
 }
 
-function overMs(fault: Scenario['faults'][number]): number {
-  const lasts = 'forMs' in fault ? fault.forMs : 'downMs' in fault ? fault.downMs : 0;
-  return fault.atMs + lasts;
+function overMs(fault: Fault): number {
+  const beginsMs = fault.kind === 'crash-engine' ? fault.atMs + fault.withinMs : fault.atMs;
+  return beginsMs + ('forMs' in fault ? fault.forMs : 'downMs' in fault ? fault.downMs : 0);
 }
 
 function describeScenario({ commands, faults, ...rest }: Scenario): string {

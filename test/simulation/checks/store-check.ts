@@ -51,7 +51,7 @@ export class StoreCheck implements StoreWitness {
     this.#apply(run, row, patch);
   }
 
-  committed(before: Row, after: Row, patch: RunPatch): void {
+  committed(before: Row, after: Row, patch: RunPatch, former: ReadonlyMap<string, string>): void {
     const run = this.#truth.run(runName(after.ref));
     const write = { follows: before.revision, epoch: after.epoch, text: textOf(patch) };
     const [first] = run.lost;
@@ -69,7 +69,7 @@ export class StoreCheck implements StoreWitness {
     if (run.isExcused) return;
     if (after.epoch < before.epoch) this.#violations.report('G2', `${run.key}: epoch ${before.epoch} was lowered`);
     this.#checkAcknowledged(run, before, patch);
-    for (const [stepId, record] of before.steps) {
+    for (const [stepId, record] of former) {
       if (!FINAL_STEPS.has(statusOf(record)) || after.steps.get(stepId) === record) continue;
       this.#violations.report('G4', `${run.key}: step ${stepId} was final and changed: ${record}`);
     }
@@ -152,9 +152,8 @@ export class StoreCheck implements StoreWitness {
     if (FINAL_FLOWS.has(event.status) && unfinished.length > 0) {
       this.#violations.report('G3', `${run.key} is ${event.status} and its step ${unfinished[0]?.join(' is ')}`);
     }
-    const [flow] = run.flows;
-    if (event.status === 'COMPLETED' && flow !== undefined && run.steps.size !== flow.steps.length) {
-      this.#violations.report('G3', `${run.key} is COMPLETED with ${run.steps.size} of ${flow.steps.length} steps`);
+    if (event.status === 'COMPLETED' && run.flows.every(({ steps }) => run.steps.size !== steps.length)) {
+      this.#violations.report('G3', `${run.key} is COMPLETED with ${run.steps.size} steps`);
     }
     if (event.status !== 'STOPPED') return;
     const [running] = this.#truth.running(run);

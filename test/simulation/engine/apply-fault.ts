@@ -4,23 +4,20 @@ import type { Fault } from '../plan/faults.ts';
 import type { Cluster } from './cluster.ts';
 import type { EngineNode } from './engine-node.ts';
 
-/** A call that an engine does not make within this time: it dies without. */
-const CRASH_PATIENCE_MS = 3_000;
-
 export function applyFault(cluster: Cluster, fault: Fault): void {
   const { world } = cluster;
   const node = 'engine' in fault ? cluster.nodes[fault.engine] : undefined;
   world.tell('fault', JSON.stringify(fault));
   switch (fault.kind) {
     case 'kill-engine':
+      node?.process?.onDeath(() => startAgain(cluster, node, fault.downMs));
       node?.kill();
-      startAgain(cluster, node, fault.downMs);
       return;
     case 'crash-engine': {
       const process = node?.process;
       process?.crashAt(fault.calls, fault.point);
-      world.at(CRASH_PATIENCE_MS, () => process?.kill());
-      startAgain(cluster, node, CRASH_PATIENCE_MS + fault.downMs);
+      world.at(fault.withinMs, () => process?.kill());
+      process?.onDeath(() => startAgain(cluster, node, fault.downMs));
       return;
     }
     case 'stop-engine': {

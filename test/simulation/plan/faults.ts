@@ -10,6 +10,8 @@ export type Fault = { readonly atMs: number } & (
       readonly engine: number;
       readonly calls: number;
       readonly point: CrashPoint;
+      /** It dies then at the latest. */
+      readonly withinMs: number;
       readonly downMs: number;
     }
   | { readonly kind: 'stop-engine'; readonly engine: number; readonly forMs: number }
@@ -30,6 +32,8 @@ export type Fault = { readonly atMs: number } & (
 export type FaultKind = Fault['kind'];
 
 const FAULTS_WITHIN_MS = 12_000;
+/** A call that an engine does not make within this time: it dies without. */
+const CRASH_PATIENCE_MS = 3_000;
 /** Beyond a session and a lease now and then. */
 const LONG_MS = 30_000;
 
@@ -71,7 +75,7 @@ function planFault(chance: Chance, { engines, sharedHosts, mayLose }: Parameters
     case 'end-engine':
       return { atMs, kind, engine, downMs };
     case 'crash-engine':
-      return { atMs, kind, engine, calls, point, downMs };
+      return { atMs, kind, engine, calls, point, withinMs: CRASH_PATIENCE_MS, downMs };
     case 'stop-engine':
       return { atMs, kind, engine, forMs };
     case 'cut-engine':

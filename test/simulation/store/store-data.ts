@@ -49,7 +49,8 @@ interface Undo {
 /** Sees every change; what a checker needs. */
 export interface StoreWitness {
   created?(row: Row, patch: RunPatch): void;
-  committed?(before: Row, after: Row, patch: RunPatch): void;
+  /** `former`: the records before, of the steps that the patch changes. */
+  committed?(before: Row, after: Row, patch: RunPatch, former: ReadonlyMap<string, string>): void;
   claimed?(row: Row, formerEpoch: number): void;
   retired?(row: Row): void;
   /** A key was put back to how it was before `atMs`. */
@@ -207,7 +208,8 @@ export class StoreData {
     if (revision > row.revision) return { result: 'behind', revision: row.revision };
     if (revision < row.revision) return { result: epoch === row.epoch && revision >= row.since ? 'ok' : 'fenced' };
     if (row.retired !== undefined) return { result: 'missing' };
-    const changed = this.#changeRun(row);
+    const former = formerOf(row.steps, patch.steps);
+    const changed = this.#changeRun(row, patch);
     if (epoch > row.epoch) changed.since = row.revision;
     changed.epoch = epoch;
     const last = changed.head + changed.outbox.length - 1;
@@ -222,7 +224,12 @@ export class StoreData {
     put(changed, patch);
     changed.definition = patch.definition ?? changed.definition;
     changed.revision++;
-    this.witness.committed?.(row, changed, patch);
+    this.witness.committed?.(
+      row,
+      changed,
+      patch,
+      new Map(former.flatMap(([id, text]) => (text === undefined ? [] : [[id, text]]))),
+    );
     return { result: 'ok' };
   }
 
@@ -282,17 +289,21 @@ export class StoreData {
     return { ...row, ...nothing, head: row.head + row.outbox.length };
   }
 
-  /** A copy in the place of the row, so that the former can be put back. */
-  #changeRun(row: Row): Row {
+  /**
+   * A copy in the place of the row, so that the former can be put back. The maps are the same ones, however large: of them
+   * only what the patch changes is kept.
+   */
+  #changeRun(row: Row, patch: RunPatch = {}): Row {
     const name = runName(row.ref);
-    this.#change({ kind: 'run', name });
-    const copy: Row = {
-      ...row,
-      fields: new Map(row.fields),
-      steps: new Map(row.steps),
-      outputs: new Map(row.outputs),
-      outbox: [...row.outbox],
-    };
+    const former = [
+      [row.fields, formerOf(row.fields, patch.meta)],
+      [row.steps, formerOf(row.steps, patch.steps)],
+      [row.outputs, formerOf(row.outputs, patch.outputs)],
+    ] as const;
+    this.#change({ kind: 'run', name }, () => {
+      for (const [map, entries] of former) for (const [key, text] of entries) restore(map, key, text);
+    });
+    const copy: Row = { ...row, outbox: [...row.outbox] };
     this.#runs.set(name, copy);
     return copy;
   }
@@ -312,14 +323,31 @@ export class StoreData {
     return copy;
   }
 
-  #change(key: Key): void {
+  /** @param alsoBack puts back what is not in the map's entry itself */
+  #change(key: Key, alsoBack: () => void = () => undefined): void {
     if (this.#keptMs === 0) return;
     const map: Map<string, unknown> = { partition: this.#partitions, run: this.#runs, marks: this.#marks }[key.kind];
     const before = map.get(key.name);
-    const back = () => (before === undefined ? map.delete(key.name) : map.set(key.name, before));
+    const back = () => {
+      alsoBack();
+      restore(map, key.name, before);
+    };
     this.#undo.push({ key, atMs: this.#now(), back });
     while ((this.#undo[0]?.atMs ?? this.#now()) < this.#now() - this.#keptMs) this.#undo.shift();
   }
+}
+
+function restore<Value>(map: Map<string, Value>, key: string, value: Value | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
+}
+
+/** What a patch is about to replace. */
+function formerOf(
+  map: ReadonlyMap<string, string>,
+  patch: Readonly<Record<string, string>> = {},
+): readonly (readonly [string, string | undefined])[] {
+  return Object.keys(patch).map((name) => [name, map.get(name)] as const);
 }
 
 function put(row: Row, patch: RunPatch): void {
