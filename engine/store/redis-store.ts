@@ -171,7 +171,8 @@ class RedisRunStore implements RedisStore {
     const names = runs.map(runName);
     for (let from = 0; from === 0 || from < names.length; from += RESTORE_CHUNK) {
       const chunk = names.slice(from, from + RESTORE_CHUNK);
-      const reply = await this.#redis.run(SCRIPTS.restorePartition, [epoch, active], [owner.epoch, ...chunk]);
+      const later = names.length - from - chunk.length;
+      const reply = await this.#redis.run(SCRIPTS.restorePartition, [epoch, active], [owner.epoch, later, ...chunk]);
       if (reply.tag !== 'ok') return 'fenced';
     }
     return 'ok';

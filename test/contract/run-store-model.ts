@@ -24,6 +24,7 @@ interface ModelRun {
   readonly fields: Map<string, string>;
   readonly steps: Map<string, string>;
   readonly outputs: Map<string, string>;
+  readonly notes: string[];
 }
 
 /** What RunStore promises (S1–S5), with nothing of how a store does it. */
@@ -49,6 +50,7 @@ class Model {
       fields: new Map(),
       steps: new Map(),
       outputs: new Map(),
+      notes: [],
     };
     this.runs.set(name, run);
     apply(run, patch);
@@ -86,6 +88,17 @@ class Model {
     if (run !== undefined && (run.partition !== owner.partition || owner.epoch < run.epoch)) return 'fenced';
     if (run !== undefined) run.isRetired = true;
     return 'ok';
+  }
+
+  note(name: string, text: string): void {
+    const run = this.runs.get(name);
+    if (run?.isRetired === false) run.notes.push(text);
+  }
+
+  restore(owner: Ownership): string {
+    const known = this.epochs.get(owner.partition) ?? 0;
+    this.epochs.set(owner.partition, Math.max(known, owner.epoch));
+    return owner.epoch < known ? 'fenced' : 'ok';
   }
 
   active(partition: string): readonly string[] {
@@ -143,6 +156,9 @@ type Action =
     }
   | { readonly do: 'repeat' }
   | { readonly do: 'retire'; readonly run: string; readonly owner: number }
+  | { readonly do: 'note'; readonly run: string; readonly text: string }
+  /** A store that went back: the owner whose epoch it forgot gives it back. */
+  | { readonly do: 'restore'; readonly owner: number; readonly ahead: number }
   | { readonly do: 'mark'; readonly run: string };
 
 const run = fc.constantFrom(...RUN_NAMES);
@@ -163,6 +179,8 @@ const actions: fc.Arbitrary<Action> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ do: fc.constant('commit' as const), run, owner, offset, patch: patches }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('repeat' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('retire' as const), run, owner }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('note' as const), run, text: word }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('restore' as const), owner, ahead: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('mark' as const), run }) },
 );
 
@@ -216,8 +234,9 @@ async function play(store: RunStore, round: string, history: readonly Action[]):
       }
       case 'claim': {
         const by = ownerOf(action.owner);
-        const { result } = await store.claim(refOf(action.run), by);
-        expect(result).toBe(model.claim(action.run, by));
+        const claimed = await store.claim(refOf(action.run), by);
+        expect(claimed.result).toBe(model.claim(action.run, by));
+        if (claimed.result === 'claimed') expect(claimed.run.notes).toEqual(model.runs.get(action.run)?.notes);
         break;
       }
       case 'commit': {
@@ -240,6 +259,18 @@ async function play(store: RunStore, round: string, history: readonly Action[]):
         expect(await store.retire(refOf(action.run), by, HOUR_MS)).toBe(model.retire(action.run, by));
         break;
       }
+      case 'note':
+        await store.note(refOf(action.run), model.runs.get(action.run)?.partition ?? '0', action.text);
+        model.note(action.run, action.text);
+        break;
+      case 'restore': {
+        const { partition, epoch } = ownerOf(action.owner);
+        const ahead = { partition, epoch: epoch + action.ahead };
+        const runs = model.active(partition).map(refOf);
+        expect(await store.restorePartition(ahead, runs)).toBe(model.restore(ahead));
+        if (action.ahead > 0 && model.epochs.get(partition) === ahead.epoch) owners.push(ahead);
+        break;
+      }
       case 'mark':
         await store.markStopped(refOf(action.run), HOUR_MS);
         if (!model.runs.has(action.run)) model.marks.add(action.run);
@@ -254,6 +285,7 @@ async function compare(store: RunStore, round: string, model: Model): Promise<vo
     const ref = { flowId: round, runId: name };
     const [stored, outputs] = await Promise.all([store.read(ref), store.readAllOutputs(ref)]);
     const expected = model.runs.get(name);
+    expect(await store.notes(ref)).toEqual(expected?.notes ?? []);
     expect(stored === undefined).toBe(expected === undefined);
     if (stored === undefined || expected === undefined) continue;
     expect(stored.meta).toMatchObject({

@@ -1,4 +1,5 @@
 /** The Redis store on a cluster that loses a primary, moves a slot, or is no cluster at all. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { runKeys } from '../../engine/store/keys.ts';
 import { connectRedisStore, type RedisStore } from '../../engine/store/redis-store.ts';
@@ -13,6 +14,8 @@ const write = (_fields: object, message: string) => {
   lines.push(message);
 };
 const log = { debug: write, info: write, warn: write, error: write };
+/** A cluster can be up and refuse for a moment. */
+const AGAIN_MS = 20;
 /** Enough that each primary has some. */
 const RUNS = Array.from({ length: 60 }, (_, index): RunRef => ({ flowId: 'flow', runId: `r${index}` }));
 
@@ -46,7 +49,7 @@ async function commitUntilTaken(run: RunRef, revision: number): Promise<void> {
     } catch (thrown) {
       if (!(thrown instanceof StoreUnavailable)) throw thrown;
       await stateOf(store, 'up');
-      await new Promise((resolve) => setImmediate(resolve));
+      await pause(AGAIN_MS);
     }
   }
 }
@@ -112,6 +115,22 @@ describe('a cluster', () => {
     expect(await store.commit(run, owner.epoch, 1, { meta: { n: '1' } })).toEqual({ result: 'ok' });
     expect((await store.read(run))?.meta.revision).toBe(2);
     expect(store.state).toBe('up');
+  });
+
+  it('that has a primary restarted is down so long, says which it was, and goes on', async () => {
+    const last = cluster.primaries[2] ?? never();
+    const lost = stateOf(store, 'down');
+    await last.kill9();
+    await lost;
+    // The first one's slot has moved.
+    const its = RUNS.slice(1).find((run) => primaryOf(run) === last) ?? never();
+    await expect(store.read(its)).rejects.toBeInstanceOf(StoreUnavailable);
+    await last.restart();
+    await stateOf(store, 'up');
+    await commitUntilTaken(its, 1);
+    expect((await store.read(its))?.meta.revision).toBe(2);
+    await cluster.settled();
+    expect(lines.join('\n')).toContain(`127.0.0.1:${last.port} is lost`);
   });
 
   it('that loses a primary goes on with its replica, and no run is lost', async () => {

@@ -102,4 +102,18 @@ describe('sentinels', () => {
     await other.close();
     await store.close();
   });
+
+  it('and the servers they name may want passwords of their own', async () => {
+    for (const sentinel of service.sentinels) {
+      await sentinel.cli('SENTINEL', 'SET', 'flows', 'auth-pass', 'of-the-data');
+      await sentinel.cli('ACL', 'SETUSER', 'default', 'resetpass', '>of-the-sentinels');
+    }
+    // After the failover the replica is the primary.
+    await service.replica.cli('CONFIG', 'SET', 'requirepass', 'of-the-data');
+    const url = service.url.replace('//', '//:of-the-data@');
+    const store = await connectRedisStore({ url, sentinelLogin: { password: 'of-the-sentinels' }, log });
+    expect((await store.read(RUN))?.meta.revision).toBe(3);
+    await store.close();
+    await expect(connectRedisStore({ url, log })).rejects.toThrow(/cannot be reached|wants a password/);
+  });
 });

@@ -308,6 +308,18 @@ describe('with a run', () => {
     });
   });
 
+  it('a partition whose epoch and index Redis forgot gets both again, and a former owner stays refused', async () => {
+    const next = await store.openPartition('0');
+    await redis.cli('DEL', 'flowops:{p0}:epoch', 'flowops:{p0}:active');
+    expect(await store.activeRuns('0')).toEqual([]);
+    const many = Array.from({ length: 2_500 }, (_, index) => ({ flowId: 'many', runId: `r${index}` }));
+    expect(await store.restorePartition(next, [RUN, NEIGHBOUR, ...many])).toBe('ok');
+    expect(await store.activeRuns('0')).toEqual([RUN, NEIGHBOUR, ...many]);
+    expect(await store.create({ flowId: 'flow', runId: 'late' }, owner, { definition: 'D' })).toEqual({
+      result: 'fenced',
+    });
+  });
+
   it('a run of an unknown format is not claimed and not touched', async () => {
     await redis.cli('HSET', `${KEY}:meta`, '_format', '99');
     const before = await keysOf(KEY);

@@ -15,6 +15,8 @@ export interface RedisClusterService {
   readonly primaries: readonly RedisService[];
   /** The first is of the first primary, and so on. */
   readonly replicas: readonly RedisService[];
+  /** Every node says that all slots are served: a node that was restarted refuses for two seconds more. */
+  settled(): Promise<void>;
   /** Empties every primary. */
   flush(): Promise<void>;
   stop(): Promise<void>;
@@ -47,6 +49,10 @@ export async function startRedisCluster(
       url: `redis://${primaries.map(({ port }) => `${LOOPBACK}:${port}`).join(',')}`,
       primaries,
       replicas,
+      settled: async () => {
+        const patience = AbortSignal.timeout(JOIN_TIMEOUT_MS);
+        await Promise.all(nodes.map((node) => knowsAll(node, nodes.length, patience)));
+      },
       flush: async () => {
         await Promise.all(primaries.map((node) => node.cli('FLUSHALL')));
       },
