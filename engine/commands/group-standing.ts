@@ -42,6 +42,11 @@ export class GroupStanding implements Standing {
     return this.#options.now() - this.#sentAtMs;
   }
 
+  /** Before the first join, and after the group was left. */
+  get hasLeft(): boolean {
+    return this.#sentAtMs === Number.NEGATIVE_INFINITY;
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -94,6 +99,6 @@ export class GroupStanding implements Standing {
     const { signal } = this.#closing;
     while (this.isGood && !signal.aborted) await this.#options.pause(STANDING_MS - this.ageMs, signal);
     this.#isWatching = false;
-    if (this.#sentAtMs !== Number.NEGATIVE_INFINITY) this.#tell();
+    if (!this.hasLeft) this.#tell();
   }
 }

@@ -34,7 +34,8 @@ const SESSION_TIMEOUT_MS = 6000;
 const REBALANCE_TIMEOUT_MS = 10_000;
 /** Of an idle fetch. Heartbeats ride on fetches: with the client's default they would come every 5 s. */
 const FETCH_WAIT_MS = 500;
-const HEARTBEAT_INTERVAL_MS = 1000;
+/** One comes with the next fetch after this time: several within the time that the standing lasts. */
+const HEARTBEAT_INTERVAL_MS = 500;
 /** A larger single record is read all the same: the broker sends at least one. */
 const FETCH_PARTITION_BYTES = 1024 * 1024;
 const FETCH_BYTES = 10 * 1024 * 1024;

@@ -55,6 +55,7 @@ export async function openKafkaTransport(options: KafkaTransportOptions): Promis
   const { topics, log, groupId, statusEncoding, partitionsSeenMs = PARTITIONS_SEEN_MS } = options;
   const standing = new GroupStanding({ now: () => performance.now(), pause });
   const mayProduce = () => standing.isGood;
+  tellStanding(standing, log);
   const producing = createKafkaClient({ ...options, mayProduce });
   const admin = await connectAdmin(producing, options, options.signal);
   try {
@@ -101,4 +102,15 @@ export async function openKafkaTransport(options: KafkaTransportOptions): Promis
       await publisher.close();
     },
   };
+}
+
+function tellStanding(standing: GroupStanding, log: Log): void {
+  let hasBeenGood = false;
+  standing.onChange(() => {
+    const { isGood, hasLeft } = standing;
+    if (hasLeft) return;
+    if (!isGood) log.warn({}, 'the group has not answered for 4 s: nothing is started or published until it does');
+    else if (hasBeenGood) log.info({}, 'the group answers again');
+    hasBeenGood = true;
+  });
 }
