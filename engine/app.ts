@@ -31,6 +31,8 @@ import type { RunRef, RunStore } from './store/run-store.ts';
 
 /** SANDBOX_LEASE_MS's own default. */
 const DEFAULT_LEASE_MS = 15_000;
+/** How often it is looked whether the partitions held are still ours, should nothing be written to them. */
+const CHECK_OWNERSHIP_MS = 10_000;
 /** How long a closing engine waits until the ends of its own hosts' attempts are proven and noted for the next owner. */
 const LET_GO_MS = 5_000;
 
@@ -101,6 +103,13 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
     onStepProgress: parts.onStepProgress ?? (() => undefined),
     signal: abort.signal,
   });
+  const checkLater = () => {
+    time.timers.arm(time.clock.nowMs() + CHECK_OWNERSHIP_MS, () => {
+      if (abort.signal.aborted) return;
+      void runs.checkOwnership().then(checkLater);
+    });
+  };
+  checkLater();
   let closing: Promise<void> | undefined;
   const drain = (drainMs: number) => {
     isDraining = true;

@@ -385,7 +385,12 @@ export class ActiveRun implements PlaceTaker {
     this.#phase = 'retiring';
     const { ref, owner } = this;
     const parts = { committer: this.#committer, sender: this.#sender, context: this.#context };
-    if ((await retireRun({ ref, owner, ...parts })) === 'gone') return this.drop();
+    const end = await retireRun({ ref, owner, ...parts });
+    if (end !== 'lost-end') {
+      this.drop();
+      if (end === 'fenced') this.#trouble.fenced(owner);
+      return;
+    }
     this.#phase = 'idle';
     if (this.#mailbox.length > 0) this.post({ kind: 'look' });
     else this.#onAllSent();

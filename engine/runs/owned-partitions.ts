@@ -28,6 +28,10 @@ export class OwnedPartitions {
     return this.#owners.get(partition);
   }
 
+  all(): Iterable<Ownership> {
+    return [...this.#owners.values()];
+  }
+
   /** @throws PartitionLost */
   get(partition: string): Ownership {
     const owner = this.#owners.get(partition);

@@ -13,18 +13,27 @@ export interface RetiringRun {
   readonly context: RunContext;
 }
 
-/** `lost-end`: the store had lost the run's end; it was written again, and may be lost again. Never rejects. */
-export async function retireRun({ ref, owner, committer, sender, context }: RetiringRun): Promise<'gone' | 'lost-end'> {
+/**
+ * `lost-end`: the store had lost the run's end; it was written again, and may be lost again. `fenced`: another owner has
+ * the run. Never rejects.
+ */
+export async function retireRun({
+  ref,
+  owner,
+  committer,
+  sender,
+  context,
+}: RetiringRun): Promise<'gone' | 'fenced' | 'lost-end'> {
   const { store, retentionMs, signal, log } = context;
   try {
     const { repairs } = committer;
     const acknowledged = sender.takeAcknowledgement();
     if (acknowledged !== undefined || store.durability.delayMs > 0) {
       const end = await committer.commit(acknowledged === undefined ? {} : { acknowledged });
-      if (end !== 'committed') return 'gone';
+      if (end !== 'committed') return end === 'fenced' ? 'fenced' : 'gone';
     }
     if (committer.repairs > repairs) return 'lost-end';
-    await untilAvailable(() => store.retire(ref, owner, retentionMs), context);
+    if ((await untilAvailable(() => store.retire(ref, owner, retentionMs), context)) === 'fenced') return 'fenced';
   } catch (thrown) {
     if (!signal.aborted) log.error({ ...ref, err: thrown }, 'a finished run could not be retired');
   }

@@ -126,6 +126,21 @@ export class RunService implements CommandSink {
     await untilAvailable(() => this.#open(partition), this.#context);
   }
 
+  /**
+   * Finds partitions that another engine has opened while nothing of them was written: one that came too late, with an
+   * assignment that was over. Never rejects.
+   */
+  async checkOwnership(): Promise<void> {
+    const { store, signal, log } = this.#context;
+    for (const owner of this.#owners.all()) {
+      try {
+        if ((await store.restorePartition(owner, [])) === 'fenced') this.#fenced(owner);
+      } catch (thrown) {
+        if (!signal.aborted) log.debug({ ...owner }, `its epoch was not looked at: ${messageOf(thrown)}`);
+      }
+    }
+  }
+
   /** Resolves when nothing runs that ends with this engine and all is committed and sent, or after `drainMs`. */
   async drain(drainMs: number): Promise<void> {
     const { clock, pause, signal } = this.#context;

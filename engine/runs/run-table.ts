@@ -78,6 +78,9 @@ export class RunTable {
       verifyAll: () => {
         for (const run of this.#runs.values()) run.post({ kind: 'verify' });
       },
+      lookAtIndexes: () => {
+        for (const owner of options.owners.all()) void this.#lookAtIndex(owner);
+      },
     });
     this.#trouble = {
       wentBack: (owner) => repair.restore(owner),
@@ -201,6 +204,19 @@ export class RunTable {
   /** Resolves when the ends of all attempts that runs let go of are noted. */
   async allLetGo(): Promise<void> {
     while (this.#lettingGo.size > 0) await Promise.all(this.#lettingGo);
+  }
+
+  /** Never rejects: what is not found now is found by the next owner. */
+  async #lookAtIndex(owner: Ownership): Promise<void> {
+    const { store, log, signal } = this.#context;
+    try {
+      const refs = await untilAvailable(() => store.activeRuns(owner.partition), this.#context);
+      const known = new Set([...this.#refsOf(owner)].map(runKey));
+      for (const ref of refs) if (!known.has(runKey(ref))) await this.#takeUp(ref, owner);
+    } catch (thrown) {
+      if (!signal.aborted)
+        log.warn({ partition: owner.partition }, `its index was not looked at: ${messageOf(thrown)}`);
+    }
   }
 
   /** Brings a run into memory for which no command waits, unless it rests. */

@@ -1,6 +1,7 @@
 /**
  * A store that went back in time lost more than the run that noticed: the partition's epoch and index, and commits of
- * other runs. Restores the former once for all that ask at the same time, and has every run look at its own.
+ * other runs, and the end of what was retired. Restores the former once for all that ask at the same time, and has every
+ * run, and every index, looked at.
  */
 import type { Ownership, RunRef } from '../store/run-store.ts';
 import type { RunContext } from './run-context.ts';
@@ -13,6 +14,8 @@ export interface RepairedRuns {
   readonly refsOf: (owner: Ownership) => readonly RunRef[];
   /** Has each run in memory commit, so that it finds what it lost. */
   readonly verifyAll: () => void;
+  /** Takes up what an index holds and nobody here knows: it was let go, and the store forgot that. */
+  readonly lookAtIndexes: () => void;
 }
 
 export class StoreRepair {
@@ -47,5 +50,6 @@ export class StoreRepair {
     this.#verifiedAtMs = nowMs;
     this.#context.log.warn({}, 'the store was away or went back in time; every run looks at its own');
     this.#runs.verifyAll();
+    this.#runs.lookAtIndexes();
   }
 }
