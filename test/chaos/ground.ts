@@ -18,6 +18,8 @@ export const MAX_ENGINES = 3;
 /** Of the status topic, and of the commands' at the beginning: two for each engine. */
 export const PARTITIONS = 6;
 
+const MAX_BROKER_STARTS = 3;
+
 export interface EngineRelays {
   readonly kafka: Relay;
   readonly redis: Relay;
@@ -50,10 +52,8 @@ export async function openGround(): Promise<Ground> {
     const relays = await Promise.all(Array.from({ length: MAX_ENGINES }, openRelays));
     for (const { kafka, redis } of relays)
       ends.push(async () => void (await Promise.all([kafka.close(), redis.close()])));
-    const ports = await Promise.all(relays.map(() => freePort()));
-    const relayed = relays.map(({ kafka }, index) => ({ port: ports[index] ?? 0, toldPort: kafka.port }));
     const [kafka, redis] = await Promise.all([
-      startKafka({ partitions: PARTITIONS, relayed }),
+      startBroker(relays),
       startRedis({ dir: redisDir }),
       publishWorkPlugin(folder, effects.place, join(folder, 'home')),
     ]);
@@ -61,16 +61,29 @@ export async function openGround(): Promise<Ground> {
       () => kafka.stop(),
       () => redis.stop(),
     );
-    for (const [index, relay] of relays.entries()) {
-      relay.kafka.leadTo(ports[index] ?? 0);
-      relay.redis.leadTo(redis.port);
-    }
+    for (const relay of relays) relay.redis.leadTo(redis.port);
     const registry = await startRegistry(folder);
     ends.push(async () => void (await registry.process.powerCut()));
     return { kafka, redis, registry, effects, relays, redisDir, close };
   } catch (thrown) {
     await close();
     throw thrown;
+  }
+}
+
+/** One that clients behind the relays reach through them, and only so. */
+async function startBroker(relays: readonly EngineRelays[]): Promise<KafkaService> {
+  for (let tries = 1; ; tries++) {
+    const ports = await Promise.all(relays.map(() => freePort()));
+    try {
+      const relayed = relays.map(({ kafka }, index) => ({ port: ports[index] ?? 0, toldPort: kafka.port }));
+      const broker = await startKafka({ partitions: PARTITIONS, relayed });
+      for (const [index, { kafka }] of relays.entries()) kafka.leadTo(ports[index] ?? 0);
+      return broker;
+    } catch (thrown) {
+      // A port that was free a moment ago is another's now.
+      if (tries === MAX_BROKER_STARTS) throw thrown;
+    }
   }
 }
 
