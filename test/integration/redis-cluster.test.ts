@@ -137,6 +137,10 @@ describe('a cluster', () => {
     const [first] = cluster.primaries;
     await Promise.all(RUNS.map((run) => commitUntilTaken(run, 1)));
     await first?.cli('WAIT', '1', '5000');
+    let doubts = 0;
+    store.onDoubt(() => {
+      doubts += 1;
+    });
     const lost = stateOf(store, 'down');
     const work = RUNS.map(async (run) => {
       for (let revision = 2; revision <= 40; revision++) await commitUntilTaken(run, revision);
@@ -145,6 +149,7 @@ describe('a cluster', () => {
     await lost;
     await Promise.all(work);
     expect(store.state).toBe('up');
+    expect(doubts).toBe(1);
     for (const run of RUNS) expect((await store.read(run))?.meta).toMatchObject({ revision: 41, fields: { n: '40' } });
     expect(lines.join('\n')).toContain(`127.0.0.1:${first?.port} is lost`);
   });

@@ -75,6 +75,10 @@ describe('sentinels', () => {
     await service.primary.cli('WAIT', '1', '5000');
     await service.replica.cli('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
 
+    let doubts = 0;
+    store.onDoubt(() => {
+      doubts += 1;
+    });
     const down = stateOf(store, 'down');
     const refusal = lineWith('is not used: Redis at');
     await service.primary.kill9();
@@ -87,6 +91,7 @@ describe('sentinels', () => {
     const up = stateOf(store, 'up');
     await service.replica.cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
     await up;
+    expect(doubts).toBe(1);
     expect(await store.read(RUN)).toMatchObject({ meta: { revision: 2, fields: { n: '1' } } });
     expect(await store.commit(RUN, owner.epoch, 2, { meta: { n: '2' } })).toEqual({ result: 'ok' });
     // The notes' own connection follows as well, in its own time.

@@ -199,6 +199,28 @@ describe('with a run', () => {
       }
     });
 
+    it('that comes back is in doubt only when it was restarted meanwhile', async () => {
+      const doubts: string[] = [];
+      let why = 'a network that broke';
+      let told = () => {};
+      store.onDoubt(() => {
+        doubts.push(`${why}, ${store.state}`);
+        told();
+      });
+      const lost = nextState();
+      proxy.cut();
+      expect(await lost).toBe('down');
+      expect(await nextState()).toBe('up');
+      why = 'a restart';
+      const doubt = new Promise<void>((resolve) => {
+        told = resolve;
+      });
+      await redis.kill9();
+      await redis.restart();
+      await doubt;
+      expect(doubts).toEqual(['a restart, up']);
+    });
+
     it('that is silent rejects within seconds and is left', async () => {
       proxy.freeze();
       const calls = [store.commit(RUN, owner.epoch, 1, {}), store.read(RUN), store.clock()];
