@@ -1,0 +1,105 @@
+/**
+ * The breakages that must not survive: for each guarantee that rests on one place in the code, that place taken away. Each
+ * names the text that it replaces, so that it cannot quietly become no breakage at all, and what has to see it.
+ */
+import type { Edit } from './tree-copy.ts';
+
+export interface Mutation {
+  /** What the broken engine does. */
+  readonly name: string;
+  readonly edits: readonly Edit[];
+  /** Words of the violation that have to be in what is reported; any other would be found by accident. */
+  readonly seenAs: RegExp;
+}
+
+/** In the engine itself: the simulation runs all of it. */
+export const SEEN_BY_SIMULATION: readonly Mutation[] = [
+  {
+    name: 'goes on when the fence refuses its commit',
+    edits: [
+      {
+        file: 'engine/runs/committer.ts',
+        find: `if (answer.result === 'fenced') return 'fenced';`,
+        put: `if (answer.result === 'fenced') return 'committed';`,
+      },
+    ],
+    seenAs: /G[1-5]/,
+  },
+  {
+    name: 'counts the outbox as sent before it is',
+    edits: [
+      {
+        file: 'engine/runs/outbox-sender.ts',
+        find: 'this.#tail = Promise.all([this.#tail, ...sending]);',
+        put: 'this.#tail = this.#tail.then(() => undefined);',
+      },
+    ],
+    seenAs: /acknowledged and never sent/,
+  },
+  {
+    name: 'applies the result of an attempt twice',
+    edits: [
+      {
+        file: 'engine/runs/run-attempts.ts',
+        find: `this.#onEnd({ type: 'attempt-ended', step, token, end: this.#endOf(held, outcome, plugin), ...receipt });`,
+        put: `const told = { type: 'attempt-ended', step, token, end: this.#endOf(held, outcome, plugin), ...receipt } as const;
+      this.#onEnd(told);
+      this.#onEnd(told);`,
+      },
+      {
+        file: 'engine/scheduler/decide.ts',
+        find: `if (state?.status !== 'RUNNING' || state.token !== token) return;
+    run.running.delete(step);`,
+        put: `if (state?.status !== 'RUNNING' && state?.status !== 'COMPLETED') return;
+    run.running.delete(step);`,
+      },
+      {
+        file: 'engine/scheduler/decide.ts',
+        find: 'if (before !== undefined && isFinalStep(before)) throw',
+        put: 'if (before !== undefined && isFinalStep(before) && false) throw',
+      },
+    ],
+    seenAs: /G[34]/,
+  },
+  {
+    name: 'writes what happened and what is told of it in two commits',
+    edits: [
+      {
+        file: 'engine/runs/active-run.ts',
+        find: '...(entries.length > 0 ? { events: entries } : {}),',
+        put: '',
+      },
+      {
+        file: 'engine/runs/active-run.ts',
+        find: `desk.settle();
+    this.#inputs.remember(draft.outputs);`,
+        put: `if (entries.length > 0) await this.#committer.commit({ events: entries });
+    desk.settle();
+    this.#inputs.remember(draft.outputs);`,
+      },
+    ],
+    seenAs: /G3/,
+  },
+  {
+    name: 'counts a command as finished before its effect is durable',
+    edits: [
+      {
+        file: 'engine/commands/partition-intake.ts',
+        find: 'await this.#options.handle(record);',
+        put: 'void this.#options.handle(record).catch(() => undefined);',
+      },
+    ],
+    seenAs: /G1/,
+  },
+  {
+    name: 'takes a run out of the index before its outbox is empty',
+    edits: [
+      {
+        file: 'engine/runs/active-run.ts',
+        find: 'if (this.#isFinished && this.#sender.isEmpty) this.#onAllSent();',
+        put: 'if (this.#isFinished) this.#onAllSent();',
+      },
+    ],
+    seenAs: /G[13]/,
+  },
+];
