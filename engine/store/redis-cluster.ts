@@ -19,8 +19,13 @@ const ASK_AGAIN_MS = 250;
 /** A call follows a slot that moves; more often than this in a row is no cluster that agrees with itself. */
 const MAX_REDIRECTS = 4;
 
+export interface ClusterOptions extends ConnectOptions {
+  /** A node holds no slots any more. */
+  readonly onDropped: (label: string) => void;
+}
+
 /** @throws StoreUnavailable when no node answers, or one of the primaries does not, FlowopsError when `admit` refuses one */
-export async function connectCluster(address: RedisAddress, options: ConnectOptions): Promise<RedisServers> {
+export async function connectCluster(address: RedisAddress, options: ClusterOptions): Promise<RedisServers> {
   const cluster = new RedisCluster(address, options);
   try {
     await cluster.start();
@@ -41,7 +46,7 @@ interface Member {
 class RedisCluster implements RedisServers {
   readonly label: string;
   readonly #address: RedisAddress;
-  readonly #options: ConnectOptions;
+  readonly #options: ClusterOptions;
   readonly #log: Log;
   readonly #listeners = new Set<(state: ConnectionState) => void>();
   readonly #members = new Map<string, Member>();
@@ -53,7 +58,7 @@ class RedisCluster implements RedisServers {
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(address: RedisAddress, options: ConnectOptions) {
+  constructor(address: RedisAddress, options: ClusterOptions) {
     this.label = address.label;
     this.#address = address;
     this.#options = options;
@@ -189,6 +194,7 @@ class RedisCluster implements RedisServers {
     for (const [label, member] of this.#members) {
       if (held.has(label)) continue;
       this.#members.delete(label);
+      this.#options.onDropped(nodeAddress(this.#address, member.host).label);
       void member.connecting.then((node) => node.close()).catch(() => {});
     }
     this.#judge();

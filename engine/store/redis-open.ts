@@ -3,6 +3,7 @@ import { FlowopsError } from '@flowops/proto/errors.ts';
 import type { Log } from '../log.ts';
 import { connectCluster } from './redis-cluster.ts';
 import { connectRedis, type RedisCommand, type RedisNode } from './redis-connection.ts';
+import { ServerIdentities } from './redis-identity.ts';
 import { ifAllowed } from './redis-safety.ts';
 import { SafetyWatch } from './redis-safety-watch.ts';
 import type { RedisServers } from './redis-servers.ts';
@@ -19,6 +20,16 @@ export interface OpenRedisOptions {
 export interface OpenedRedis {
   readonly servers: RedisServers;
   readonly durability: Durability;
+  /** See RunStore. */
+  readonly onDoubt: (listener: () => void) => () => void;
+}
+
+type Opened = Omit<OpenedRedis, 'onDoubt'>;
+
+/** What every server is looked at for. */
+interface Looks {
+  readonly watch: SafetyWatch;
+  readonly identities: ServerIdentities;
 }
 
 /**
@@ -27,23 +38,27 @@ export interface OpenedRedis {
  */
 export async function openRedis(options: OpenRedisOptions): Promise<OpenedRedis> {
   const { address, allowUnsafe, log } = options;
-  const watch = new SafetyWatch({ allowUnsafe, log });
-  if (address.hosts.length === 1 || address.sentinel !== undefined) {
-    const opened = await openServer(options, watch);
-    if (opened !== 'node of a cluster') return opened;
-  }
-  return openCluster(options, watch);
+  const looks = { watch: new SafetyWatch({ allowUnsafe, log }), identities: new ServerIdentities() };
+  const isOne = address.hosts.length === 1 || address.sentinel !== undefined;
+  const server = isOne ? await openServer(options, looks) : 'node of a cluster';
+  const opened = server === 'node of a cluster' ? await openCluster(options, looks) : server;
+  looks.identities.watch(opened.servers);
+  return { ...opened, onDoubt: (listener) => looks.identities.onDoubt(listener) };
 }
 
-async function openServer(options: OpenRedisOptions, watch: SafetyWatch): Promise<OpenedRedis | 'node of a cluster'> {
-  const { address, signal, log } = options;
+async function openServer(
+  { address, signal, log }: OpenRedisOptions,
+  { watch, identities }: Looks,
+): Promise<Opened | 'node of a cluster'> {
   const admit = async (command: RedisCommand, label: string) => {
-    if ((await modeOf(command)) === 'sentinel') throw sentinelUnnamed(label);
+    const { mode, runId } = await introduction(command);
+    if (mode === 'sentinel') throw sentinelUnnamed(label);
     await watch.admit(command, label);
+    identities.seen(label, runId);
   };
   const node = await connectRedis(address, { admit, signal, log });
   try {
-    const isNode = (await modeOf(node.command)) === 'cluster';
+    const isNode = (await introduction(node.command)).mode === 'cluster';
     if (isNode && address.db !== 0) {
       throw wrongMode(address.label, 'is a node of a cluster, which has only database 0');
     }
@@ -59,23 +74,33 @@ async function openServer(options: OpenRedisOptions, watch: SafetyWatch): Promis
   return 'node of a cluster';
 }
 
-async function openCluster({ address, signal, log }: OpenRedisOptions, watch: SafetyWatch): Promise<OpenedRedis> {
+async function openCluster({ address, signal, log }: OpenRedisOptions, { watch, identities }: Looks): Promise<Opened> {
   const admit = async (command: RedisCommand, label: string) => {
-    const mode = await modeOf(command);
+    const { mode, runId } = await introduction(command);
     if (mode === 'sentinel') throw sentinelUnnamed(label);
     if (mode === 'standalone') {
       throw wrongMode(label, 'is no node of a cluster: name one server, or add ?sentinel=NAME');
     }
     await watch.admit(command, label);
+    identities.seen(label, runId);
   };
-  const servers = await connectCluster(address, { admit, signal, log });
+  const onDropped = (label: string) => identities.forget(label);
+  const servers = await connectCluster(address, { admit, onDropped, signal, log });
   return { servers, durability: watch.durability(true) };
 }
 
-/** What the server calls itself: standalone, sentinel or cluster; undefined when it does not tell. */
-async function modeOf(command: RedisCommand): Promise<string | undefined> {
+interface Introduction {
+  /** standalone, sentinel or cluster; undefined when it does not tell. */
+  readonly mode: string | undefined;
+  /** Of its process: another one after each start. */
+  readonly runId: string | undefined;
+}
+
+async function introduction(command: RedisCommand): Promise<Introduction> {
   const info = await ifAllowed(command('info', ['server']));
-  return typeof info === 'string' ? /^redis_mode:(\w+)/m.exec(info)?.[1] : undefined;
+  const field = (name: string) =>
+    typeof info === 'string' ? new RegExp(`^${name}:(\\w+)`, 'm').exec(info)?.[1] : undefined;
+  return { mode: field('redis_mode'), runId: field('run_id') };
 }
 
 /** One of them may be put in the server's place, by whatever watches over it (a managed service does). */

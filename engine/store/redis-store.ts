@@ -6,21 +6,14 @@
  * leaves harmless: into the index before the run is written or woken, out of it after the run was let go.
  */
 import type { Log } from '../log.ts';
-import {
-  notesChannel,
-  PARTITION_KEY_PATTERN,
-  parseRunName,
-  partitionKeys,
-  partitionOfKey,
-  runKeys,
-  runName,
-} from './keys.ts';
+import { notesChannel, parseRunName, partitionKeys, runKeys, runName } from './keys.ts';
 import { NoteListeners } from './note-listeners.ts';
 import { checkCount, checkNote, checkPatch, metaRetentionMs } from './patch-rules.ts';
 import { newSubscriber } from './redis-client.ts';
-import type { ConnectionState, RedisNode } from './redis-connection.ts';
+import type { ConnectionState } from './redis-connection.ts';
 import { noteMessage, RedisNotes } from './redis-notes.ts';
-import { openRedis } from './redis-open.ts';
+import { type OpenedRedis, openRedis } from './redis-open.ts';
+import { partitionsOf } from './redis-partitions.ts';
 import {
   isRetiredReply,
   listReply,
@@ -48,7 +41,6 @@ import {
   type RunStore,
   STATE_FORMATS,
   type StateFormat,
-  StoreDamaged,
   type StoredRun,
 } from './run-store.ts';
 
@@ -56,15 +48,10 @@ import {
 const FENCE_MS = 10 * 60 * 1000;
 /** Any: it names the server of a cluster whose clock is taken. */
 const CLOCK_KEY = 'flowops:clock';
-/** Keys looked at per SCAN round: about 1 ms of Redis' time. */
-const SCAN_COUNT = 1_000;
 /** Runs restored to an index in one script: about 1 ms of Redis' time. */
 const RESTORE_CHUNK = 1_000;
-/** 100 million keys; a SCAN that has not ended by then is not going to. */
-const SCAN_ROUNDS = 100_000;
 
 export interface RedisStore extends RunStore {
-  readonly state: ConnectionState;
   /** Tells when the connection is lost and back; the result ends that. */
   onState(listener: (state: ConnectionState) => void): () => void;
 }
@@ -88,7 +75,7 @@ export async function connectRedisStore(options: RedisStoreOptions): Promise<Red
   const { signal, log } = options;
   const address = parseRedisUrl(options.url, options);
   const opening = { address, allowUnsafe: options.allowUnsafe === true, signal, log };
-  const { servers, durability } = await openRedis(opening);
+  const { servers, durability, onDoubt } = await openRedis(opening);
   try {
     signal?.throwIfAborted();
     const channelOf = (partition: string) => notesChannel(partition, address.db);
@@ -101,16 +88,14 @@ export async function connectRedisStore(options: RedisStoreOptions): Promise<Red
     const notes = new RedisNotes({ newClient, channelOf, listeners, log });
     await notes.start();
     const format = options.format ?? DEFAULT_STATE_FORMAT;
-    return new RedisRunStore({ servers, durability, format, notes, listeners, channelOf, log });
+    return new RedisRunStore({ servers, durability, onDoubt, format, notes, listeners, channelOf, log });
   } catch (thrown) {
     await servers.close();
     throw thrown;
   }
 }
 
-interface RedisStoreParts {
-  readonly servers: RedisServers;
-  readonly durability: Durability;
+interface RedisStoreParts extends OpenedRedis {
   readonly format: StateFormat;
   readonly notes: RedisNotes;
   readonly listeners: NoteListeners;
@@ -121,6 +106,7 @@ interface RedisStoreParts {
 class RedisRunStore implements RedisStore {
   readonly durability: Durability;
   readonly format: StateFormat;
+  readonly onDoubt: OpenedRedis['onDoubt'];
   readonly #redis: RedisServers;
   readonly #notes: RedisNotes;
   readonly #listeners: NoteListeners;
@@ -130,6 +116,7 @@ class RedisRunStore implements RedisStore {
   constructor(parts: RedisStoreParts) {
     this.#redis = parts.servers;
     this.durability = parts.durability;
+    this.onDoubt = parts.onDoubt;
     this.format = parts.format;
     this.#notes = parts.notes;
     this.#listeners = parts.listeners;
@@ -353,23 +340,6 @@ class RedisRunStore implements RedisStore {
     const reply = await this.#redis.run(SCRIPTS[change], [epoch, active], [owner.epoch, runName(run)]);
     return reply.tag === 'ok' ? 'ok' : 'fenced';
   }
-}
-
-/** Looks at every key of a server: for listing only, and never while runs wait for it. */
-async function partitionsOf(node: RedisNode): Promise<readonly string[]> {
-  const found = new Set<string>();
-  let cursor = '0';
-  for (let round = 0; round < SCAN_ROUNDS; round++) {
-    const reply = await node.command('scan', [cursor, 'MATCH', PARTITION_KEY_PATTERN, 'COUNT', SCAN_COUNT]);
-    const [next, keys] = listReply(reply);
-    for (const key of listReply(keys)) {
-      const partition = partitionOfKey(textReply(key));
-      if (partition !== undefined) found.add(partition);
-    }
-    cursor = textReply(next);
-    if (cursor === '0') return [...found];
-  }
-  throw new StoreDamaged(`Redis at ${node.label} holds too many keys to find the partitions among them`);
 }
 
 function allKeys(run: RunRef): readonly string[] {

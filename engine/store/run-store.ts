@@ -127,6 +127,13 @@ export interface RunStore {
   readonly durability: Durability;
   /** Of the runs that `create` writes. */
   readonly format: StateFormat;
+  /** `down`: calls reject at the moment, and whoever waits for a write to be on disk has to wait on. */
+  readonly state: 'up' | 'down';
+  /**
+   * Tells that the store, which is `up` again, may have lost its last moments (its server was restarted, or another took
+   * its place): every run has to look at its own, also one with nothing to write. The result ends that.
+   */
+  onDoubt(listener: () => void): () => void;
   /** The store's own clock, epoch ms. */
   clock(): Promise<number>;
 

@@ -65,6 +65,35 @@ export function prepareStatements(database: DatabaseSync) {
 
 type Row = Record<string, SQLOutputValue>;
 
+export interface RunRow {
+  readonly id: number;
+  readonly format: number;
+  readonly partition: string;
+  readonly epoch: number;
+  readonly revision: number;
+  readonly since: number;
+  readonly outboxHead: number;
+  readonly sequence: number;
+  readonly isRetired: boolean;
+  readonly isDataExpired: boolean;
+}
+
+/** A row of `findRun`. */
+export function runOf(row: Row): RunRow {
+  return {
+    id: numberOf(row, 'id'),
+    format: numberOf(row, 'format'),
+    partition: textOf(row, 'partition'),
+    epoch: numberOf(row, 'epoch'),
+    revision: numberOf(row, 'revision'),
+    since: numberOf(row, 'since'),
+    outboxHead: numberOf(row, 'outbox_head'),
+    sequence: numberOf(row, 'sequence'),
+    isRetired: numberOf(row, 'retired') === 1,
+    isDataExpired: numberOf(row, 'is_data_expired') === 1,
+  };
+}
+
 export function numberOf(row: Row | undefined, column: string): number {
   const value = row?.[column];
   if (typeof value !== 'number') throw new StoreDamaged(`the database's column ${column} holds no number`);

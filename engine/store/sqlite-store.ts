@@ -30,7 +30,7 @@ import {
 } from './run-store.ts';
 import { dropData, dropLapsed, dropRun, tidyUp } from './sqlite-retention.ts';
 import { openDatabase, sqliteFailure } from './sqlite-schema.ts';
-import { numberOf, prepareStatements, type Statements, textOf } from './sqlite-statements.ts';
+import { numberOf, prepareStatements, type RunRow, runOf, type Statements, textOf } from './sqlite-statements.ts';
 
 /** Lapsed runs removed beside each retire: more than one, so that they get fewer. */
 const LAPSED_PER_RETIRE = 5;
@@ -54,19 +54,6 @@ export function openSqliteStore(options: SqliteStoreOptions): RunStore {
   return new SqliteRunStore(options.file, options.now ?? Date.now, options.format ?? DEFAULT_STATE_FORMAT);
 }
 
-interface RunRow {
-  readonly id: number;
-  readonly format: number;
-  readonly partition: string;
-  readonly epoch: number;
-  readonly revision: number;
-  readonly since: number;
-  readonly outboxHead: number;
-  readonly sequence: number;
-  readonly isRetired: boolean;
-  readonly isDataExpired: boolean;
-}
-
 class SqliteRunStore implements RunStore {
   readonly durability: Durability = { description: 'sqlite WAL FULL', delayMs: 0 };
   readonly format: StateFormat;
@@ -86,6 +73,15 @@ class SqliteRunStore implements RunStore {
     this.#group = new CommitGroup(this.#database);
     // Nobody waits for it; a failure will show in the first call that somebody waits for.
     this.#group.add(() => tidyUp(this.#sql, this.#now(), LAPSED_AT_OPEN)).catch(() => {});
+  }
+
+  get state(): 'up' | 'down' {
+    return this.#database.isOpen ? 'up' : 'down';
+  }
+
+  /** What it acknowledged is on disk. */
+  onDoubt(): () => void {
+    return () => {};
   }
 
   async clock(): Promise<number> {
@@ -326,19 +322,7 @@ class SqliteRunStore implements RunStore {
   #find(run: RunRef): RunRow | undefined {
     const now = this.#now();
     const row = this.#sql.findRun.get(now, run.flowId, run.runId, now);
-    if (row === undefined) return undefined;
-    return {
-      id: numberOf(row, 'id'),
-      format: numberOf(row, 'format'),
-      partition: textOf(row, 'partition'),
-      epoch: numberOf(row, 'epoch'),
-      revision: numberOf(row, 'revision'),
-      since: numberOf(row, 'since'),
-      outboxHead: numberOf(row, 'outbox_head'),
-      sequence: numberOf(row, 'sequence'),
-      isRetired: numberOf(row, 'retired') === 1,
-      isDataExpired: numberOf(row, 'is_data_expired') === 1,
-    };
+    return row === undefined ? undefined : runOf(row);
   }
 
   #meta(row: RunRow): RunMeta {
