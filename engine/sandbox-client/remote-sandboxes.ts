@@ -46,10 +46,8 @@ export class RemoteSandboxes implements EngineSandboxes {
   }
 
   pick(): SandboxHost | undefined {
-    let best: SharedHost | undefined;
-    for (const host of this.#hosts.values()) {
-      if (host.hasRoom && (best === undefined || host.pressure < best.pressure)) best = host;
-    }
+    const best = this.#leastLoaded();
+    best?.promise();
     return best;
   }
 
@@ -93,15 +91,23 @@ export class RemoteSandboxes implements EngineSandboxes {
 
   /** Resolves when the first host is connected, or after `waitMs`. */
   async firstHost(waitMs: number): Promise<void> {
-    if (this.pick() !== undefined) return;
+    if (this.#leastLoaded() !== undefined) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, waitMs);
       this.onChange(() => {
-        if (this.pick() === undefined) return;
+        if (this.#leastLoaded() === undefined) return;
         clearTimeout(timer);
         resolve();
       });
     });
+  }
+
+  #leastLoaded(): SharedHost | undefined {
+    let best: SharedHost | undefined;
+    for (const host of this.#hosts.values()) {
+      if (host.hasRoom && (best === undefined || host.pressure < best.pressure)) best = host;
+    }
+    return best;
   }
 
   #opened(connection: ConnectedHost): boolean {

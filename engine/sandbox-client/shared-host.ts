@@ -34,6 +34,8 @@ export class SharedHost implements SandboxHost {
   /** Of the connection that there is, or was last. */
   #last: ConnectedHost;
   #othersLoad = 0;
+  /** Chosen and not yet given: a run chooses for many steps and starts them after its commit. Some never come. */
+  #promised = 0;
 
   constructor({ connection, leaseMs, onForgettable }: SharedHostOptions) {
     this.#onForgettable = onForgettable;
@@ -67,7 +69,12 @@ export class SharedHost implements SandboxHost {
 
   /** Attempts of everybody for each of its cores, one more included: the smaller, the sooner it runs. */
   get pressure(): number {
-    return (this.#attempts.size + this.#othersLoad + 1) / this.#cores;
+    return (this.#attempts.size + this.#promised + this.#othersLoad + 1) / this.#cores;
+  }
+
+  /** It is the choice for one attempt, which is soon given to it, or not. */
+  promise(): void {
+    this.#promised++;
   }
 
   /** A connection to it, the first or a later one: what is adrift is asked for. */
@@ -76,6 +83,7 @@ export class SharedHost implements SandboxHost {
     this.#last = connection;
     connection.presence.onLoad(() => {
       this.#othersLoad = Math.max(0, connection.presence.load - this.#attempts.size);
+      this.#promised = 0;
     });
     void connection.closed.then(() => {
       if (this.#connection === connection) this.#connection = undefined;
@@ -96,6 +104,7 @@ export class SharedHost implements SandboxHost {
 
   run(request: AttemptRequest, listener: AttemptListener): Attempt {
     const once = startedOnce(listener);
+    this.#promised = Math.max(0, this.#promised - 1);
     // On a connection that has just ended the attempt is lost at once, and known not to run.
     return this.#keep(request, once, this.#last.run(request, once));
   }

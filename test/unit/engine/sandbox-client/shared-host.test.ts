@@ -179,6 +179,17 @@ describe('a shared host', () => {
     expect(host.pressure).toBe(1);
   });
 
+  it('counts what it was chosen for before it is given, until it tells its load again', () => {
+    const { connection, host } = makeHost();
+    host.promise();
+    host.promise();
+    expect(host.pressure).toBe(2);
+    host.run(handMadeStep('x'), {});
+    expect(host.pressure).toBe(2);
+    connection.presence.tellLoad(2);
+    expect(host.pressure).toBe(1.5);
+  });
+
   it('has no room when it drains, is full or is not connected', async () => {
     const { connection, host } = makeHost();
     expect(host.hasRoom).toBe(true);
