@@ -103,3 +103,60 @@ export const SEEN_BY_SIMULATION: readonly Mutation[] = [
     seenAs: /G[13]/,
   },
 ];
+
+export interface StoreMutation extends Omit<Mutation, 'seenAs'> {
+  /** The contract suite on that store. */
+  readonly suite: string;
+}
+
+/** In what only a real store runs (Lua, SQL): the contract suite of stores sees it, which the simulated store passes too. */
+export const SEEN_BY_CONTRACT: readonly StoreMutation[] = [
+  {
+    name: 'Redis whose script takes the commit of a former owner',
+    suite: 'test/contract/run-store-redis.test.ts',
+    edits: [
+      {
+        file: 'engine/store/commit.lua',
+        find: `if epoch < storedEpoch then
+  return {'fenced'}
+end
+`,
+        put: '',
+      },
+    ],
+  },
+  {
+    name: 'Redis whose script takes a run out of the index for a former owner',
+    suite: 'test/contract/run-store-redis.test.ts',
+    edits: [
+      {
+        file: 'engine/store/index-check.lua',
+        find: `if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[1]) or 0) then
+  return {'fenced'}
+end
+`,
+        put: '',
+      },
+      {
+        file: 'engine/store/index-remove.lua',
+        find: `if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[1]) or 0) then
+  return {'fenced'}
+end
+`,
+        put: '',
+      },
+    ],
+  },
+  {
+    name: 'SQLite that takes the commit of a former owner',
+    suite: 'test/contract/run-store-sqlite.test.ts',
+    edits: [
+      {
+        file: 'engine/store/sqlite-store.ts',
+        find: `      if (epoch < row.epoch) return { result: 'fenced' };
+`,
+        put: '',
+      },
+    ],
+  },
+];

@@ -12,7 +12,7 @@ import { ROOT } from '../support/clone.ts';
 
 const PARTS = ['engine', 'proto', 'sandbox', 'sdk'];
 const FOLDERS = [...PARTS, 'bin', 'test'];
-const FILES = ['package.json', 'tsconfig.json'];
+const FILES = ['package.json', 'tsconfig.json', 'vitest.config.ts'];
 /** Nothing of these is read by what runs in a copy. */
 const LEFT_OUT = new Set(['node_modules', '.cache', 'bench', 'e2e', 'integration', 'adversarial', 'unit']);
 const OWN_SCOPE = '@flowops';
