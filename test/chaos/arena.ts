@@ -95,6 +95,7 @@ class RunningScenario implements Arena {
       total: call.runs,
       inFlight: call.inFlight,
       chance: chance.fork(),
+      ...(scenario.pace === undefined ? {} : { pace: scenario.pace }),
       send: (commands) => this.wire.send(commands),
     });
     this.chance = chance.fork();

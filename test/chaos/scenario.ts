@@ -2,6 +2,7 @@
 
 import type { Chance } from './chance.ts';
 import type { Verdict } from './checker.ts';
+import type { Pace } from './flows.ts';
 import type { Ground } from './ground.ts';
 import type { Nodes } from './nodes.ts';
 import type { Allowance } from './observation.ts';
@@ -16,6 +17,8 @@ export interface Scenario {
   readonly hosts?: number;
   /** Engines reach Kafka, Redis and shared hosts through relays that `faults` may hold or cut. */
   readonly isRelayed?: boolean;
+  /** How long steps work. */
+  readonly pace?: Pace;
   /** Default: reruns. */
   readonly allowance?: Partial<Allowance>;
   readonly env?: Readonly<Record<string, string>>;

@@ -10,10 +10,12 @@ import {
   freezeMachine,
   killEngine,
   killHost,
+  killUntold,
   killWaiting,
   killWorkers,
   powerCut,
 } from './engines.ts';
+import { lateWrites } from './late-writes.ts';
 import { cutKafka, cutRedis } from './networks.ts';
 import { freezeRedis, killBroker, killRedis, redisGoesBack } from './services.ts';
 import { cutHost, killBesideHosts, killSharedHost } from './shared-hosts.ts';
@@ -22,6 +24,7 @@ import { formats, partitionsAdded, rollingRestart } from './upgrades.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   killEngine,
+  killUntold,
   killWaiting,
   powerCut,
   killHost,
@@ -29,6 +32,7 @@ export const SCENARIOS: readonly Scenario[] = [
   freezeEngine,
   freezeFenced,
   freezeMachine,
+  lateWrites,
   killBroker,
   killRedis,
   redisGoesBack,

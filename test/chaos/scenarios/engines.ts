@@ -31,6 +31,21 @@ export const killWaiting: Scenario = {
   },
 };
 
+export const killUntold: Scenario = {
+  name: 'kill-untold',
+  about: 'the broker dies, runs go on untold, and the engine that has yet to tell of them dies before it is back',
+  faults: async (arena) => {
+    const { kafka } = arena.ground;
+    await eachEngine(arena, [0.15, 0.5], async (engine) => {
+      await arena.fault('kill -9 the broker', () => kafka.kill9());
+      await arena.wait(arena.chance.between(1000, 3000));
+      await arena.fault(`kill -9 ${engine.name}`, () => engine.kill9());
+      await kafka.restart();
+      await startAgain(arena, engine);
+    });
+  },
+};
+
 export const powerCut: Scenario = {
   name: 'power-cut',
   about: 'two engines die with everything below them at one moment, at last all three',
