@@ -60,6 +60,11 @@ export class RedisNotes {
     this.#ready?.unsubscribe(this.#channelOf(partition)).catch(() => {});
   }
 
+  /** Connects anew: what broke the other connections may have left this one half open. */
+  reconnect(): void {
+    this.#ready?.disconnect();
+  }
+
   /** Idempotent. */
   end(): void {
     this.#closed.abort();

@@ -87,6 +87,7 @@ export async function connectRedisStore(options: RedisStoreOptions): Promise<Red
     };
     const notes = new RedisNotes({ newClient, channelOf, listeners, log });
     await notes.start();
+    servers.onState((state) => state === 'down' && notes.reconnect());
     const format = options.format ?? DEFAULT_STATE_FORMAT;
     return new RedisRunStore({ servers, durability, onDoubt, format, notes, listeners, channelOf, log });
   } catch (thrown) {
