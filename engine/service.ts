@@ -9,6 +9,7 @@ import type { Settings } from '@flowops/proto/settings-reader.ts';
 import { type Engine, startEngine } from './app.ts';
 import type { KafkaCommandConsumer } from './commands/kafka-consumer.ts';
 import { openKafkaTransport } from './commands/kafka-transport.ts';
+import { StoreCertainty } from './commands/store-certainty.ts';
 import { startHttpServer } from './http/server.ts';
 import type { Log } from './log.ts';
 import { openPluginService } from './plugins/open-plugin-service.ts';
@@ -105,11 +106,14 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     });
     opened.push(() => http.close());
     log.info({ address: http.address }, 'health is told at /health/ready');
-    const consumer = await kafka.consume(runs, store.durability.delayMs);
+    const certainty = new StoreCertainty({ store, verify: async () => undefined, now: () => performance.now() });
+    opened.push(() => certainty.close());
+    const consumer = await kafka.consume(runs, certainty);
     consuming.consumer = consumer;
     const close = async () => {
       consuming.isEnding = true;
       await closeInOrder(consumer, running, values.DRAIN_MS);
+      certainty.close();
       await http.close();
       lock.release();
     };

@@ -9,6 +9,8 @@
  *   C3. The group's answers keep the standing good from when their requests were sent; what was lost in a round is given
  *       up before that.
  *   C4. The client is made anew when Kafka was lost; `failed` tells only what a new client would not mend.
+ *   C5. An offset is committed only when the store was asked after its delay and answered: it lived so long, and nothing
+ *       of it was in doubt meanwhile.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '@flowops/proto/errors.ts';
@@ -29,6 +31,7 @@ import { groupAssigner } from './group-assigner.ts';
 import type { GroupStanding } from './group-standing.ts';
 import { HeldPartitions } from './held-partitions.ts';
 import { PartitionIntake } from './partition-intake.ts';
+import type { StoreCertainty } from './store-certainty.ts';
 
 const SESSION_TIMEOUT_MS = 6000;
 const REBALANCE_TIMEOUT_MS = 10_000;
@@ -59,8 +62,14 @@ export interface KafkaConsumerOptions extends CommandHandlerOptions {
   /** At once, before the sink is told. */
   readonly onLost: (partitions: readonly number[]) => void;
   readonly onGained: (partitions: readonly number[]) => void;
-  /** How long after it was acknowledged a write of the store is on disk (Durability.delayMs). */
-  readonly durabilityDelayMs: number;
+  /** What offsets wait for; closed by whoever made it. */
+  readonly certainty: Pick<StoreCertainty, 'delayMs' | 'sinceMs' | 'isStill'>;
+}
+
+/** The store lived until `atMs`, and nothing it acknowledged since `sinceMs` is lost; monotonic. */
+interface Proof {
+  readonly atMs: number;
+  readonly sinceMs: number;
 }
 
 export class KafkaCommandConsumer {
@@ -208,7 +217,7 @@ export class KafkaCommandConsumer {
 
   #createIntake(partition: number): PartitionIntake<CommandRecord> {
     const intake = new PartitionIntake<CommandRecord>({
-      delayMs: this.#options.durabilityDelayMs,
+      delayMs: this.#options.certainty.delayMs,
       now: () => performance.now(),
       pause,
       handle: (record) => handleRecord(this.#options, partition, record),
@@ -258,8 +267,11 @@ export class KafkaCommandConsumer {
 
   /** Commits what may be, and comes back when the next is due. Never throws. */
   async #commitNow(): Promise<void> {
-    const offsets = this.#held.isRebalancing ? [] : this.#committable();
-    let isRefused = false;
+    const isDue = Math.min(...this.#dueTimes()) <= performance.now();
+    const proof = isDue && !this.#held.isRebalancing ? await this.#prove() : undefined;
+    // A join may have begun while the store was asked.
+    const offsets = proof === undefined || this.#held.isRebalancing ? [] : this.#committable(proof);
+    let isRefused = isDue && proof === undefined;
     if (offsets.length > 0 && this.#commit !== undefined) {
       const { topic } = this.#options;
       const partitions = offsets.map(({ partition, offset }) => ({ partition, offset: String(offset) }));
@@ -272,15 +284,27 @@ export class KafkaCommandConsumer {
         this.#log.debug({ error: clientErrorText(thrown) }, 'offsets could not be committed');
       }
     }
-    const dueMs = Math.min(...this.#held.intakes().flatMap(([, intake]) => intake.nextDueMs() ?? []));
+    const dueMs = Math.min(...this.#dueTimes());
     if (dueMs === Number.POSITIVE_INFINITY) return;
     const pauseMs = isRefused || this.#held.isRebalancing ? COMMIT_RETRY_MS : COMMIT_INTERVAL_MS;
     this.#scheduleCommit(Math.max(pauseMs, Math.ceil(dueMs - performance.now())));
   }
 
-  #committable(): readonly { partition: number; intake: PartitionIntake<CommandRecord>; offset: bigint }[] {
+  #dueTimes(): readonly number[] {
+    return this.#held.intakes().flatMap(([, intake]) => intake.nextDueMs() ?? []);
+  }
+
+  /** C5. */
+  async #prove(): Promise<Proof | undefined> {
+    const { certainty } = this.#options;
+    const { sinceMs } = certainty;
+    const atMs = performance.now();
+    return sinceMs !== undefined && (await certainty.isStill(sinceMs)) ? { atMs, sinceMs } : undefined;
+  }
+
+  #committable(proof: Proof): readonly { partition: number; intake: PartitionIntake<CommandRecord>; offset: bigint }[] {
     return this.#held.intakes().flatMap(([partition, intake]) => {
-      const offset = intake.committable();
+      const offset = intake.committable(proof);
       return offset === undefined ? [] : [{ partition, intake, offset }];
     });
   }

@@ -17,7 +17,7 @@ import type { CommandSink } from './command-sink.ts';
 import { KafkaDeadLetters } from './dead-letters.ts';
 import { KafkaForwarder } from './forwarding.ts';
 import { GroupStanding } from './group-standing.ts';
-import { KafkaCommandConsumer } from './kafka-consumer.ts';
+import { KafkaCommandConsumer, type KafkaConsumerOptions } from './kafka-consumer.ts';
 
 /** Partitions that are added to a topic are noticed within this time. */
 const PARTITIONS_SEEN_MS = 60_000;
@@ -43,9 +43,9 @@ export interface KafkaTransport {
   readonly standing: Standing;
   /**
    * Joins the group and hands commands to the sink until the consumer is closed.
-   * @param durabilityDelayMs the store's Durability.delayMs
+   * @param certainty of the store that the sink writes to
    */
-  consume(sink: CommandSink, durabilityDelayMs: number): Promise<KafkaCommandConsumer>;
+  consume(sink: CommandSink, certainty: KafkaConsumerOptions['certainty']): Promise<KafkaCommandConsumer>;
   /** Closes the publisher; a consumer is closed before by whoever started it. Idempotent. */
   close(): Promise<void>;
 }
@@ -84,9 +84,9 @@ export async function openKafkaTransport(options: KafkaTransportOptions): Promis
   return {
     publisher,
     standing,
-    consume: async (sink, durabilityDelayMs) => {
+    consume: async (sink, certainty) => {
       const consumer = new KafkaCommandConsumer({
-        ...{ groupId, topic: topics.commands, partitionsSeenMs, sink, publisher, durabilityDelayMs, standing, log },
+        ...{ groupId, topic: topics.commands, partitionsSeenMs, sink, publisher, certainty, standing, log },
         client: createKafkaClient(options),
         deadLetters: new KafkaDeadLetters(sender, topics.deadLetters),
         forwarder: new KafkaForwarder(sender, topics.commands),

@@ -2,8 +2,8 @@
  * Which offset of one partition may be committed: the end of the gap-free prefix of commands that are finished, and were
  * so for as long as the store needs to have them on disk. Deterministic: times are given.
  *
- * Invariants: an offset is committable only when every offset read before it is finished and `delayMs` old; what
- * `takeCommittable` gives never goes back.
+ * Invariants: an offset is committable only when every offset read before it is finished, and `delayMs` have passed since
+ * then and since the store was last in doubt; what `takeCommittable` gives never goes back.
  */
 export class OffsetTracker {
   readonly #delayMs: number;
@@ -57,8 +57,12 @@ export class OffsetTracker {
     this.#open.delete(offset);
   }
 
-  /** The offset to commit (that of the next record to read), or undefined when nothing new may be committed. */
-  takeCommittable(nowMs: number): bigint | undefined {
+  /**
+   * The offset to commit (that of the next record to read), or undefined when nothing new may be committed.
+   * @param sureSinceMs when the store was last in doubt
+   */
+  takeCommittable(nowMs: number, sureSinceMs = Number.NEGATIVE_INFINITY): bigint | undefined {
+    if (sureSinceMs + this.#delayMs > nowMs) return undefined;
     let next: bigint | undefined;
     for (; this.#head < this.#entries.length; this.#head++) {
       const entry = this.#entries[this.#head];

@@ -97,9 +97,12 @@ export class PartitionIntake<R extends IntakeRecord> {
     return this.#isFull ? 'full' : 'more';
   }
 
-  /** The offset to commit now; undefined when the broker has it already. */
-  committable(): bigint | undefined {
-    this.#tracker.takeCommittable(this.#now());
+  /**
+   * The offset to commit now; undefined when the broker has it already.
+   * @param proof until when the store is known to have lived, and since when without a doubt; default: now, and ever
+   */
+  committable(proof: { readonly atMs?: number; readonly sinceMs?: number } = {}): bigint | undefined {
+    this.#tracker.takeCommittable(proof.atMs ?? this.#now(), proof.sinceMs);
     // The bound on what is uncommitted may have held the queue back.
     this.#pump();
     const { committed } = this.#tracker;

@@ -129,6 +129,7 @@ describe('commands from Kafka', () => {
     const origin = { 'flowops-topic': world.topics.commands, 'flowops-partition': '0' };
     expect(letters).toContainEqual({
       partition: expect.any(Number),
+      timestamp: expect.any(String),
       key: Buffer.from([0xff]),
       value: junk,
       headers: { trace: 'abc', ...origin, 'flowops-offset': '0', 'flowops-reason': 'the value is not UTF-8 text' },

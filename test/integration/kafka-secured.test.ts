@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newAuthority } from '../services/certificates.ts';
 import { type KafkaService, startKafka } from '../services/kafka.ts';
 import { type SecuredListeners, securedListeners } from '../services/kafka-secured.ts';
-import { RecordingSink, recordingLog, until } from './kafka-world.ts';
+import { CERTAIN, RecordingSink, recordingLog, until } from './kafka-world.ts';
 
 let secured: SecuredListeners;
 let kafka: KafkaService;
@@ -91,7 +91,7 @@ async function open(brokers: string, env: Record<string, string>): Promise<Kafka
 async function readsAndWrites(brokers: string, env: Record<string, string>): Promise<void> {
   const transport = await open(brokers, env);
   const sink = new RecordingSink();
-  const consumer = await transport.consume(sink, 0);
+  const consumer = await transport.consume(sink, CERTAIN);
   opened.push(() => consumer.close(AbortSignal.timeout(5000)));
   await transport.publisher.publish({ flowId: 'flow', runId: 'run' }, ['{"sequence":1}']);
   await until('the partitions', () => sink.told.includes('assigned 0,1'));

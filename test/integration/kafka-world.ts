@@ -37,6 +37,9 @@ export interface Engine {
   close(): Promise<void>;
 }
 
+/** Of a store that is on disk at once and never lost. */
+export const CERTAIN = { delayMs: 0, sinceMs: Number.NEGATIVE_INFINITY, isStill: async () => true };
+
 export class KafkaWorld {
   readonly brokers: string;
   readonly groupId = `group-${randomUUID()}`;
@@ -97,7 +100,7 @@ export class KafkaWorld {
   ): Promise<Engine> {
     const { log, logged } = recordingLog();
     const transport = await this.transport(log, options);
-    const consumer = await transport.consume(sink, durabilityDelayMs);
+    const consumer = await transport.consume(sink, { ...CERTAIN, delayMs: durabilityDelayMs });
     const close = async () => {
       await consumer.close(AbortSignal.timeout(5000));
       await transport.close();

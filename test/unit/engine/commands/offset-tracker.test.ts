@@ -33,6 +33,15 @@ describe('OffsetTracker', () => {
     expect(tracker.nextDueMs()).toBeUndefined();
   });
 
+  it('waits its delay anew after the store was in doubt', () => {
+    const tracker = new OffsetTracker(2500);
+    tracker.read(0n);
+    tracker.finish(0n, 1000);
+    expect(tracker.takeCommittable(3600, 3000)).toBeUndefined();
+    expect(tracker.takeCommittable(5499, 3000)).toBeUndefined();
+    expect(tracker.takeCommittable(5500, 3000)).toBe(1n);
+  });
+
   it('takes gaps in the offsets themselves, as compaction leaves them', () => {
     const tracker = trackerOf(0, [5n, 900n]);
     tracker.finish(5n, 0);
