@@ -88,7 +88,9 @@ export class ActiveRun implements PlaceTaker {
     this.#backoffs = new Backoffs(context.timers, (step) => postEvent({ type: 'backoff-over', step }));
     this.#restWatch = new RestWatch(context, () => {
       const rest = this.rest;
-      if (rest !== undefined) options.onRest(rest);
+      if (rest !== undefined && this.#committer.isProven) options.onRest(rest);
+      // When it has rested once more after that, it may go.
+      else if (rest !== undefined) post({ kind: 'verify', onVerified: () => undefined });
     });
     const attempts = new RunAttempts(ref, owner, context, postEvent);
     this.#attempts = attempts;
@@ -217,6 +219,7 @@ export class ActiveRun implements PlaceTaker {
     if (message.kind === 'place') this.#context.admission.release();
     if (message.kind === 'command') message.command.abandon();
     if (message.kind === 'found') message.attempt.leave();
+    if (message.kind === 'verify') message.onVerified?.();
   }
 
   async #work(): Promise<void> {
@@ -238,11 +241,12 @@ export class ActiveRun implements PlaceTaker {
     const nowMs = this.#context.clock.nowMs();
     const turn = newTurn(nowMs);
     for (const message of this.#mailbox.splice(0, MAX_MESSAGES_PER_TURN)) this.#take(message, turn);
-    if (turn.isDisplaced) return this.#displaced(turn);
-    await this.#starter.startReady(this.#state, turn.draft, nowMs);
+    if (!turn.isDisplaced) await this.#starter.startReady(this.#state, turn.draft, nowMs);
     this.#starter.returnUnused(this.#state);
     if (turn.draft.effects.some((effect) => effect.type === 'quiescent')) this.#desk.quiescent(nowMs);
-    if (!(await this.#commit(turn))) return;
+    const isCommitted = await this.#commit(turn);
+    for (const tell of turn.onVerified) tell();
+    if (!isCommitted) return;
     for (const held of turn.ended) this.#attempts.settle(held);
     for (const effect of turn.draft.effects) carryOut(effect, this.#state, this.#targets);
   }
@@ -263,6 +267,7 @@ export class ActiveRun implements PlaceTaker {
         return;
       case 'verify':
         turn.mustCommit = true;
+        if (message.onVerified !== undefined) turn.onVerified.push(message.onVerified);
         return;
       case 'look':
         return;
@@ -304,12 +309,6 @@ export class ActiveRun implements PlaceTaker {
     if (pause !== undefined) applyEvent(this.#state, pause, turn.nowMs, turn.draft);
   }
 
-  /** Another owner has the run: nothing more of it is done here, in silence (R3). */
-  #displaced(turn: Turn): void {
-    this.drop(turn.ended);
-    this.#trouble.fenced(this.owner);
-  }
-
   /** An attempt of a former owner goes on under this one; one that is not wanted any more is ended. */
   #adopt(found: RunMessage & { kind: 'found' }, turn: Turn): void {
     const { step, token, attempt } = found;
@@ -327,7 +326,7 @@ export class ActiveRun implements PlaceTaker {
   async #commit(turn: Turn): Promise<boolean> {
     const { draft, definition } = turn;
     const desk = this.#desk.takeWork();
-    if (this.#isGone) return this.#giveUp(turn, desk, 'closed');
+    if (this.#isGone || turn.isDisplaced) return this.#giveUp(turn, desk, turn.isDisplaced ? 'fenced' : 'closed');
     if (isEmptyDraft(draft) && desk.isEmpty && !turn.mustCommit) {
       desk.settle();
       return true;
@@ -353,8 +352,8 @@ export class ActiveRun implements PlaceTaker {
   #giveUp(turn: Turn, desk: DeskWork, end: CommitEnd): false {
     this.#attempts.forgetPrepared(() => this.#context.admission.release());
     desk.abandon();
-    if (end === 'fenced') this.#displaced(turn);
-    else this.drop(turn.ended);
+    this.drop(turn.ended);
+    if (end === 'fenced') this.#trouble.fenced(this.owner);
     return false;
   }
 

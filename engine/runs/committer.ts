@@ -63,6 +63,7 @@ export class Committer {
   #base: Base | undefined;
   #revision: number;
   #writtenAtMs: number;
+  #isProven: boolean;
   #repairs = 0;
 
   /** @param whole the run as it is at the revision given */
@@ -71,7 +72,8 @@ export class Committer {
     this.#options = options;
     this.#revision = revision;
     this.#writtenAtMs = context.clock.nowMs();
-    if (context.store.durability.delayMs === 0) return;
+    this.#isProven = context.store.durability.delayMs === 0;
+    if (this.#isProven) return;
     const bytes = bytesOf(whole);
     if (context.keptBytes.take(bytes)) this.#base = { revision, patch: whole, bytes, atMs: this.#writtenAtMs };
   }
@@ -87,11 +89,21 @@ export class Committer {
     return delayMs === 0 ? this.#writtenAtMs : this.#writtenAtMs + delayMs + DURABLE_MARGIN_MS;
   }
 
+  /** The store can lose nothing of the run any more: it answered a commit without changes after all else was on disk. */
+  get isProven(): boolean {
+    return this.#isProven;
+  }
+
   /** `fenced`: another owner has the run. `lost`: the store has no such run or an older one than can be repaired. */
   async commit(patch: RunPatch): Promise<CommitEnd> {
+    const { clock, store } = this.#options.context;
+    const isLate = clock.nowMs() >= this.durableAtMs;
+    const repairs = this.#repairs;
     const end = await this.#tryUntilTaken(patch);
     if (end === 'committed') {
-      this.#writtenAtMs = this.#options.context.clock.nowMs();
+      const isProof = isLate && repairs === this.#repairs && changesNothing(patch);
+      this.#isProven = isProof || store.durability.delayMs === 0;
+      this.#writtenAtMs = clock.nowMs();
       this.#keep(this.#revision, patch);
       this.#revision++;
     }
@@ -219,6 +231,12 @@ export class Committer {
     this.#options.trouble.lost(this.#options.run, problem);
     return 'lost';
   }
+}
+
+/** But for what was acknowledged: without that, events are told once more. */
+function changesNothing({ definition, meta = {}, steps, outputs, events }: RunPatch): boolean {
+  const changed = [definition, steps, outputs, events].some((part) => part !== undefined);
+  return !changed && Object.keys(meta).length === 0;
 }
 
 function bytesOf({ definition = '', meta = {}, steps = {}, outputs = {}, events = [] }: RunPatch): number {

@@ -2,10 +2,11 @@
  * When a run rests: nothing of it is under way, and nothing will happen to it by itself before a time that is known.
  * Such a run need not be in memory (design 4.5): the store holds all of it, parked-runs.ts remembers that it is there.
  *
- * RestWatch lets some time pass first: a run that is resumed soon is not read anew, and what the store may still lose
- * can be written again only by the run that is loaded.
+ * RestWatch lets some time pass first, so that a run that is resumed soon is not read anew. What the store may still
+ * lose can be written again only by the run that is loaded: it stays until the store has proven that it lost nothing.
  */
 import type { RunState } from '../scheduler/state.ts';
+import { DURABLE_MARGIN_MS } from './committer.ts';
 import type { RunContext } from './run-context.ts';
 import type { Timer } from './timers.ts';
 
@@ -19,9 +20,6 @@ export type Rest =
 
 /** Reading a run back costs a claim: shorter rests are spent in memory. */
 export const MIN_REST_MS = 5_000;
-/** What a store that writes late may lose can be repaired for this long (committer.ts); and some more. */
-const REPAIR_MS = 35_000;
-
 /** Undefined: something is under way, or about to be. */
 export function restOf(state: Readonly<RunState>): Rest | undefined {
   if (state.ending !== null || state.running.size > 0) return undefined;
@@ -54,8 +52,7 @@ export class RestWatch {
     const { clock, timers, store } = this.#context;
     const nowMs = clock.nowMs();
     if (this.#timer !== undefined || !isLongRest(rest, nowMs)) return;
-    const { delayMs } = store.durability;
-    const waitMs = Math.max(MIN_REST_MS, delayMs === 0 ? 0 : delayMs + REPAIR_MS);
+    const waitMs = Math.max(MIN_REST_MS, store.durability.delayMs + DURABLE_MARGIN_MS);
     this.#timer = timers.arm(nowMs + waitMs, () => {
       this.#timer = undefined;
       this.#onRested();

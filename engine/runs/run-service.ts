@@ -45,6 +45,7 @@ export class RunService implements CommandSink {
     this.#answers = new CommandAnswers({ context, owners, table: this.#table, onFenced });
     context.sandboxes.onChange(() => this.#hostsChanged());
     context.standing.onChange(() => this.#standingChanged());
+    context.store.onDoubt(() => this.#table.repair.verify());
     context.store.onNote((ref, text) => this.#table.get(ref)?.noted(text));
   }
 
@@ -75,6 +76,11 @@ export class RunService implements CommandSink {
     let count = 0;
     for (const run of this.#table.all()) if (run.isStopUnconfirmed) count++;
     return count;
+  }
+
+  /** Resolves when every run has looked at what the store holds of it, and has written again what was lost. */
+  verified(): Promise<void> {
+    return this.#table.repair.verified();
   }
 
   /** Digests of the bundles that the runs of this engine pin, as far as they are known. */

@@ -59,6 +59,7 @@ export class RunTable {
   /** Hand-overs that are under way. */
   readonly #lettingGo = new Set<Promise<void>>();
   readonly away: AwayRuns;
+  readonly repair: StoreRepair;
   /** Runs of a format that this release does not know: not touched (design 4.2). */
   unknownFormats = 0;
   /** Runs that a store lost and that could not be written again. */
@@ -73,18 +74,21 @@ export class RunTable {
       room: () => maxActiveRuns - this.size,
       load: (ref, owner) => this.#takeUp(ref, owner),
     });
-    const repair = new StoreRepair(context, {
+    this.repair = new StoreRepair(context, {
       refsOf: (owner) => [...this.#refsOf(owner)],
       verifyAll: () => {
-        for (const run of this.#runs.values()) run.post({ kind: 'verify' });
+        const looked = [...this.#runs.values()].map(
+          (run) => new Promise<void>((resolve) => run.post({ kind: 'verify', onVerified: resolve })),
+        );
+        return Promise.all(looked).then(() => undefined);
       },
       lookAtIndexes: () => {
         for (const owner of options.owners.all()) void this.#lookAtIndex(owner);
       },
     });
     this.#trouble = {
-      wentBack: (owner) => repair.restore(owner),
-      cameBack: () => repair.verify(),
+      wentBack: (owner) => this.repair.restore(owner),
+      cameBack: () => this.repair.verify(),
       fenced: (owner) => options.onFenced(owner),
       lost: (run, problem) => {
         this.lostRuns++;
@@ -163,7 +167,8 @@ export class RunTable {
       return undefined;
     }
     const rest = loaded.unsent.length === 0 ? restOf(loaded.state) : undefined;
-    if (options.mayRest === true && rest?.kind !== 'place' && isLongRest(rest, nowMs)) {
+    // Where the store may still lose something, only a run in memory can write it again.
+    if (options.mayRest === true && isOnDisk && rest?.kind !== 'place' && isLongRest(rest, nowMs)) {
       this.away.park({ ref, owner, state: loaded.state, record: loaded.record }, rest);
       return undefined;
     }

@@ -12,8 +12,8 @@ const VERIFY_EVERY_MS = 1_000;
 export interface RepairedRuns {
   /** Of the owner, in memory or away. */
   readonly refsOf: (owner: Ownership) => readonly RunRef[];
-  /** Has each run in memory commit, so that it finds what it lost. */
-  readonly verifyAll: () => void;
+  /** Has each run in memory commit, so that it finds what it lost. Resolves when all have, or left memory. */
+  readonly verifyAll: () => Promise<void>;
   /** Takes up what an index holds and nobody here knows: it was let go, and the store forgot that. */
   readonly lookAtIndexes: () => void;
 }
@@ -23,6 +23,7 @@ export class StoreRepair {
   readonly #runs: RepairedRuns;
   readonly #restoring = new Map<Ownership, Promise<'ok' | 'fenced'>>();
   #verifiedAtMs = Number.NEGATIVE_INFINITY;
+  #verifying: Promise<void> | undefined;
 
   constructor(context: Pick<RunContext, 'store' | 'clock' | 'log'>, runs: RepairedRuns) {
     this.#context = context;
@@ -43,13 +44,22 @@ export class StoreRepair {
     return result;
   }
 
-  /** Has every run look whether the store still has all of it. */
+  /** Has every run look whether the store still has all of it, unless all did a moment ago. */
   verify(): void {
-    const nowMs = this.#context.clock.nowMs();
-    if (nowMs - this.#verifiedAtMs < VERIFY_EVERY_MS) return;
-    this.#verifiedAtMs = nowMs;
+    if (this.#context.clock.nowMs() - this.#verifiedAtMs >= VERIFY_EVERY_MS) this.#verifying = this.#verifyAll();
+  }
+
+  /** Resolves when every run has looked since this was called, and has written again what was lost. Never rejects. */
+  async verified(): Promise<void> {
+    await this.#verifying;
+    this.#verifying = this.#verifyAll();
+    await this.#verifying;
+  }
+
+  async #verifyAll(): Promise<void> {
+    this.#verifiedAtMs = this.#context.clock.nowMs();
     this.#context.log.warn({}, 'the store was away or went back in time; every run looks at its own');
-    this.#runs.verifyAll();
     this.#runs.lookAtIndexes();
+    await this.#runs.verifyAll();
   }
 }

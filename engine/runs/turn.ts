@@ -21,7 +21,7 @@ export type RunMessage =
   /** A sandbox host has seen a newer owner of the run. */
   | { readonly kind: 'displaced' }
   /** The store may have gone back in time: commit, to see. */
-  | { readonly kind: 'verify' }
+  | { readonly kind: 'verify'; readonly onVerified?: () => void }
   /** Something outside changed (recovery, a host): see again what can start. */
   | { readonly kind: 'look' }
   /** The flow of the queued run was checked. */
@@ -38,10 +38,20 @@ export interface Turn {
   /** Attempts whose end this commit makes durable. */
   readonly ended: HeldAttempt[];
   mustCommit: boolean;
+  /** To be called when the commit is made, or never will be. */
+  readonly onVerified: (() => void)[];
   /** Another owner has the run: nothing is committed any more. */
   isDisplaced: boolean;
 }
 
 export function newTurn(nowMs: number): Turn {
-  return { draft: newDraft(), nowMs, definition: undefined, ended: [], mustCommit: false, isDisplaced: false };
+  return {
+    draft: newDraft(),
+    nowMs,
+    definition: undefined,
+    ended: [],
+    onVerified: [],
+    mustCommit: false,
+    isDisplaced: false,
+  };
 }

@@ -43,9 +43,13 @@ const dags: fc.Arbitrary<FlowDefinition> = fc
     ),
   );
 
+type How = 'completed' | 'failed' | 'lost' | 'unproven' | 'crashed' | 'unavailable' | 'cancelled';
+
 type Action =
   | { do: 'start' | 'crash' | 'wait'; pick: number }
-  | { do: 'end'; pick: number; how: 'completed' | 'failed' | 'lost' | 'unavailable' | 'cancelled' }
+  | { do: 'end'; pick: number; how: How }
+  /** The end of a lost attempt is proven. */
+  | { do: 'prove'; pick: number }
   | { do: 'command'; type: 'pause' | 'resume' | 'stop' }
   | { do: 'repeat'; pick: number };
 
@@ -64,6 +68,8 @@ const actions: fc.Arbitrary<Action[]> = fc.array(
             arbitrary: fc.constantFrom(
               'failed' as const,
               'lost' as const,
+              'unproven' as const,
+              'crashed' as const,
               'unavailable' as const,
               'cancelled' as const,
             ),
@@ -82,7 +88,10 @@ const actions: fc.Arbitrary<Action[]> = fc.array(
         ),
       }),
     },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('repeat' as const), pick: fc.nat() }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constantFrom('repeat' as const, 'prove' as const), pick: fc.nat() }),
+    },
   ),
   { maxLength: 80 },
 );
@@ -91,6 +100,9 @@ class Driver {
   readonly definition: FlowDefinition;
   readonly told: ReturnType<typeof statusEventSchema.parse>[] = [];
   readonly history: RunEvent[] = [];
+  /** Tokens of attempts of which code may still run, and of those that ended for sure since. */
+  readonly alive = new Set<string>();
+  readonly proven = new Set<string>();
   run: RunState;
   nowMs = 1_000;
   #meta: Record<string, string>;
@@ -135,7 +147,14 @@ class Driver {
 
   end(step: number, end: AttemptEnd): void {
     const state = this.run.steps.get(step);
-    if (state?.status === 'RUNNING') this.apply({ type: 'attempt-ended', step, token: state.token, end });
+    if (state?.status !== 'RUNNING') return;
+    if (end.kind === 'lost' && end.aliveForMs > 0 && !isFinalRun(this.run)) this.alive.add(state.token);
+    this.apply({ type: 'attempt-ended', step, token: state.token, end });
+  }
+
+  prove(token: string): void {
+    this.proven.add(token);
+    this.apply({ type: 'end-proven', token });
   }
 
   backoffsOver(): void {
@@ -166,6 +185,12 @@ class Driver {
       case 'command':
         this.apply({ type: action.type });
         return;
+      case 'prove': {
+        const unproven = [...this.run.unproven.keys()];
+        const token = unproven[action.pick % Math.max(1, unproven.length)];
+        if (token !== undefined) this.prove(token);
+        return;
+      }
       case 'repeat': {
         const event = this.history[action.pick % Math.max(1, this.history.length)];
         if (event?.type === 'attempt-ended' || event?.type === 'start-step') this.apply(event);
@@ -181,11 +206,12 @@ class Driver {
       this.backoffsOver();
       for (let left = this.run.ready.size; left > 0; left--) this.startReady(0);
       for (const step of [...this.run.running]) this.end(step, { kind: 'completed', outputs: [['text', '"x"']] });
+      if (round > 2) for (const token of [...this.run.unproven.keys()]) this.prove(token);
     }
   }
 }
 
-function endOf(how: 'completed' | 'failed' | 'lost' | 'unavailable' | 'cancelled'): AttemptEnd {
+function endOf(how: How): AttemptEnd {
   switch (how) {
     case 'completed':
       return { kind: 'completed', outputs: [['text', '"x"']] };
@@ -195,6 +221,10 @@ function endOf(how: 'completed' | 'failed' | 'lost' | 'unavailable' | 'cancelled
       return { kind: 'failed', code: 'SANDBOX_UNAVAILABLE', message: 'no host', isRetryable: true };
     case 'lost':
       return { kind: 'lost', message: 'gone', aliveForMs: 0 };
+    case 'unproven':
+      return { kind: 'lost', message: 'out of reach', aliveForMs: 10_000 };
+    case 'crashed':
+      return { kind: 'lost', message: 'its host died', aliveForMs: 0, crash: 'step' };
     case 'cancelled':
       return { kind: 'cancelled' };
   }
@@ -233,6 +263,9 @@ describe('the core under any order of events and crashes', () => {
         }
         expect(final.size).toBe(definition.steps.length);
         if (last?.status === 'COMPLETED') expect(completed.size).toBe(definition.steps.length);
+        // Nothing of a stopped run can run any more (G5), through any crash.
+        if (last?.status === 'STOPPED')
+          expect([...driver.alive].filter((token) => !driver.proven.has(token))).toEqual([]);
       }),
       { numRuns: 2_000 },
     );
@@ -266,5 +299,6 @@ function derived(run: RunState) {
     // A due retry is in the ready set in memory; after a reload its timer puts it there.
     ready: [...run.ready].filter((step) => !run.steps.has(step)).sort((a, b) => a - b),
     steps: [...run.steps].sort(([a], [b]) => a - b),
+    unproven: [...run.unproven],
   };
 }
