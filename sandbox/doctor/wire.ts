@@ -64,7 +64,12 @@ export async function openWire(env: Readonly<Record<string, string | undefined>>
   stream.on('data', (chunk: Uint8Array) => {
     decoder.push(chunk, (payload) => {
       const message = decodeMessage(payload);
-      if (message !== undefined) received.push(message);
+      if (message === undefined) return true;
+      received.push(message);
+      // Whoever is not heard of is cut off for that; here it is to be for what it does.
+      if (message.case === 'ping' && !stream.destroyed) {
+        stream.write(encodeFrame(encodeMessage({ case: 'pong', value: { id: message.value.id } })));
+      }
       return true;
     });
     wake();

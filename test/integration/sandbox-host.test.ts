@@ -7,7 +7,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FormerHosts } from '../../engine/sandbox-client/former-hosts.ts';
 import type { AttemptListener, AttemptRequest } from '../../proto/attempt.ts';
+import { instanceState } from '../../proto/host-instances.ts';
 import { type HostProcess, type HostProcessOptions, startHostProcess } from '../../proto/host-process.ts';
 import { digestOf } from '../../proto/ids.ts';
 
@@ -171,6 +173,35 @@ describe.runIf(isLinux)('the end of a host process', () => {
     expect(await host.exited).toEqual({ reason: 'signal SIGKILL' });
     await gone(workers);
     await host.close();
+  });
+
+  it('is proven by its home, while it lives and after SIGKILL', async () => {
+    const home = await mkdtemp(path.join(tmpdir(), 'host-test-'));
+    const host = await start({ ...developer, role: 'engine', env: { ...process.env, FLOWOPS_HOME: home } });
+    // From the moment on when it knows that it speaks to an engine.
+    await expect.poll(() => instanceState(home, host.instance), { interval: 20 }).toBe('running');
+    const other = new FormerHosts({ home, onEnded: () => told.resolve() });
+    const told = Promise.withResolvers<void>();
+    expect(other.locate(host.instance)).toEqual({ state: 'unreachable' });
+    process.kill(host.pid, 'SIGKILL');
+    await told.promise;
+    expect(other.locate(host.instance)).toEqual({ state: 'ended' });
+    expect(other.locate('host-somewhere')).toEqual({ state: 'unreachable' });
+    other.close();
+    await host.close();
+    await rm(home, { recursive: true });
+  });
+
+  it('that hangs is brought about when it was silent for its lease, and blamed on it', async () => {
+    const env = { ...process.env, SANDBOX_LEASE_MS: '1000' };
+    const host = await start({ ...developer, role: 'engine', env });
+    const started = Promise.withResolvers<void>();
+    const attempt = host.run(stepOf('() => new Promise(() => {})'), { onStarted: started.resolve });
+    await started.promise;
+    process.kill(host.pid, 'SIGSTOP');
+    expect(await attempt.outcome).toMatchObject({ status: 'LOST', aliveForMs: 0, hostEnded: true });
+    expect(await host.closed).toEqual({ reason: 'nothing was heard of it for 1000 ms' });
+    expect(existsSync(`/proc/${host.pid}`)).toBe(false);
   });
 
   it('comes with the death of the process that started it', async () => {

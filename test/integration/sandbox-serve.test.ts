@@ -88,6 +88,23 @@ describe('a sandbox host of its own', () => {
     expect(await attempt.outcome).toMatchObject({ status: 'FAILED', code: 'SANDBOX_UNAVAILABLE' });
   });
 
+  it('that hangs loses its steps when its lease is over, and ends them itself when it wakes', async () => {
+    const { host, instance } = await serve({ SANDBOX_LEASE_MS: '2000' });
+    const sandboxes = await engineOf(host);
+    const step = handMadeStep(ENDLESS);
+    const attempt = await started(picked(sandboxes), step);
+    host.process.signal('SIGSTOP');
+    await seen(() => sandboxes.locate(instance).state === 'unreachable');
+    const outcome = await attempt.outcome;
+    expect(outcome).toMatchObject({ status: 'LOST', hostEnded: false });
+    if (outcome.status === 'LOST') expect(outcome.aliveForMs).toBeGreaterThan(10_000);
+    host.process.signal('SIGCONT');
+    await seen(() => sandboxes.locate(instance).state === 'connected');
+    const attached = await picked(sandboxes).attach({ ...step, epoch: 2 }, {});
+    if (attached.state !== 'running' && attached.state !== 'ended') throw new Error(attached.state);
+    expect(await attached.attempt.outcome).toMatchObject({ code: 'SANDBOX_UNAVAILABLE' });
+  });
+
   it('that is killed and started again proves by its home that its steps run no more', async () => {
     const { host, instance } = await serve();
     const sandboxes = await engineOf(host, { home: `${host.home}-other` });
