@@ -8,7 +8,7 @@ import type { Violation } from './checks/violation.ts';
 import { applyFault } from './engine/apply-fault.ts';
 import { Cluster } from './engine/cluster.ts';
 import type { Fault, FaultKind } from './plan/faults.ts';
-import { controlCommand } from './plan/flows.ts';
+import { controlCommand, FLOW_ID } from './plan/flows.ts';
 import { planScenario, type Scenario } from './plan/scenario.ts';
 import { Chance } from './world/chance.ts';
 import type { SimProcess } from './world/process.ts';
@@ -108,7 +108,7 @@ function resumeAll(cluster: Cluster, scenario: Scenario, calmMs: number): void {
   let count = scenario.commands.length;
   const resume = () => {
     for (const runId of paused) {
-      if (cluster.truth.runs.get(`flow:${runId}`)?.flow !== 'PAUSED') continue;
+      if (cluster.store.data.peek(`${FLOW_ID}:${runId}`)?.fields.get('status') !== 'PAUSED') continue;
       const id = `c${count++}`;
       const value = controlCommand('RESUME', runId, id);
       cluster.send({ id, kind: 'RESUME', runId, flow: undefined, atMs: 0, isMisplaced: false, value });

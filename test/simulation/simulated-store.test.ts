@@ -1,6 +1,6 @@
 import { type OpenStore, runStoreContract } from '../contract/run-store.ts';
 import { runStoreModelContract } from '../contract/run-store-model.ts';
-import { NoteChannel, SimulatedStore } from './store/simulated-store.ts';
+import { ALWAYS_UP, NoteChannel, SimulatedStore } from './store/simulated-store.ts';
 import { StoreData } from './store/store-data.ts';
 
 async function open(): Promise<OpenStore> {
@@ -13,6 +13,7 @@ async function open(): Promise<OpenStore> {
       wire: async (_, script) => script(),
       durability: { description: 'simulated', delayMs: 0 },
       format,
+      health: ALWAYS_UP,
     });
   const store = connect();
   return {

@@ -17,7 +17,7 @@ export function unfinished({ truth, broker, group, store }: Cluster): readonly s
       left.push(`${run.key} is ${status ?? 'gone'} (${steps.join(', ')})`);
     } else if (!run.isExcused && run.published < run.events.length) {
       left.push(`${run.key} has published ${run.published} of ${run.events.length} events`);
-    } else if (row?.retired === undefined && run.lost.length === 0) left.push(`${run.key} was not let go`);
+    } else if (row?.retired === undefined && !run.cameBack) left.push(`${run.key} was not let go`);
     const running = truth.running(run);
     if (running.length > 0) left.push(`${run.key} has code that runs`);
   }
@@ -31,7 +31,7 @@ export function unfinished({ truth, broker, group, store }: Cluster): readonly s
     if (committed < records.length) left.push(`partition ${partition} is read to ${committed} of ${records.length}`);
     // A run that left and came back with the store's former state goes with the next owner.
     const isStray = (key: string) =>
-      truth.runs.get(key)?.lost.length !== 0 || store.data.peek(key)?.retired !== undefined;
+      truth.runs.get(key)?.cameBack === true || store.data.peek(key)?.retired !== undefined;
     const active = store.data.activeRuns(String(partition)).filter((ref) => !isStray(runName(ref)));
     if (active.length > 0) left.push(`the index of ${partition} holds ${active.map(({ runId }) => runId).join(' ')}`);
   });

@@ -11,7 +11,7 @@ import { z } from 'zod';
 import type { Row, StoreWitness } from '../store/store-data.ts';
 import type { World } from '../world/world.ts';
 import { checkStepEnd } from './step-end-check.ts';
-import type { RunTruth, Truth } from './truth.ts';
+import type { LostWrite, RunTruth, Truth } from './truth.ts';
 import type { Violations } from './violation.ts';
 
 const recordSchema = z.object({ status: z.string() });
@@ -32,15 +32,14 @@ export class StoreCheck implements StoreWitness {
 
   created(row: Row, patch: RunPatch): void {
     const run = this.#truth.run(runName(row.ref));
-    const write = { follows: 0, epoch: row.epoch, text: textOf(patch) };
-    const [first] = run.lost;
-    if (first !== undefined && first.follows === 0) {
-      if (first.text === write.text && first.epoch === write.epoch) {
-        run.lost.shift();
-        run.writes.push(write);
-        return;
-      }
-      this.#excuse(run, 'it is created anew after the store had lost it');
+    const write = { follows: 0, epoch: row.epoch, text: `${row.partition} ${textOf(patch)}` };
+    const isAgain = run.lost.length > 0 && run.epoch === row.epoch;
+    if (run.lost.length > 0 && !isAgain) this.#excuse(run, 'it is created anew after the store had lost it');
+    run.epoch = row.epoch;
+    if (isAgain && this.#repeats(run, write)) return;
+    if (isAgain) {
+      this.#writtenWhole(run, row, patch, write);
+      return;
     }
     run.createdMs = this.#world.nowMs;
     run.writes = [write];
@@ -54,13 +53,15 @@ export class StoreCheck implements StoreWitness {
   committed(before: Row, after: Row, patch: RunPatch, former: ReadonlyMap<string, string>): void {
     const run = this.#truth.run(runName(after.ref));
     const write = { follows: before.revision, epoch: after.epoch, text: textOf(patch) };
+    run.epoch = after.epoch;
+    if (this.#repeats(run, write)) return;
+    if (run.lost.length > 0 && patch.outboxFrom !== undefined) {
+      this.#writtenWhole(run, after, patch, write);
+      return;
+    }
     const [first] = run.lost;
     run.writes.push(write);
     if (first !== undefined) {
-      if (first.follows === write.follows && first.text === write.text) {
-        run.lost.shift();
-        return;
-      }
       if (first.epoch === write.epoch && !run.isExcused) {
         this.#violations.report('G3', `${run.key}: after the store went back, its owner wrote another history`);
       }
@@ -76,8 +77,30 @@ export class StoreCheck implements StoreWitness {
     this.#apply(run, after, patch);
   }
 
+  /** Whether it is the next of the writes that the store has lost. */
+  #repeats(run: RunTruth, write: LostWrite): boolean {
+    const [first] = run.lost;
+    if (first === undefined || first.follows !== write.follows || first.text !== write.text) return false;
+    run.lost.shift();
+    run.writes.push(write);
+    return true;
+  }
+
+  /** All of it in one write, after the store had lost more than could be repeated: it says what was said before. */
+  #writtenWhole(run: RunTruth, row: Row, patch: RunPatch, write: LostWrite): void {
+    run.lost = [];
+    run.writes = [write];
+    const known = new Set(run.events.map(({ text }) => text));
+    for (const entry of patch.events ?? []) {
+      if (isOutcomeEntry(entry) || known.has(entry) || run.isExcused) continue;
+      this.#violations.report('G3', `${run.key}: written whole after a loss, it tells ${entry} for the first time`);
+    }
+    if (!run.isExcused) this.#checkState(run, row, patch);
+  }
+
   claimed(row: Row, formerEpoch: number): void {
     const run = this.#truth.run(runName(row.ref));
+    run.epoch = row.epoch;
     if (run.lost.length > 0)
       this.#excuse(run, `it was claimed (former epoch ${formerEpoch}) before lost writes were repeated`);
   }
@@ -98,11 +121,17 @@ export class StoreCheck implements StoreWitness {
     const lost = run.writes.filter(({ follows }) => follows >= revision);
     run.writes = run.writes.filter(({ follows }) => follows < revision);
     run.lost = [...lost, ...run.lost];
+    run.cameBack = true;
     this.#world.tell('store', `${name} is back at revision ${revision}; lost ${lost.length} writes`);
   }
 
   #apply(run: RunTruth, row: Row, patch: RunPatch): void {
     for (const entry of patch.events ?? []) this.#takeEntry(run, entry);
+    this.#checkState(run, row, patch);
+  }
+
+  /** State and events say the same. */
+  #checkState(run: RunTruth, row: Row, patch: RunPatch): void {
     for (const [stepId, record] of Object.entries(patch.steps ?? {})) {
       const status = statusOf(record);
       const told = run.steps.get(stepId);

@@ -32,6 +32,8 @@ export interface RunTruth {
   /** Writes that the store took and still has. */
   writes: LostWrite[];
   lost: LostWrite[];
+  /** Of whoever owns it now. */
+  epoch: number;
   /** Status events committed, in order. */
   events: { readonly text: string; readonly event: StatusEvent }[];
   /** Step and flow statuses as a reader of the committed events has them. */
@@ -40,6 +42,8 @@ export interface RunTruth {
   /** How many of the events were published, without a gap. */
   published: number;
   createdMs: number;
+  /** The store forgot something of it: what was over may be in the index again, until its next owner looks. */
+  cameBack: boolean;
   /**
    * The store lost writes, and their author was gone before it could repeat them: what was told of them cannot be taken
    * back, and nobody promises it (design 4.2).
@@ -81,6 +85,8 @@ export class Truth {
       flow: 'QUEUED',
       published: 0,
       createdMs: 0,
+      epoch: 0,
+      cameBack: false,
       isExcused: false,
     };
     this.runs.set(key, run);

@@ -20,10 +20,11 @@ import type { CodeWitness } from '../hosts/plugin-code.ts';
 import { type HostAddress, SimulatedSandboxes } from '../hosts/simulated-sandboxes.ts';
 import { SimulatedStore } from '../store/simulated-store.ts';
 import { SimProcess } from '../world/process.ts';
-import { Unreachable, Wire } from '../world/wire.ts';
+import { Unreachable, Wire, type WireOptions } from '../world/wire.ts';
 import { EPOCH_MS, type World } from '../world/world.ts';
 import type { HostServer } from './host-server.ts';
 import { SimulatedPlugins } from './simulated-plugins.ts';
+import { StoreConnection } from './store-connection.ts';
 import type { StoreServer } from './store-server.ts';
 
 const CALL_TIMEOUT_MS = 5_000;
@@ -120,12 +121,15 @@ export class EngineNode {
     const { world, broker, store } = this.#around;
     const process = new SimProcess(world, `${this.name}.${++this.#boots}`);
     world.tell(process.name, 'starts');
+    const connection = new StoreConnection(
+      store,
+      this.#wireOptions(process, 'store', () => store.isUp),
+    );
     const wires = {
-      store: this.#wire(process, 'store', () => store.isUp),
+      store: connection.wire,
       kafka: this.#wire(process, 'kafka', () => broker.isUp),
       plugins: this.#wire(process, 'plugins', () => true),
     };
-    store.join(wires.store);
     const pause = (ms: number, signal: AbortSignal) => process.pause(ms, signal);
     const standing = new GroupStanding({ now: () => world.nowMs, pause });
     const log = this.#log(process);
@@ -140,7 +144,7 @@ export class EngineNode {
     const tokens = world.chance.stream(`tokens ${process.name}`);
     const clock = { nowMs: () => process.nowMs() };
     const engine = await startEngine({
-      store: this.#openStore(process, wires.store),
+      store: this.#openStore(process, connection),
       publisher,
       plugins: new SimulatedPlugins(wires.plugins),
       sandboxes,
@@ -178,12 +182,17 @@ export class EngineNode {
   }
 
   #wire(process: SimProcess, name: Peer, isServerUp: () => boolean): Wire {
-    const { delayMs } = this.#around;
-    const isReachable = () => isServerUp() && !this.#cut.has(name);
-    return new Wire({ process, name, isServerUp: isReachable, delayMs, timeoutMs: CALL_TIMEOUT_MS });
+    return new Wire(this.#wireOptions(process, name, isServerUp));
   }
 
-  #openStore(process: SimProcess, wire: Wire): SimulatedStore {
+  #wireOptions(process: SimProcess, name: Peer, isServerUp: () => boolean): WireOptions {
+    const { delayMs } = this.#around;
+    const isReachable = () => isServerUp() && !this.#cut.has(name);
+    return { process, name, isServerUp: isReachable, delayMs, timeoutMs: CALL_TIMEOUT_MS };
+  }
+
+  #openStore(process: SimProcess, connection: StoreConnection): SimulatedStore {
+    const { wire } = connection;
     const { store, durabilityDelayMs, format } = this.#around;
     const opened = new SimulatedStore({
       data: store.data,
@@ -195,6 +204,7 @@ export class EngineNode {
       push: (deliver) => wire.push(deliver),
       durability: { description: 'simulated', delayMs: durabilityDelayMs },
       format,
+      health: connection,
     });
     process.onDeath(() => void opened.close());
     return opened;

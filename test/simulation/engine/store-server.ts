@@ -14,6 +14,8 @@ export class StoreServer {
   readonly #world: World;
   readonly #wires = new Set<Wire>();
   isUp = true;
+  /** Another one after each start of the server. */
+  incarnation = 1;
 
   constructor(world: World, options: { mayLose: boolean }) {
     this.#world = world;
@@ -34,6 +36,8 @@ export class StoreServer {
     this.#world.tell('store', `away for ${awayMs} ms${lostMs > 0 ? `, loses its last ${lostMs} ms` : ''}`);
     for (const wire of this.#wires) wire.breakDown('the store is away');
     const node = this.#world.chance.whole(0, NODES - 1);
+    // Away without a loss: the network, or a server that wrote everything down.
+    if (lostMs > 0 || this.#world.chance.happens(0.5)) this.incarnation++;
     if (lostMs > 0) this.data.goBack(lostMs, ({ name }) => scope === 'all' || slotOf(name) === node);
     this.#world.at(awayMs, () => {
       this.isUp = true;

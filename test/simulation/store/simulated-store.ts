@@ -38,6 +38,14 @@ export class NoteChannel {
   }
 }
 
+/** How the connection stands; see RunStore. */
+export interface StoreHealth {
+  readonly state: RunStore['state'];
+  onDoubt(listener: () => void): () => void;
+}
+
+export const ALWAYS_UP: StoreHealth = { state: 'up', onDoubt: () => () => undefined };
+
 export interface SimulatedStoreOptions {
   readonly data: StoreData;
   readonly wire: StoreWire;
@@ -45,6 +53,7 @@ export interface SimulatedStoreOptions {
   /** Brings a note to this connection; absent: at once. */
   readonly push?: (deliver: () => void) => void;
   readonly durability: Durability;
+  readonly health: StoreHealth;
   /** Of the runs that are created over this connection. */
   readonly format: StateFormat;
 }
@@ -55,21 +64,47 @@ export class SimulatedStore implements RunStore {
   readonly #data: StoreData;
   readonly #wire: StoreWire;
   readonly #channel: NoteChannel;
+  readonly #health: StoreHealth;
   readonly #listeners = new NoteListeners();
   readonly #leaveChannel: () => void;
   #isClosed = false;
 
-  constructor({ data, wire, channel, push = (deliver) => deliver(), durability, format }: SimulatedStoreOptions) {
+  constructor({
+    data,
+    wire,
+    channel,
+    push = (deliver) => deliver(),
+    durability,
+    format,
+    health,
+  }: SimulatedStoreOptions) {
     this.#data = data;
     this.format = format;
     this.#wire = wire;
     this.#channel = channel;
+    this.#health = health;
     this.durability = durability;
     this.#leaveChannel = channel.join((partition, run, text) => {
       push(() => {
         if (this.#listeners.partitions.has(partition)) this.#listeners.tell(run, text);
       });
     });
+  }
+
+  get state(): 'up' | 'down' {
+    return this.#isClosed ? 'down' : 'up';
+  }
+
+  onDoubt(): () => void {
+    return () => {};
+  }
+
+  get state(): RunStore['state'] {
+    return this.#health.state;
+  }
+
+  onDoubt(listener: () => void): () => void {
+    return this.#health.onDoubt(listener);
   }
 
   clock(): Promise<number> {

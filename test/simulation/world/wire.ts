@@ -20,6 +20,8 @@ export interface WireOptions {
   readonly isServerUp: () => boolean;
   /** One way, ms. */
   readonly delayMs: () => number;
+  /** The process notices that its connection has ended. */
+  readonly onBroken?: () => void;
   /** A call without an answer for this long is given up and its connection broken. */
   readonly timeoutMs: number;
 }
@@ -55,6 +57,8 @@ export class Wire {
       connection.arrivesUntilMs = world.nowMs + left * world.chance.next();
     }
     for (const giveUp of [...connection.giveUp]) giveUp(why);
+    const { process, delayMs, onBroken } = this.#options;
+    if (onBroken !== undefined) world.at(delayMs(), () => process.enter(onBroken));
   }
 
   /** Does `work` at the server. @throws Unreachable, and what `work` throws */
