@@ -24,6 +24,10 @@ export class HoldingSandboxes implements Sandboxes {
     };
   }
 
+  get heldCount(): number {
+    return this.#held.length;
+  }
+
   /** Resolves when so many are held. */
   held(count: number): Promise<void> {
     return new Promise((resolve) => {
