@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import type { AttemptRequest, LogLine } from '../../../proto/attempt.ts';
 import type { BundleResult } from '../../../proto/plugin-source.ts';
 import { AttachReply_State, Purpose, Status } from '../../../proto/sandbox_pb.js';
-import { connectSandboxHost } from '../../../proto/sandbox-client.ts';
+import { type ConnectOptions, connectSandboxHost } from '../../../proto/sandbox-client.ts';
 import { helloOf, MIB, Wire } from '../../fixtures/sandbox/wire.ts';
 
 const TOKEN = '0123456789abcdef0123456789abcdef';
@@ -29,10 +29,11 @@ function request(changes: Partial<AttemptRequest> = {}): AttemptRequest {
   };
 }
 
-async function connect(hello: Record<string, unknown> = {}) {
+async function connect(hello: Record<string, unknown> = {}, options: Partial<ConnectOptions> = {}) {
   const wire = new Wire();
   const onClose = vi.fn(async () => {});
-  const connecting = connectSandboxHost({ stream: wire.far, role: 'engine', instance: 'engine-1', onClose });
+  const given = { role: 'engine', instance: 'engine-1', onClose, ...options } as const;
+  const connecting = connectSandboxHost({ stream: wire.far, ...given });
   wire.send(helloOf('host', { instance: 'host-1', maxAttempts: 4, ...hello }));
   const connected = await connecting;
   if (!connected.ok) throw new Error(connected.message);
@@ -325,6 +326,84 @@ describe('a bundle', () => {
     expect(wire.all('putBundle').length).toBeLessThanOrEqual(4);
     wire.send({ case: 'credit', value: { bytes: 3 * MIB } });
     await wire.next('putBundle', 5);
+  });
+});
+
+describe('a host that is shared', () => {
+  const shared = { isShared: true };
+
+  it('tells its lease, its cores and who has ended', async () => {
+    const told = { leaseMs: 9_000, cores: 4, endedInstances: ['host-old'] };
+    const { host } = await connect(told, shared);
+    expect(host).toMatchObject({ ...told, isShared: true });
+    await host.close();
+  });
+
+  it('that is lost says of each attempt how long it may still run there', async () => {
+    const { wire, host } = await connect({}, shared);
+    const untold = Array.from({ length: 2 }, (_, index) => Buffer.alloc(16, 30 + index).toString('hex'));
+    const [started, sent] = untold.map((token) => host.run(request({ token, requestedWallMs: 90_000 }), {}));
+    await wire.next('invoke', 1);
+    wire.send({ case: 'started', value: { token: Buffer.alloc(16, 30), wallMs: 20_000 } });
+    wire.send({ case: 'ping', value: { id: 1 } });
+    await wire.next('pong');
+    wire.end();
+    const lost = [await started?.outcome, await sent?.outcome];
+    const alive = lost.map((outcome) => (outcome?.status === 'LOST' ? outcome.aliveForMs : Number.NaN));
+    expect(alive[0]).toBeGreaterThan(15_000);
+    expect(alive[0]).toBeLessThan(25_000);
+    // It may have begun without a word: as long as was asked for.
+    expect(alive[1]).toBe(90_000);
+    expect(lost).toMatchObject([{ hostEnded: false }, { hostEnded: false }]);
+  });
+
+  it('never had what it was never sent', async () => {
+    const { wire, host } = await connect({ maxFrameBytes: 2 * MIB, windowBytes: 4 * MIB }, shared);
+    const inputsJson = JSON.stringify({ a: 'x'.repeat(1.5 * MIB) });
+    const attempts = Array.from({ length: 4 }, (_, index) =>
+      host.run(request({ token: Buffer.alloc(16, 50 + index).toString('hex'), inputsJson }), {}),
+    );
+    await wire.next('invoke', 1);
+    wire.end();
+    expect(await attempts[3]?.outcome).toMatchObject({ status: 'LOST', aliveForMs: 0 });
+    expect(await host.run(request(), {}).outcome).toMatchObject({ status: 'LOST', aliveForMs: 0, hostEnded: false });
+  });
+
+  it('is told that an attempt is left, if it understands that, and nothing of it is told any more', async () => {
+    const { wire, host } = await connect({ capabilities: ['leave'] }, shared);
+    const onLog = vi.fn();
+    const attempt = host.run(request(), { onLog });
+    await wire.next('invoke');
+    attempt.leave();
+    attempt.leave();
+    attempt.cancel({ graceMs: 0, reason: 'too late' });
+    await wire.next('leave');
+    wire.send({ case: 'log', value: { token: TOKEN_BYTES } }, { case: 'ping', value: { id: 1 } });
+    await wire.next('pong');
+    expect([wire.all('leave').length, wire.all('cancel').length, onLog.mock.calls.length]).toEqual([1, 0, 0]);
+    const old = await connect({}, shared);
+    old.host.run(request(), {}).leave();
+    old.wire.send({ case: 'ping', value: { id: 1 } });
+    await old.wire.next('pong');
+    expect(old.wire.all('leave')).toEqual([]);
+  });
+
+  it('is answered only while the engine stands by its attempts, and hears that it drains', async () => {
+    let isGood = true;
+    const { wire, host } = await connect({}, { ...shared, vouches: () => isGood });
+    wire.send({ case: 'ping', value: { id: 1, load: 5 } });
+    await wire.next('pong');
+    expect([host.presence.load, host.presence.isDraining]).toEqual([5, false]);
+    isGood = false;
+    const draining = Promise.withResolvers<void>();
+    host.presence.onDraining(draining.resolve);
+    wire.send({ case: 'ping', value: { id: 2, load: 6 } }, { case: 'draining', value: {} });
+    await draining.promise;
+    isGood = true;
+    wire.send({ case: 'ping', value: { id: 3, load: 7 } });
+    await wire.next('pong', 1);
+    expect(wire.all('pong').map(({ id }) => id)).toEqual([1, 3]);
+    expect(host.presence.isDraining).toBe(true);
   });
 });
 
