@@ -91,16 +91,8 @@ export class SimulatedStore implements RunStore {
     });
   }
 
-  get state(): 'up' | 'down' {
-    return this.#isClosed ? 'down' : 'up';
-  }
-
-  onDoubt(): () => void {
-    return () => {};
-  }
-
   get state(): RunStore['state'] {
-    return this.#health.state;
+    return this.#isClosed ? 'down' : this.#health.state;
   }
 
   onDoubt(listener: () => void): () => void {
