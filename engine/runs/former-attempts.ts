@@ -51,7 +51,14 @@ export class FormerAttempts {
         this.#search.seek({ token, host, untilMs }, listener, (found) => {
           if (found.kind === 'gone') this.#orphaned(step, token);
           else if (found.kind === 'refused') post({ kind: 'displaced' });
-          else post({ kind: 'found', step, token, host: found.host, attempt: found.attempt });
+          else {
+            const { host: foundHost, attempt: foundAttempt } = found;
+            context.log.debug(
+              { ...this.#options.run, step, host: foundHost.instance },
+              'a former attempt was taken over',
+            );
+            post({ kind: 'found', step, token, host: foundHost, attempt: foundAttempt });
+          }
         });
       }
     }

@@ -10,7 +10,7 @@ import type { Command } from '@flowops/proto/commands.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { runKey, type Via } from '@flowops/proto/statuses.ts';
 import type { CommandOrigin, CommandSink, Elsewhere } from '../commands/command-sink.ts';
-import type { Ownership, RunRef } from '../store/run-store.ts';
+import { type Ownership, type RunRef, StoreUnavailable } from '../store/run-store.ts';
 import type { ActiveRun } from './active-run.ts';
 import { type Answered, CommandAnswers } from './command-answers.ts';
 import { KeyedLock } from './keyed-lock.ts';
@@ -188,7 +188,9 @@ export class RunService implements CommandSink {
   }
 
   async #open(partition: string): Promise<void> {
-    const { store, signal, log } = this.#context;
+    const { store, signal, log, standing } = this.#context;
+    // A process that was stopped and wakes must not open what was its own: the group has given it to another.
+    if (!standing.isGood) throw new StoreUnavailable('the engine has lost touch with its group');
     this.#giveUp(new Set([partition]));
     const owner = await store.openPartition(partition);
     const refs = await store.activeRuns(partition);
