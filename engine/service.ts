@@ -98,6 +98,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
         partitions: consuming.consumer?.partitions ?? [],
         activeRuns: runs.activeCount,
         queuedRuns: runs.queuedCount,
+        restingRuns: runs.parkedCount,
         runsOfUnknownFormat: runs.unknownFormatCount,
         runsLost: runs.lostCount,
         unconfirmedStops: runs.unconfirmedStopCount,
@@ -106,7 +107,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     });
     opened.push(() => http.close());
     log.info({ address: http.address }, 'health is told at /health/ready');
-    const certainty = new StoreCertainty({ store, verify: async () => undefined, now: () => performance.now() });
+    const certainty = new StoreCertainty({ store, verify: () => runs.verified(), now: () => performance.now() });
     opened.push(() => certainty.close());
     const consumer = await kafka.consume(runs, certainty);
     consuming.consumer = consumer;

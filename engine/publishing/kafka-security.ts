@@ -1,4 +1,5 @@
 /** How the engine proves who it is to the brokers, and they to it: from the settings KAFKA_TLS_* and KAFKA_SASL_*. */
+import { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import type { SettingValues } from '@flowops/proto/settings.ts';
@@ -35,10 +36,14 @@ function readTls({ KAFKA_TLS_CA: ca, KAFKA_TLS_CERT: cert, KAFKA_TLS_KEY: key }:
   if (cert !== undefined && key === undefined) throw together('KAFKA_TLS_CERT', 'KAFKA_TLS_KEY');
   if (key !== undefined && cert === undefined) throw together('KAFKA_TLS_KEY', 'KAFKA_TLS_CERT');
   const authorities = ca === undefined || ca === SYSTEM_AUTHORITIES ? {} : { ca };
-  tryOut('KAFKA_TLS_CA', 'certificates in PEM, or the word system', authorities);
+  if (authorities.ca !== undefined) {
+    const { ca: text } = authorities;
+    tryOut('KAFKA_TLS_CA', 'certificates in PEM, or the word system', () => new X509Certificate(text));
+  }
   if (cert === undefined || key === undefined) return authorities;
-  tryOut('KAFKA_TLS_CERT', 'a certificate in PEM', { cert });
-  tryOut('KAFKA_TLS_KEY', 'the key of KAFKA_TLS_CERT in PEM, without a passphrase', { cert, key });
+  tryOut('KAFKA_TLS_CERT', 'a certificate in PEM', () => new X509Certificate(cert));
+  const isKey = () => createSecureContext({ cert, key });
+  tryOut('KAFKA_TLS_KEY', 'the key of KAFKA_TLS_CERT in PEM, without a passphrase', isKey);
   return { ...authorities, cert, key };
 }
 
@@ -58,9 +63,9 @@ function together(given: string, missing: string): FlowopsError {
   return new FlowopsError('CONFIG_INVALID', `${given} is set but ${missing} is not; set both or neither`);
 }
 
-function tryOut(name: string, what: string, options: SecureContextOptions): void {
+function tryOut(name: string, what: string, use: () => unknown): void {
   try {
-    createSecureContext(options);
+    use();
   } catch (cause) {
     throw new FlowopsError('CONFIG_INVALID', `${name} must be ${what}: ${messageOf(cause)}`, { cause });
   }

@@ -17,6 +17,7 @@ import { BENCH_LOG, chain, EngineUnderTest, PLUGIN_ID, policyOfContexts, publish
 import { latencyRow, median, type Row, round, table } from './figures.ts';
 import { isolateRows } from './isolate.ts';
 import { type KafkaBench, latencyRows, startBroker } from './kafka-flows.ts';
+import { publishFenceRow } from './publish-fence.ts';
 import { measureRaw } from './raw-isolates.ts';
 import { recoveryRow } from './recovery.ts';
 import { callsDuring } from './redis-counters.ts';
@@ -47,7 +48,11 @@ const GROUPS: Readonly<Record<string, () => Promise<void>>> = {
     await keptIsolates(registry);
     await withRedis((url) => onRedis(registry, url, raw.allCores));
   },
-  kafka: () => withKafka(async (bench) => (await latencyRows(bench)).forEach(keep)),
+  kafka: () =>
+    withKafka(async (bench) => {
+      for (const row of await latencyRows(bench)) keep(row);
+      keep(await publishFenceRow(bench));
+    }),
   recovery: () => withKafka(async (bench) => keep(await recoveryRow(bench))),
   scale: () => withKafka(async (bench) => keep(await scaleOutRow(bench))),
   memory: async () => {
