@@ -16,6 +16,7 @@ import { z } from 'zod';
 import { ensureBaseImage } from '../../bin/image/base-image.ts';
 import {
   buildEngineImage,
+  buildHostImage,
   buildStepImage,
   buildWorkerImage,
   readStepSources,
@@ -79,6 +80,13 @@ export async function startDocker(
 export async function engineImage({ host }: DockerService, tag: string): Promise<void> {
   const cli: DockerCli = { host, say: () => {} };
   const built = await withLock(join(folder(), 'images.lock'), cli.say, () => buildEngineImage(cli, tag));
+  if (!built.ok) throw new Error(built.problem);
+}
+
+/** The same of a sandbox host of its own. */
+export async function hostImage({ host }: DockerService, tag: string): Promise<void> {
+  const cli: DockerCli = { host, say: () => {} };
+  const built = await withLock(join(folder(), 'images.lock'), cli.say, () => buildHostImage(cli, tag));
   if (!built.ok) throw new Error(built.problem);
 }
 

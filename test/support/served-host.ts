@@ -14,7 +14,7 @@ import { z } from 'zod';
 import { scratchFolder } from '../services/scratch.ts';
 import { type FlowopsProcess, startFlowops } from './service-process.ts';
 
-const POLICY = `version: 1
+export const SERVED_POLICY = `version: 1
 rules:
   - match: { plugin: "*", unsigned: true }
     tier: isolate
@@ -35,7 +35,7 @@ export class ServedHost {
     this.home = join(this.#folder, 'home');
     mkdirSync(this.home);
     const policy = join(this.#folder, 'policy.yaml');
-    writeFileSync(policy, POLICY);
+    writeFileSync(policy, SERVED_POLICY);
     this.address = env.SANDBOX_LISTEN ?? `unix:${join(this.#folder, 'run', 'sandbox.sock')}`;
     const listen = { SANDBOX_LISTEN: this.address, SANDBOX_POLICY: policy, SANDBOX_WORKERS: '2' };
     this.#env = { FLOWOPS_HOME: this.home, LOG_LEVEL: 'debug', ...listen, ...env };
