@@ -2,7 +2,8 @@
 import type { RunState } from '../scheduler/state.ts';
 import type { Ownership, RunRef, StateFormat } from '../store/run-store.ts';
 import type { RunRecord } from './codec.ts';
-import type { StoreTrouble, WholeRun } from './committer.ts';
+import type { StoreTrouble } from './committer.ts';
+import type { WholeRun } from './merge-patches.ts';
 import type { Rest } from './rest.ts';
 import type { RunContext } from './run-context.ts';
 

@@ -6,6 +6,7 @@
  */
 import { messageOf } from '@flowops/proto/errors.ts';
 import { type Ownership, type RunPatch, type RunRef, StoreUnavailable } from '../store/run-store.ts';
+import { mergePatches, type WholeRun } from './merge-patches.ts';
 import type { RunContext } from './run-context.ts';
 import { storeRetryMs } from './until-available.ts';
 
@@ -19,9 +20,6 @@ export const DURABLE_MARGIN_MS = 500;
 const COMMIT_OVERHEAD_BYTES = 512;
 
 export type CommitEnd = 'committed' | 'fenced' | 'closed' | 'lost';
-
-/** All of a run in one patch. */
-export type WholeRun = RunPatch & { readonly definition: string };
 
 /** Where a run tells that its store is not as it was. */
 export interface StoreTrouble {
@@ -171,25 +169,40 @@ export class Committer {
     return 'committed';
   }
 
-  /** In place of revision `stored`; what follows it has other revisions from then on. */
+  /**
+   * In place of revision `stored`; what follows it has other revisions from then on. A run as it was claimed goes with all
+   * commits since, so that the store never holds less than was told; as it was created, they follow.
+   */
   async #writeWhole(stored: number, base: Base): Promise<string> {
     const { run, owner, context } = this.#options;
-    const whole = base.patch;
+    const isClaimed = base.patch.outboxFrom !== undefined;
+    const kept = this.#kept.map(({ patch }) => patch);
+    const whole = isClaimed ? mergePatches(base.patch, kept) : base.patch;
     if (stored > 0) {
       const { result } = await context.store.commit(run, owner.epoch, stored, whole);
-      if (result === 'ok') this.#renumber(stored + 1 - base.revision);
-      return result;
+      if (result !== 'ok') return result;
+    } else {
+      const answer = await context.store.create(run, owner, whole, { ignoreStopMark: true });
+      // It was written by an earlier try whose answer was lost.
+      const isThere =
+        answer.result === 'exists' &&
+        answer.meta.partition === owner.partition &&
+        answer.meta.epoch === owner.epoch &&
+        answer.meta.revision === 1;
+      if (answer.result !== 'created' && !isThere) return answer.result;
     }
-    const answer = await context.store.create(run, owner, whole, { ignoreStopMark: true });
-    // It was written by an earlier try whose answer was lost.
-    const isThere =
-      answer.result === 'exists' &&
-      answer.meta.partition === owner.partition &&
-      answer.meta.epoch === owner.epoch &&
-      answer.meta.revision === 1;
-    if (answer.result !== 'created' && !isThere) return answer.result;
-    this.#renumber(1 - base.revision);
+    if (isClaimed) this.#beginAnew(stored + 1, whole);
+    else this.#renumber(stored + 1 - base.revision);
     return 'ok';
+  }
+
+  /** The store holds all of it in one write, and may lose that again. */
+  #beginAnew(revision: number, whole: WholeRun): void {
+    const { clock, keptBytes } = this.#options.context;
+    this.close();
+    this.#revision = revision;
+    const bytes = bytesOf(whole);
+    if (keptBytes.take(bytes)) this.#base = { revision, patch: whole, bytes, atMs: clock.nowMs() };
   }
 
   #renumber(by: number): void {

@@ -12,7 +12,7 @@ import {
   StoreDamaged,
 } from '../store/run-store.ts';
 import { decodeDefinition, decodeMeta, decodeSteps, type RunRecord } from './codec.ts';
-import type { WholeRun } from './committer.ts';
+import type { WholeRun } from './merge-patches.ts';
 
 /** The definition of a run that was accepted and not checked yet. */
 export const EMPTY_DEFINITION: FlowDefinition = { plugins: [], steps: [], inputs: {} };
