@@ -18,6 +18,8 @@ export interface Readiness {
   readonly partitions: readonly number[];
   readonly activeRuns: number;
   readonly queuedRuns: number;
+  /** Active runs that rest in the store alone, until a command or their time comes. */
+  readonly restingRuns: number;
   /** Runs that another release wrote and this one does not touch. */
   readonly runsOfUnknownFormat: number;
   /** Runs that a store lost, and that could not be written again. */

@@ -35,13 +35,14 @@ export function topicsOf(name: string): { commands: string; status: string; outc
 export class EngineProcesses {
   readonly #services: EngineServices;
   readonly #folder = scratchFolder();
-  readonly #policy: string;
+  /** File of a policy that lets the plugins of the bench run in isolates. */
+  readonly policy: string;
   readonly #started: FlowopsProcess[] = [];
 
   constructor(services: EngineServices) {
     this.#services = services;
-    this.#policy = join(this.#folder, 'policy.yaml');
-    writeFileSync(this.#policy, POLICY);
+    this.policy = join(this.#folder, 'policy.yaml');
+    writeFileSync(this.policy, POLICY);
   }
 
   /** Resolves when it takes commands. @param env further settings */
@@ -68,7 +69,7 @@ export class EngineProcesses {
       KAFKA_DLQ_TOPIC: topics.deadLetters,
       REDIS_URL: redisUrl,
       PLUGIN_DIR: registry,
-      SANDBOX_POLICY: this.#policy,
+      SANDBOX_POLICY: this.policy,
       FLOWOPS_HOME: homeFolder,
       HTTP_PORT: '0',
     };

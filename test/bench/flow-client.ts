@@ -8,7 +8,12 @@ import { z } from 'zod';
 /** Records of one produce request. */
 const BATCH = 250;
 const FINAL = new Set(['COMPLETED', 'FAILED', 'STOPPED']);
-const statusSchema = z.object({ runId: z.string(), status: z.string(), stepId: z.string().optional() });
+const statusSchema = z.object({
+  runId: z.string(),
+  status: z.string(),
+  stepId: z.string().optional(),
+  attempt: z.number().default(1),
+});
 
 interface Watched {
   readonly begun: () => void;
@@ -25,6 +30,8 @@ export class FlowClient {
   readonly #producer: ReturnType<Kafka['producer']>;
   readonly #consumer: ReturnType<Kafka['consumer']>;
   readonly #runs = new Map<string, Watched>();
+  /** Steps that were begun more than once, heard of so far. */
+  reruns = 0;
 
   private constructor(kafka: Kafka, topics: Topics) {
     this.#topics = topics;
@@ -92,8 +99,12 @@ export class FlowClient {
 
   #look(value: string): void {
     const event = statusSchema.safeParse(JSON.parse(value));
-    if (!event.success || event.data.stepId !== undefined) return;
-    const { runId, status } = event.data;
+    if (!event.success) return;
+    const { runId, status, stepId, attempt } = event.data;
+    if (stepId !== undefined) {
+      if (status === 'RUNNING' && attempt > 1) this.reruns++;
+      return;
+    }
     const run = this.#runs.get(runId);
     if (status === 'RUNNING') run?.begun();
     if (FINAL.has(status)) run?.ended(status);

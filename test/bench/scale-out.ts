@@ -3,16 +3,16 @@
  * with few cores three cannot be faster; what it costs that they are three shows in the CPU they took for a flow.
  */
 
-import { cpuMsOf } from '../../sandbox/doctor/process-tree.ts';
+import { cpuMsOf, descendantsOf } from '../../sandbox/doctor/process-tree.ts';
 import { freshRedis } from '../services/redis.ts';
-import { descendantsOf } from '../support/service-process-tree.ts';
+import { ServedHost } from '../support/served-host.ts';
 import { EngineProcesses, topicsOf } from './engine-processes.ts';
 import { chain } from './engine-under-test.ts';
 import { type Row, round } from './figures.ts';
 import { FlowClient } from './flow-client.ts';
 import type { KafkaBench } from './kafka-flows.ts';
 
-/** Together, however many engines: so that all have the same sandboxes. */
+/** Of the one sandbox host that all engines share. */
 const WORKERS = 6;
 
 interface Load {
@@ -38,7 +38,7 @@ export async function scaleOutRow(bench: KafkaBench): Promise<Row> {
     value: `${figures.threeFlowsPerSecond} flows/s against ${figures.oneFlowsPerSecond}, ${figures.ratio}×`,
     note:
       `CPU a flow: engines ${figures.threeEngineCpuMs} ms against ${figures.oneEngineCpuMs}, ` +
-      `sandboxes ${figures.threeSandboxCpuMs} against ${figures.oneSandboxCpuMs}; ${WORKERS} isolate workers in all`,
+      `sandboxes ${figures.threeSandboxCpuMs} against ${figures.oneSandboxCpuMs}; one sandbox host of ${WORKERS} isolate workers`,
     figures,
   };
 }
@@ -48,17 +48,21 @@ async function measure({ registry, redisUrl, kafka, isQuick, say }: KafkaBench, 
   const redis = await freshRedis(redisUrl);
   const services = { brokers: kafka.brokers, redisUrl: redis.url, registry, name: `scale-${count}` };
   const processes = new EngineProcesses(services);
+  const host = new ServedHost({
+    SANDBOX_POLICY: processes.policy,
+    SANDBOX_WORKERS: String(WORKERS),
+    LOG_LEVEL: 'info',
+  });
   try {
-    const env = { SANDBOX_WORKERS: String(WORKERS / count) };
+    await host.start();
+    const env = { SANDBOX_URL: host.address };
     const engines = [];
     for (let at = 0; at < count; at++) engines.push(await processes.start(env));
     const client = await FlowClient.open(kafka.brokers, topicsOf(services.name));
     await (await client.start(flows / 3, chain(3))).ended;
     const pids = engines.map(({ pid }) => pid);
-    const cpu = () => ({
-      engineMs: cpuMsOf(pids),
-      sandboxMs: cpuMsOf(pids.flatMap((pid) => descendantsOf(pid).map((one) => one.pid))),
-    });
+    const sandboxPid = host.process.pid;
+    const cpu = () => ({ engineMs: cpuMsOf(pids), sandboxMs: cpuMsOf([sandboxPid, ...descendantsOf(sandboxPid)]) });
     const before = cpu();
     const startedMs = performance.now();
     await (await client.start(flows, chain(3))).ended;
@@ -73,6 +77,7 @@ async function measure({ registry, redisUrl, kafka, isQuick, say }: KafkaBench, 
     };
   } finally {
     await processes.close();
+    await host.close();
     await redis.release();
   }
 }
