@@ -16,6 +16,7 @@ const REFUSALS: Readonly<Record<string, string>> = {
   MASTERDOWN: 'its primary is gone; wait for the failover',
   NOREPLICAS: 'too few replicas are connected (min-replicas-to-write)',
   CLUSTERDOWN: 'the cluster has lost slots; wait for the failover',
+  MOVED: 'it is one node of a cluster; name several of its nodes in REDIS_URL',
   TRYAGAIN: 'a slot of the cluster is on its way to another node; wait',
   ASK: 'a slot of the cluster is on its way to another node; wait',
   DENIED:

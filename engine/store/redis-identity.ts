@@ -4,11 +4,13 @@
  */
 import type { RedisServers } from './redis-servers.ts';
 
+type Watched = Pick<RedisServers, 'state' | 'onState'>;
+
 export class ServerIdentities {
   /** Label → the server's own id of its process. */
   readonly #runIds = new Map<string, string | undefined>();
   readonly #listeners = new Set<() => void>();
-  #servers: RedisServers | undefined;
+  #servers: Watched | undefined;
   #isDue = false;
 
   /** The connect to that server is done. `runId` is undefined where it is not told: then every connect is in doubt. */
@@ -26,7 +28,7 @@ export class ServerIdentities {
   }
 
   /** From here on, what has changed since is told. */
-  watch(servers: RedisServers): void {
+  watch(servers: Watched): void {
     this.#servers = servers;
     servers.onState(() => this.#tellWhenUp(servers));
   }
@@ -37,7 +39,7 @@ export class ServerIdentities {
   }
 
   /** Who hears of it looks at the store, which has to be there for that. */
-  #tellWhenUp(servers: RedisServers): void {
+  #tellWhenUp(servers: Watched): void {
     if (!this.#isDue || servers.state !== 'up') return;
     this.#isDue = false;
     for (const listener of [...this.#listeners]) listener();

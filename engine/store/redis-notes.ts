@@ -4,7 +4,6 @@
  * Nothing depends on it: a note is in the run's inbox before it is told here, and one that is told while this connection
  * is down is only there. So it fails in silence but for one warning, and comes back for ever.
  */
-import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '@flowops/proto/errors.ts';
 import type { Redis } from 'ioredis';
@@ -18,6 +17,11 @@ import type { RunRef } from './run-store.ts';
 /** What is published: the run, and the note after the first line. */
 export function noteMessage(run: RunRef, text: string): string {
   return `${runName(run)}\n${text}`;
+}
+
+/** Whatever errors come before it: they are the reason, and told by nobody here. */
+function ended(client: Redis): Promise<void> {
+  return client.status === 'end' ? Promise.resolve() : new Promise((resolve) => client.once('end', () => resolve()));
 }
 
 export class RedisNotes {
@@ -78,7 +82,7 @@ export class RedisNotes {
     for (let attempt = 1; !this.#closed.signal.aborted; attempt++) {
       if (client !== undefined) {
         attempt = 1;
-        if (client.status !== 'end') await once(client, 'end');
+        await ended(client);
         this.#ready = undefined;
       }
       await pause(reconnectDelayMs(attempt), undefined, { signal: this.#closed.signal, ref: false }).catch(() => {});

@@ -10,6 +10,8 @@ export interface RedisProxy {
   freeze(): void;
   /** Every connection ends; new ones work again. */
   cut(): void;
+  /** The same, as a machine does that has forgotten them (RST): an error for whoever holds one. */
+  reset(): void;
   /** Ends every connection with the server's next answer, which the client does not get. */
   cutAtNextAnswer(): void;
   stop(): Promise<void>;
@@ -63,6 +65,9 @@ export async function startRedisProxy(redisPort: number): Promise<RedisProxy> {
       isFrozen = true;
     },
     cut,
+    reset: () => {
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
     cutAtNextAnswer: () => {
       isCutNext = true;
     },

@@ -199,6 +199,20 @@ describe('with a run', () => {
       }
     });
 
+    it('that resets every connection tells notes again afterwards', async () => {
+      const down = nextState();
+      proxy.reset();
+      expect(await down).toBe('down');
+      expect(await nextState()).toBe('up');
+      let isHeard = false;
+      store.onNote(() => {
+        isHeard = true;
+      });
+      // Its own connection comes back in its own time; what is told before that is in the inbox only.
+      while (!isHeard) await store.note(RUN, '0', 'x');
+      expect((await store.notes(RUN)).length).toBeGreaterThan(0);
+    });
+
     it('that comes back is in doubt only when it was restarted meanwhile', async () => {
       const doubts: string[] = [];
       let why = 'a network that broke';
@@ -398,11 +412,13 @@ describe('with a run', () => {
     await store.commit(RUN, owner.epoch, 1, all);
     await store.markStopped({ flowId: 'flow', runId: 'unknown' }, DAY_MS);
     await store.claim({ flowId: 'flow', runId: 'nobody' }, owner);
+    await store.note(RUN, '0', 'x');
     await store.retire(RUN, owner, DAY_MS);
+    await store.note(RUN, '0', 'late');
     await store.retire(NEIGHBOUR, owner, 30 * DAY_MS);
     const ttl = async (key: string) => Math.ceil(Number(await redis.cli('PTTL', key)) / DAY_MS);
     expect(await ttl(`${KEY}:meta`)).toBe(7);
-    for (const part of ['def', 'steps', 'context', 'outbox']) expect(await ttl(`${KEY}:${part}`)).toBe(1);
+    for (const part of ['def', 'steps', 'context', 'outbox', 'inbox']) expect(await ttl(`${KEY}:${part}`)).toBe(1);
     expect(await ttl('flow:{flow:neighbour}:meta')).toBe(30);
     const keys = JSON.parse(await redis.cli('KEYS', '*')) as string[]; // redis-cli's own reply
     const lasting = [];
