@@ -66,7 +66,7 @@ export class HostLink {
     for (let failures = 0; !signal.aborted; failures++) {
       const connected = await this.#connect();
       if (connected.ok) {
-        if (await this.#use(connected.host)) failures = -1;
+        if (await this.#use(connected.host, failures % TELL_EACH === 0)) failures = -1;
       } else {
         this.#problem = connected.message;
         if (failures % TELL_EACH === 0 && !signal.aborted) {
@@ -81,15 +81,13 @@ export class HostLink {
   }
 
   /** Until the connection ends; false when it was not needed. */
-  async #use(connection: ConnectedHost): Promise<boolean> {
+  async #use(connection: ConnectedHost, isTold: boolean): Promise<boolean> {
     const { onOpen, onClosed, log } = this.#options;
     const { instance } = connection;
     if (!onOpen(connection)) {
       this.#problem = `it leads to host ${instance}, which another address leads to as well`;
-      log.warn(
-        { address: this.address, instance },
-        'two addresses of SANDBOX_URL lead to one sandbox host; one is enough',
-      );
+      const told = 'two addresses of SANDBOX_URL lead to one sandbox host; one is enough';
+      if (isTold) log.warn({ address: this.address, instance }, told);
       await connection.close();
       return false;
     }

@@ -126,8 +126,11 @@ export class RemoteSandboxes implements EngineSandboxes {
   }
 
   #noteEnded(instance: string): void {
+    const host = this.#hosts.get(instance);
+    // Whoever says so of one that lives has the copy of a home.
+    if (host?.isConnected === true) return;
     this.#former.noteEnded(instance);
-    this.#hosts.get(instance)?.ended();
+    host?.ended();
     this.#tell();
   }
 

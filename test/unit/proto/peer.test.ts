@@ -50,6 +50,11 @@ describe('the Hello', () => {
     ['comes from an unknown role', helloOf('constructor'), /role "constructor"/],
     ['comes from a role that is not welcome', helloOf('isolate-worker'), /role "isolate-worker"/],
     ['names no instance', helloOf('engine', { instance: '' }), /without a name/],
+    [
+      'names more ended hosts than anybody asks for',
+      helloOf('engine', { endedInstances: Array(65).fill('a') }),
+      /65 ended/,
+    ],
     ['reads too small frames', helloOf('engine', { maxFrameBytes: 1000 }), /limits too small/],
     ['grants a window that one frame could fill', helloOf('engine', { windowBytes: 16 * MIB }), /limits too small/],
   ])('closes the connection when it %s', async (_, hello, problem) => {
@@ -60,6 +65,11 @@ describe('the Hello', () => {
       code: 'PROTOCOL_ERROR',
       message: expect.stringMatching(problem),
     });
+  });
+
+  it('tells the lease, the cores and the former hosts of a host', async () => {
+    const { wire } = open({ leaseMs: 5, cores: 6, endedInstances: ['host-old'] });
+    expect(await wire.next('hello')).toMatchObject({ leaseMs: 5, cores: 6, endedInstances: ['host-old'] });
   });
 
   it('closes the connection when it does not come in time', async () => {
@@ -83,7 +93,7 @@ describe('the Hello', () => {
 });
 
 describe('messages', () => {
-  it.each(['result', 'started', 'needBundle', 'hostCall', 'log', 'progress', 'attachReply'] as const)(
+  it.each(['result', 'started', 'needBundle', 'hostCall', 'log', 'progress', 'attachReply', 'draining'] as const)(
     'from the wrong side close the connection: %s to a runner',
     async (name) => {
       const { wire, peer, messages } = await openGreeted();
@@ -93,7 +103,7 @@ describe('messages', () => {
     },
   );
 
-  it.each(['invoke', 'putBundle', 'attach', 'pause', 'resume', 'cancel', 'resultAck', 'hostReply'] as const)(
+  it.each(['invoke', 'putBundle', 'attach', 'pause', 'resume', 'cancel', 'resultAck', 'hostReply', 'leave'] as const)(
     'from the wrong side close the connection: %s to a caller',
     async (name) => {
       const { wire, peer } = await openGreeted({ side: 'caller', role: 'engine', accepts: ['host'] });
