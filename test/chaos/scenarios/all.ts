@@ -18,7 +18,7 @@ import {
 import { lateWrites } from './late-writes.ts';
 import { cutKafka, cutRedis } from './networks.ts';
 import { freezeRedis, killBroker, killRedis, redisGoesBack } from './services.ts';
-import { cutHost, killBesideHosts, killSharedHost } from './shared-hosts.ts';
+import { cutHost, killBesideHosts, killSharedHost, rollBesideHosts } from './shared-hosts.ts';
 import { storm } from './storm.ts';
 import { formats, partitionsAdded, rollingRestart } from './upgrades.ts';
 
@@ -43,6 +43,7 @@ export const SCENARIOS: readonly Scenario[] = [
   formats,
   partitionsAdded,
   killBesideHosts,
+  rollBesideHosts,
   killSharedHost,
   cutHost,
   storm,

@@ -1,6 +1,6 @@
 /** What happens to engines, sandbox hosts and the network between them where hosts are shared. */
 import type { Scenario } from '../scenario.ts';
-import { breakNetwork, eachEngine, startAgain } from './acts.ts';
+import { breakNetwork, eachEngine, restartInOrder, startAgain } from './acts.ts';
 
 /** Longer than a group takes to notice on a busy machine; and one that a held network outlasts. */
 const LONG_LEASE_MS = '60000';
@@ -18,6 +18,16 @@ export const killBesideHosts: Scenario = {
       await arena.fault(`kill -9 ${engine.name}`, () => engine.kill9());
       await startAgain(arena, engine);
     }),
+};
+
+export const rollBesideHosts: Scenario = {
+  name: 'roll-beside-hosts',
+  about:
+    'SIGTERM for engines that share two sandbox hosts, one after the other: what runs there goes on, and runs once',
+  hosts: 2,
+  allowance: { reruns: false },
+  env: { SANDBOX_LEASE_MS: LONG_LEASE_MS },
+  faults: (arena) => eachEngine(arena, [0.15, 0.4, 0.65], (engine) => restartInOrder(arena, engine)),
 };
 
 export const killSharedHost: Scenario = {
