@@ -4,7 +4,7 @@
  *
  *   --scenario NAME   only this one; several times for several
  *   --seed N          of the first scenario; each next one gets the next number (default 1)
- *   --runs N          in each scenario (default 400)
+ *   --runs N          in each scenario (default 300)
  *   --in-flight N     at one moment (default 250)
  *   --rounds N        all of them again, with further seeds (default 1)
  *   --list            names them and ends
@@ -19,7 +19,7 @@ import type { Scenario, ScenarioReport } from './scenario.ts';
 import { SCENARIOS } from './scenarios/all.ts';
 
 const EXIT = { clean: 0, violated: 1, wrongUse: 2, couldNotRun: 3 } as const;
-const DEFAULT_RUNS = 400;
+const DEFAULT_RUNS = 300;
 const DEFAULT_IN_FLIGHT = 250;
 
 const say = (line: string) => void process.stderr.write(`${line}\n`);
