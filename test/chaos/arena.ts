@@ -154,12 +154,13 @@ class RunningScenario implements Arena {
     return this.#judge();
   }
 
+  /** What cannot be ended keeps nothing else from it. */
   async close(): Promise<void> {
     this.#over.abort();
     await this.#load.close();
-    await Promise.all([...this.nodes.engines, ...this.nodes.hosts].map((node) => node.close()));
-    await Promise.all(this.nodes.hostRelays.flat().map((relay) => relay.close()));
-    await this.wire.close();
+    const { engines, hosts, hostRelays } = this.nodes;
+    await Promise.allSettled([...engines, ...hosts].map((node) => node.close()));
+    await Promise.allSettled([...hostRelays.flat().map((relay) => relay.close()), this.wire.close()]);
     await this.#database.release();
     removeFolder(this.#folder);
   }

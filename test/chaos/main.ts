@@ -8,7 +8,7 @@
  *   --in-flight N     at one moment (default 250)
  *   --rounds N        all of them again, with further seeds (default 1)
  *   --list            names them and ends
- *   --json            the reports as one JSON object on stdout; the rest goes to stderr anyway
+ *   --json            the reports as one JSON object on stdout; progress goes to stderr anyway
  */
 import { parseArgs } from 'node:util';
 import { messageOf } from '@flowops/proto/errors.ts';
@@ -22,6 +22,8 @@ const EXIT = { clean: 0, violated: 1, wrongUse: 2, couldNotRun: 3 } as const;
 const DEFAULT_RUNS = 300;
 const DEFAULT_IN_FLIGHT = 250;
 
+/** Resolves when the text is out, also into a pipe. */
+const print = (text: string) => new Promise<void>((resolve) => process.stdout.write(`${text}\n`, () => resolve()));
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
 interface Call {
@@ -38,7 +40,8 @@ interface Reports {
   readonly couldNotRun: number;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+// Whatever a scenario that failed has left open does not keep the verdict from being told.
+process.exit(await main(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<number> {
   let call: Call | undefined;
@@ -51,8 +54,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (call === undefined) return EXIT.clean;
   try {
     const { reports, couldNotRun } = await runAll(call);
-    if (call.isJson) process.stdout.write(`${JSON.stringify({ reports, couldNotRun })}\n`);
-    else process.stdout.write(`${tableOf(reports)}\n`);
+    await print(call.isJson ? JSON.stringify({ reports, couldNotRun }) : tableOf(reports));
     if (reports.some(({ violations }) => violations.length > 0)) return EXIT.violated;
     return couldNotRun > 0 ? EXIT.couldNotRun : EXIT.clean;
   } catch (thrown) {
@@ -104,7 +106,7 @@ function readCall(args: readonly string[]): Call | undefined {
     },
   });
   if (values.list) {
-    for (const { name, about } of SCENARIOS) process.stdout.write(`${name.padEnd(18)} ${about}\n`);
+    for (const { name, about } of SCENARIOS) say(`${name.padEnd(18)} ${about}`);
     return undefined;
   }
   return {
