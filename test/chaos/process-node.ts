@@ -11,6 +11,10 @@ import type { Chance } from './chance.ts';
 
 /** As a supervisor waits before it starts a service again. */
 const RESTART_MS = 500;
+/** Each of a minute: a busy machine takes its time, and one that cannot start tells why each time. */
+const MAX_START_WAITS = 4;
+
+type Settings = Readonly<Record<string, string>>;
 
 export interface ProcessNodeOptions {
   readonly name: string;
@@ -20,7 +24,7 @@ export interface ProcessNodeOptions {
   readonly ready: string;
   /** Its working folder and home. */
   readonly folder: string;
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Settings;
   /** It ended though nobody had asked for it, and is started again. */
   readonly onUnexpectedEnd: (text: string) => void;
 }
@@ -40,13 +44,20 @@ export class ProcessNode {
     mkdirSync(options.folder, { recursive: true });
   }
 
-  /** Starts it and waits until it takes work. */
-  async start(more: Readonly<Record<string, string>> = {}): Promise<void> {
-    const { args, ready, folder, env } = this.#options;
-    const life = startFlowops(args, { cwd: folder, env: { ...env, FLOWOPS_HOME: `${folder}/home`, ...more } });
-    this.#lives.push(life);
-    void life.exited.then((exit) => this.#ended(life, exit, more));
-    await life.stderr.until(`${this.name} to be ready`, (lines) => lines.find((line) => line.includes(ready)));
+  /** Starts it and waits until it takes work, also when it has to be started again for that. */
+  async start(more: Settings = {}): Promise<void> {
+    this.#launch(more);
+    for (let tries = 1; ; tries++) {
+      const life = this.#life();
+      try {
+        const { name, ready } = this.#options;
+        await life.stderr.until(`${name} to be ready`, (lines) => lines.find((line) => line.includes(ready)));
+        return;
+      } catch (thrown) {
+        if (tries === MAX_START_WAITS || this.#isClosed || this.#taken.has(life)) throw thrown;
+        await sleep(2 * RESTART_MS);
+      }
+    }
   }
 
   /** SIGKILL for it alone: what it started learns it by itself. */
@@ -128,11 +139,20 @@ export class ProcessNode {
     return life;
   }
 
-  #ended(life: FlowopsProcess, exit: Exit, more: Readonly<Record<string, string>>): void {
+  #launch(more: Settings): void {
+    const { args, folder, env } = this.#options;
+    const life = startFlowops(args, { cwd: folder, env: { ...env, FLOWOPS_HOME: `${folder}/home`, ...more } });
+    this.#lives.push(life);
+    void life.exited.then((exit) => this.#ended(life, exit, more));
+  }
+
+  #ended(life: FlowopsProcess, exit: Exit, more: Settings): void {
     if (this.#isClosed || this.#taken.has(life)) return;
     const last = life.stderr.items.findLast((line) => line.includes('"level":60') || !line.startsWith('{')) ?? '';
     this.#options.onUnexpectedEnd(`${this.name} ended by itself (${exit.signal ?? `exit code ${exit.code}`}) ${last}`);
-    void sleep(RESTART_MS).then(() => (this.#isClosed ? undefined : this.start(more).catch(() => undefined)));
+    void sleep(RESTART_MS).then(() => {
+      if (!this.#isClosed && life === this.#life()) this.#launch(more);
+    });
   }
 }
 
