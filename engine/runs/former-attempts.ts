@@ -72,10 +72,8 @@ export class FormerAttempts {
   seekProof(sought: SoughtAttempt): void {
     const { run, context } = this.#options;
     const { host, untilMs } = sought;
-    context.log.warn(
-      { ...run, host, untilMs },
-      'code of a lost attempt may still run; a STOP waits for its proven end',
-    );
+    const message = 'code of a lost attempt may still run; a STOP waits for its proven end';
+    if (host !== '') context.log.warn({ ...run, host, untilMs }, message);
     this.#search.seek(sought, {}, (found) => this.#foundUnproven(sought, found));
   }
 

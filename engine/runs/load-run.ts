@@ -2,7 +2,7 @@
 import { messageOf } from '@flowops/proto/errors.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
-import { isFinalRun, newRun, type RunState, restoreRun } from '../scheduler/state.ts';
+import { isFinalRun, newRun, type RunState, restoreRun, type StepState } from '../scheduler/state.ts';
 import {
   type ClaimedRun,
   isStateFormat,
@@ -74,18 +74,23 @@ function readable<Result>(read: () => Result): Result {
 }
 
 /**
- * Format 1 does not hold which lost attempts may still run. A step that was tried more than once may hide one, for as
+ * Format 1 does not hold which lost attempts may still run. A step that was tried again after a fault may hide one, for as
  * long as a host lets it run without its engine, counted from the try that hides it (G5).
  */
 function assumeUnproven(state: RunState, { nowMs, leaseMs }: ClaimTime): void {
   if (isFinalRun(state)) return;
   let untilMs = 0;
-  for (const step of state.steps.values()) {
-    if (step.status === 'WAITING') untilMs = nowMs + leaseMs;
-    else if (step.attempt > 1)
-      untilMs = Math.max(untilMs, ('startedAtMs' in step ? step.startedAtMs : step.endedAtMs) + leaseMs);
-  }
+  for (const step of state.steps.values()) untilMs = Math.max(untilMs, hiddenSinceMs(step, nowMs) + leaseMs);
   if (untilMs > nowMs) state.unproven.set(ASSUMED, { host: '', untilMs });
+}
+
+/** When an attempt may have been lost at the latest; long ago when none was. */
+function hiddenSinceMs(step: StepState, nowMs: number): number {
+  // No fault was counted: the tries before ended for sure, or were taken over.
+  if ('faults' in step && step.faults === 0) return Number.NEGATIVE_INFINITY;
+  if (step.status === 'WAITING') return nowMs;
+  if (step.attempt <= 1) return Number.NEGATIVE_INFINITY;
+  return 'startedAtMs' in step ? step.startedAtMs : step.endedAtMs;
 }
 
 /** All of a stored run but its outputs. */
