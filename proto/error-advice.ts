@@ -169,6 +169,12 @@ export const ERROR_ADVICE: Readonly<Record<ErrorCode, readonly Advice[]>> = {
       action: `${TRY_ALONE}. If it crashes there too, it is the plugin's. If not, look for an out-of-memory kill in the kernel's log of that time (\`dmesg\`).`,
     },
     {
+      cause:
+        '"the sandbox host died 3 times while this step ran": the step is in quarantine, and is given to no further host.',
+      action:
+        "Run the plugin alone as above. Where hosts die for a reason of their own (memory, a deployment), mend that and start the flow again: the host's log and the kernel's tell.",
+    },
+    {
       cause: 'It happens to many plugins of one machine.',
       action: 'It is the machine: run `flowops sandbox doctor` there, and look at its memory and disk.',
     },
