@@ -1,6 +1,7 @@
 /** The sandbox hosts that the settings name: those of SANDBOX_URL, or one of our own. */
 import { resolve } from 'node:path';
 import { readTlsIdentity } from '@flowops/proto/sandbox-address.ts';
+import type { SettingName } from '@flowops/proto/settings.ts';
 import type { Settings } from '@flowops/proto/settings-reader.ts';
 import type { Log } from '../log.ts';
 import type { EngineSandboxes } from './engine-sandboxes.ts';
@@ -9,6 +10,17 @@ import { RemoteSandboxes } from './remote-sandboxes.ts';
 
 /** A service starts with hosts that start with it; later ones are used when they come. */
 const FIRST_HOST_MS = 10_000;
+/** Of a host, and read by nobody where the hosts run on their own. */
+const HOST_SETTINGS: readonly SettingName[] = [
+  'SANDBOX_POLICY',
+  'SANDBOX_WORKERS',
+  'SANDBOX_IMAGE',
+  'SANDBOX_WORKER_IMAGE',
+  'SANDBOX_WORKER_RUNTIME',
+  'SANDBOX_CONTAINERS',
+  'SANDBOX_CONTAINERS_AHEAD',
+  'SECRETS_DIR',
+];
 
 export interface OpenSandboxesOptions {
   readonly settings: Settings;
@@ -37,6 +49,13 @@ export async function openSandboxes({ settings, home, vouches, log }: OpenSandbo
       },
       log,
     });
+  }
+  const idle = HOST_SETTINGS.filter((name) => settings.given[name] !== undefined);
+  if (idle.length > 0) {
+    log.warn(
+      { settings: idle },
+      'these settings are those of the sandbox hosts, and SANDBOX_URL names hosts that have their own',
+    );
   }
   const needsTls = addresses.find((address) => address.startsWith('tls:'));
   const identity = needsTls === undefined ? undefined : readTlsIdentity(values, `SANDBOX_URL ${needsTls}`);

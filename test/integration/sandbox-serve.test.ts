@@ -144,6 +144,23 @@ describe('a sandbox host of its own', () => {
   });
 });
 
+describe('two addresses of one sandbox host', () => {
+  it('are one host to the engine, which takes the other address when the first is cut', async () => {
+    const { host, instance } = await serve();
+    const wire = await CutWire.to(host.address);
+    closers.push(() => wire.close());
+    const sandboxes = await engineOf(host, { addresses: [wire.address] });
+    const both = await engineOf(host, { addresses: [wire.address, host.address] });
+    await seen(() => both.health().filter(({ state }) => state === 'connected').length === 1);
+    const problems = () => both.health().map((health) => ('problem' in health ? health.problem : ''));
+    await seen(() => problems().some((problem) => problem.includes('another address leads to')));
+    expect(both.capacity()).toBe(sandboxes.capacity());
+    wire.cut();
+    await seen(() => both.health()[1]?.state === 'connected');
+    expect(picked(both).instance).toBe(instance);
+  });
+});
+
 describe('two sandbox hosts', () => {
   it('share the steps of an engine, and the one that is left takes all', async () => {
     const [one, two] = [await serve(), await serve()];
