@@ -50,6 +50,26 @@ export function partitionKeys(partition: string): PartitionKeys {
   return { epoch: `flowops:{p${partition}}:epoch`, active: `flowops:{p${partition}}:active` };
 }
 
+/**
+ * Epochs of two partitions are never the same number, up to this many partitions: a commit names its epoch but not its
+ * partition, and two homes of one run (a store that lost it, and was given it anew elsewhere) must not pass for each other.
+ */
+const EPOCH_CLASSES = 256;
+
+/** The lowest epoch of the partition from `atLeast` on. */
+export function nextEpoch(partition: string, atLeast: number): number {
+  const ahead = (epochClass(partition) - atLeast) % EPOCH_CLASSES;
+  return atLeast + (ahead < 0 ? ahead + EPOCH_CLASSES : ahead);
+}
+
+/** What is left of every epoch of the partition when it is divided by EPOCH_CLASSES. */
+export function epochClass(partition: string): number {
+  if (/^\d{1,9}$/.test(partition)) return Number(partition) % EPOCH_CLASSES;
+  let hash = 0;
+  for (const byte of Buffer.from(partition)) hash = (hash * 31 + byte) % EPOCH_CLASSES;
+  return hash;
+}
+
 /** The pub/sub channel of a partition's notes. Channels are not of one database, so that this names it. */
 export function notesChannel(partition: string, database: number): string {
   checkPartition(partition);

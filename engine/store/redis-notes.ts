@@ -12,7 +12,7 @@ import { parseRunName, runName } from './keys.ts';
 import type { NoteListeners } from './note-listeners.ts';
 import { reconnectDelayMs } from './redis-client.ts';
 import { replyCode } from './redis-failure.ts';
-import type { RunRef } from './run-store.ts';
+import type { Ownership, RunRef } from './run-store.ts';
 
 /** What is published: the run, and the note after the first line. */
 export function noteMessage(run: RunRef, text: string): string {
@@ -23,6 +23,13 @@ export function noteMessage(run: RunRef, text: string): string {
 function ended(client: Redis): Promise<void> {
   return client.status === 'end' ? Promise.resolve() : new Promise((resolve) => client.once('end', () => resolve()));
 }
+
+/** What is published when a partition is opened: no run has this name. */
+export function openingMessage({ partition, epoch }: Ownership): string {
+  return `${OPENING}\n${epoch} ${partition}`;
+}
+
+const OPENING = 'open';
 
 export class RedisNotes {
   readonly #newClient: () => Redis;
@@ -123,7 +130,11 @@ export class RedisNotes {
 
   #hear(message: string): void {
     const end = message.indexOf('\n');
-    const run = end === -1 ? undefined : parseRunName(message.slice(0, end));
-    if (run !== undefined) this.#listeners.tell(run, message.slice(end + 1));
+    const [name, text] = [message.slice(0, Math.max(end, 0)), message.slice(end + 1)];
+    const run = parseRunName(name);
+    if (run !== undefined) this.#listeners.tell(run, text);
+    const [, epoch, partition] = /^(\d{1,16}) (.*)$/.exec(text) ?? [];
+    if (name !== OPENING || partition === undefined) return;
+    this.#listeners.heardOpening({ partition, epoch: Number(epoch) });
   }
 }

@@ -6,12 +6,12 @@
  * leaves harmless: into the index before the run is written or woken, out of it after the run was let go.
  */
 import type { Log } from '../log.ts';
-import { notesChannel, parseRunName, partitionKeys, runKeys, runName } from './keys.ts';
+import { epochClass, notesChannel, parseRunName, partitionKeys, runKeys, runName } from './keys.ts';
 import { NoteListeners } from './note-listeners.ts';
 import { checkCount, checkNote, checkPatch, metaRetentionMs } from './patch-rules.ts';
 import { newSubscriber } from './redis-client.ts';
 import type { ConnectionState } from './redis-connection.ts';
-import { noteMessage, RedisNotes } from './redis-notes.ts';
+import { noteMessage, openingMessage, RedisNotes } from './redis-notes.ts';
 import { type OpenedRedis, openRedis } from './redis-open.ts';
 import { partitionsOf } from './redis-partitions.ts';
 import {
@@ -142,10 +142,14 @@ class RedisRunStore implements RedisStore {
     const { epoch } = partitionKeys(partition);
     this.#listeners.open(partition);
     const [reply] = await Promise.all([
-      this.#redis.run(SCRIPTS.openPartition, [epoch], []),
+      this.#redis.run(SCRIPTS.openPartition, [epoch], [epochClass(partition)]),
       this.#notes.open(partition),
     ]);
-    return { partition, epoch: numberReply(reply.rest[0]) };
+    const owner = { partition, epoch: numberReply(reply.rest[0]) };
+    this.#listeners.opened(owner);
+    // Whoever had it before learns it at once, and not only with the next write.
+    this.#redis.command(epoch, 'publish', [this.#channelOf(partition), openingMessage(owner)]).catch(() => undefined);
+    return owner;
   }
 
   async closePartition(partition: string): Promise<void> {
@@ -310,6 +314,10 @@ class RedisRunStore implements RedisStore {
   async notes(run: RunRef): Promise<readonly string[]> {
     const { inbox } = runKeys(run);
     return listReply(await this.#redis.command(inbox, 'lrange', [inbox, 0, -1])).map(textReply);
+  }
+
+  onTaken(listener: (by: Ownership) => void): () => void {
+    return this.#listeners.onTaken(listener);
   }
 
   onNote(listener: NoteListener): () => void {

@@ -137,7 +137,10 @@ export interface RunStore {
   /** The store's own clock, epoch ms. */
   clock(): Promise<number>;
 
-  /** Raises the partition's epoch to max(stored + 1, clock) and gives it. From here on its notes are listened for. */
+  /**
+   * Raises the partition's epoch to the lowest of its own (keys.ts) from max(stored + 1, clock) on, and gives it. From
+   * here on its notes are listened for, and whoever opens it after this one is told (`onTaken`).
+   */
   openPartition(partition: string): Promise<Ownership>;
   /** It is not held any more: its notes are not listened for. Idempotent. */
   closePartition(partition: string): Promise<void>;
@@ -188,6 +191,12 @@ export interface RunStore {
    * while the connection is broken is only in `notes` (and one of another process only there, with SQLite).
    */
   onNote(listener: NoteListener): () => void;
+
+  /**
+   * Tells that somebody else opened a partition that is open here, under a later epoch: what is written here for its runs
+   * will be refused. At most once, like notes; the result ends that.
+   */
+  onTaken(listener: (by: Ownership) => void): () => void;
 
   /** Remembers for `ttlMs` that a run which does not exist is to be stopped. */
   markStopped(run: RunRef, ttlMs: number): Promise<void>;

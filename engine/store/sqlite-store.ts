@@ -7,7 +7,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { CommitGroup } from './commit-group.ts';
-import { checkPartition, runName } from './keys.ts';
+import { checkPartition, nextEpoch, runName } from './keys.ts';
 import { NoteListeners } from './note-listeners.ts';
 import { checkCount, checkNote, checkPatch, metaRetentionMs } from './patch-rules.ts';
 import {
@@ -92,7 +92,7 @@ class SqliteRunStore implements RunStore {
     checkPartition(partition);
     this.#listeners.open(partition);
     return this.#write(() => {
-      const epoch = Math.max(this.#partitionEpoch(partition) + 1, this.#now());
+      const epoch = nextEpoch(partition, Math.max(this.#partitionEpoch(partition) + 1, this.#now()));
       this.#sql.putPartition.run(partition, epoch);
       return { partition, epoch };
     });
@@ -258,6 +258,10 @@ class SqliteRunStore implements RunStore {
       const row = this.#find(run);
       return row === undefined || row.isDataExpired ? [] : this.#notes(row.id);
     });
+  }
+
+  onTaken(listener: (by: Ownership) => void): () => void {
+    return this.#listeners.onTaken(listener);
   }
 
   onNote(listener: NoteListener): () => void {

@@ -8,6 +8,7 @@ import {
   type RunRef,
   type RunStore,
 } from '../../engine/store/run-store.ts';
+import { skipBecause } from '../support/skip.ts';
 import type { OpenStore } from './run-store.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -98,6 +99,32 @@ export function handOverContract(open: () => Promise<OpenStore>): void {
       expect(heard).toEqual(['flow-1/run.1 a\nb', 'flow-1/run.2 c']);
       off();
       if (teller !== store) await teller.close();
+    });
+  });
+
+  describe('an opening', () => {
+    it('gives no two partitions the same epoch', async () => {
+      const names = Array.from({ length: 64 }, (_, index) => `${index}`);
+      const owners = await Promise.all(names.map((name) => store.openPartition(name)));
+      expect(new Set(owners.map(({ epoch }) => epoch)).size).toBe(64);
+    });
+
+    it('by somebody else is told to who has the partition open, and its own is not', async (context) => {
+      if (!opened.notesReachOthers) skipBecause(context, 'a store in a file tells nothing to other processes');
+      const second = await opened.openSecond();
+      const told: Ownership[] = [];
+      const taken = new Promise<void>((resolve) => {
+        store.onTaken((by) => {
+          told.push(by);
+          resolve();
+        });
+      });
+      await store.openPartition('0');
+      await second.openPartition('1');
+      const next = await second.openPartition('0');
+      await taken;
+      expect(told).toEqual([next]);
+      await second.close();
     });
   });
 

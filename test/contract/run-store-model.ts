@@ -8,6 +8,8 @@ import type { Ownership, RunPatch, RunRef, RunStore } from '../../engine/store/r
 import type { OpenStore } from './run-store.ts';
 
 const RUNS = 250;
+/** Every call is compared, and every write of a file waits for a disk that others use as well. */
+const TIMEOUT_MS = 120_000;
 const HOUR_MS = 60 * 60 * 1000;
 const PARTITIONS = ['0', '1'];
 const RUN_NAMES = ['a', 'b'];
@@ -193,7 +195,7 @@ export function runStoreModelContract(name: string, open: () => Promise<OpenStor
     });
     afterAll(() => opened.dispose());
 
-    it('answers as the model does, whatever engines do in whatever order', async () => {
+    it('answers as the model does, whatever engines do in whatever order', { timeout: TIMEOUT_MS }, async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(actions, { minLength: 5, maxLength: 40 }), async (history) => {
           round += 1;

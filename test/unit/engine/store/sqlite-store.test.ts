@@ -143,7 +143,8 @@ describe('the SQLite file', () => {
       return store.partitions();
     };
     expect([...(await reopen(6 * DAY_MS))].sort()).toEqual(['0', 'run-f.left', 'run-f.r']);
-    expect(await reopen(DAY_MS + 1)).toEqual(['run-f.left']);
+    // Epochs are up to a quarter of a second ahead.
+    expect(await reopen(DAY_MS + 1_000)).toEqual(['run-f.left']);
     expect((await store.openPartition('run-f.r')).epoch).toBeGreaterThan(embedded.epoch);
   });
 
@@ -180,7 +181,7 @@ describe('the SQLite file', () => {
 
   it('gives an epoch above the last also when the clock went back', async () => {
     nowMs = 5;
-    expect((await store.openPartition('0')).epoch).toBe(owner.epoch + 1);
+    expect((await store.openPartition('0')).epoch).toBeGreaterThan(owner.epoch);
   });
 
   it('takes the epoch of an owner that it forgot (a backup was put back)', async () => {
