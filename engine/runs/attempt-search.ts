@@ -16,7 +16,7 @@ import type { Timer } from './timers.ts';
 
 export interface SoughtAttempt {
   readonly token: string;
-  /** Instance of the host. */
+  /** Instance of the host; empty when it is not known: then only time helps. */
   readonly host: string;
   /** From then on nothing of it runs, epoch ms. */
   readonly untilMs: number;
@@ -78,6 +78,7 @@ export class AttemptSearch {
 
   #look(search: Search): void {
     const { token, host } = search.sought;
+    if (host === '') return;
     const where = this.#context.sandboxes.locate(host);
     if (where.state === 'ended') this.#finish(token, { kind: 'gone' });
     if (where.state !== 'connected' || search.asked === where.host) return;

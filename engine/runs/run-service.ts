@@ -46,6 +46,10 @@ export class RunService implements CommandSink {
     context.sandboxes.onChange(() => this.#hostsChanged());
     context.standing.onChange(() => this.#standingChanged());
     context.store.onDoubt(() => this.#table.repair.verify());
+    context.store.onTaken(({ partition, epoch }) => {
+      const mine = this.#owners.find(partition);
+      if (mine !== undefined && mine.epoch < epoch) this.#fenced(mine);
+    });
     context.store.onNote((ref, text) => this.#table.get(ref)?.noted(text));
   }
 

@@ -194,6 +194,27 @@ describe('a partition', () => {
     await bench.ended('r');
   });
 
+  it('that was opened elsewhere while nothing was written to it is noticed when it is looked at, and opened again', async () => {
+    const store = openSqliteStore({ file: ':memory:' });
+    const clock = new HandClock();
+    const { bench, take } = await open({ store, clock });
+    await take(START, 0, 5);
+    await bench.host.started(1);
+    await settle();
+    const late = await store.openPartition('0');
+    await store.claim(REF, late);
+    await bench.service.checkOwnership();
+    expect(bench.service.active(REF)).toBeUndefined();
+    await clock.advance(3_000);
+    expect(bench.service.active(REF)?.owner.epoch).toBeGreaterThan(late.epoch);
+  });
+
+  it('is not opened while the group does not vouch for this engine', async () => {
+    const bench = new RunBench({ standing: { isGood: false, onChange: () => () => undefined } });
+    await expect(bench.service.partitionsAssigned([0])).rejects.toThrow('lost touch');
+    expect(await bench.store.partitions()).toEqual([]);
+  });
+
   it('that an engine which came too late has opened is opened again by the one that the group gave it to', async () => {
     const store = openSqliteStore({ file: ':memory:' });
     const clock = new HandClock();

@@ -272,6 +272,26 @@ describe('a partition that is revoked', () => {
     expect(await bench.store.notes(REF)).toEqual([endedNote(proven?.request.token ?? '')]);
   });
 
+  it('is given up with all others when the engine closes, which waits for the proven ends, but not for ever', async () => {
+    for (const ends of [true, false]) {
+      const clock = new HandClock();
+      const bench = await RunBench.open({ clock });
+      await bench.start(REF, [echo('a')]);
+      await bench.host.started(1);
+      const [attempt] = bench.host.attempts;
+      if (!ends && attempt !== undefined) attempt.cancel = () => undefined;
+      let isDone = false;
+      const closing = bench.service.letGoOfAll(5_000).then(() => {
+        isDone = true;
+      });
+      await settle();
+      expect(isDone).toBe(ends);
+      await clock.advance(5_000);
+      await closing;
+      expect(await bench.store.notes(REF)).toHaveLength(ends ? 1 : 0);
+    }
+  });
+
   it('keeps its places for others', async () => {
     const bench = new RunBench({ host: shared(new FakeHost(undefined, 1)) });
     await bench.service.partitionsAssigned([0, 1]);
