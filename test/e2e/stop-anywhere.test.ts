@@ -254,7 +254,7 @@ describe.concurrent('STOP of a run whose engine dies', () => {
   });
 });
 
-describe.concurrent('STOP of a run between two owners', () => {
+describe('STOP of a run between two owners', () => {
   it.runIf(CAN_SEE_PROCESSES)(
     'of which the first sleeps: STOPPED is told by the second when the first can run nothing, and it wakes to nothing',
     { meta: { skipReason: 'needs the process table of Linux' } },
