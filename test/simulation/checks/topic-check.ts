@@ -100,11 +100,18 @@ export class TopicCheck {
     const { truth, violations } = this.#options;
     const { triggeredBy, outcome, code, quiescent } = outcomeSchema.parse(JSON.parse(text));
     if (triggeredBy === null || quiescent === true) return;
+    const command = truth.commands.get(triggeredBy);
     const told = truth.outcomesTold.get(triggeredBy) ?? [];
     truth.outcomesTold.set(triggeredBy, told);
     const answer = code === null ? outcome : `${outcome}(${code})`;
+    const isExcused = truth.runs.get(command?.run ?? '')?.cameBack === true;
+    if (told[0] !== undefined && told[0] !== answer && !isExcused) {
+      violations.report(
+        'G1',
+        `${command?.kind} ${triggeredBy} of ${command?.run} was answered ${told[0]}, now ${answer}`,
+      );
+    }
     told.push(answer);
-    const command = truth.commands.get(triggeredBy);
     if (command === undefined) violations.report('G1', `an outcome names ${triggeredBy}, which was never sent`);
   }
 
