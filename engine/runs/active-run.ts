@@ -89,7 +89,6 @@ export class ActiveRun implements PlaceTaker {
     this.#restWatch = new RestWatch(context, () => {
       const rest = this.rest;
       if (rest !== undefined && this.#committer.isProven) options.onRest(rest);
-      // When it has rested once more after that, it may go.
       else if (rest !== undefined) post({ kind: 'verify', onVerified: () => undefined });
     });
     const attempts = new RunAttempts(ref, owner, context, postEvent);
@@ -234,7 +233,7 @@ export class ActiveRun implements PlaceTaker {
     if (this.#phase !== 'working') return;
     this.#phase = 'idle';
     if (this.#isFinished && this.#sender.isEmpty) this.#onAllSent();
-    this.#restWatch.begin(this.rest);
+    this.#restWatch.begin(this.rest, this.#committer);
   }
 
   async #turn(): Promise<void> {

@@ -40,27 +40,33 @@ export class RestWatch {
   readonly #context: Pick<RunContext, 'clock' | 'timers' | 'store'>;
   readonly #onRested: () => void;
   #timer: Timer | undefined;
+  /** It had rested when it last committed, to see whether the store holds it. */
+  #hasRested = false;
 
-  /** @param onRested the run has rested for a while: it may leave memory. */
+  /** @param onRested the run has rested for a while: it may leave memory, or first commit once more. */
   constructor(context: Pick<RunContext, 'clock' | 'timers' | 'store'>, onRested: () => void) {
     this.#context = context;
     this.#onRested = onRested;
   }
 
   /** The run is idle, all of it is told and acknowledged. */
-  begin(rest: Rest | undefined): void {
+  begin(rest: Rest | undefined, { isProven }: { readonly isProven: boolean }): void {
     const { clock, timers, store } = this.#context;
     const nowMs = clock.nowMs();
+    const mayGo = this.#hasRested && isProven;
+    this.#hasRested = false;
     if (this.#timer !== undefined || !isLongRest(rest, nowMs)) return;
-    const waitMs = Math.max(MIN_REST_MS, store.durability.delayMs + DURABLE_MARGIN_MS);
+    const waitMs = mayGo ? 0 : Math.max(MIN_REST_MS, store.durability.delayMs + DURABLE_MARGIN_MS);
     this.#timer = timers.arm(nowMs + waitMs, () => {
       this.#timer = undefined;
       this.#onRested();
+      this.#hasRested = true;
     });
   }
 
   /** Something came. Idempotent. */
   end(): void {
+    this.#hasRested = false;
     if (this.#timer === undefined) return;
     this.#context.timers.cancel(this.#timer);
     this.#timer = undefined;

@@ -63,6 +63,7 @@ class HandTimers implements TimerQueue {
 }
 
 describe('the watch over a rest', () => {
+  const PROVEN = { isProven: true };
   const nowMs = 1_000;
   const watch = (delayMs: number) => {
     const timers = new HandTimers();
@@ -75,26 +76,47 @@ describe('the watch over a rest', () => {
 
   it('tells after a while, once, and not when something came', () => {
     const { watching, timers, rested } = watch(0);
-    watching.begin(command);
-    watching.begin(command);
+    watching.begin(command, PROVEN);
+    watching.begin(command, PROVEN);
     expect(timers.armed.map(({ dueMs }) => dueMs)).toEqual([6_000]);
     watching.end();
     expect(timers.armed[0]?.isCancelled).toBe(true);
-    watching.begin(command);
+    watching.begin(command, PROVEN);
     timers.armed[1]?.fire();
     expect(rested()).toBe(1);
   });
 
   it('waits at least until what was written last is on disk', () => {
     const { watching, timers } = watch(20_000);
-    watching.begin(command);
+    watching.begin(command, PROVEN);
     expect(timers.armed[0]?.dueMs).toBeGreaterThan(nowMs + 20_000);
+  });
+
+  it('does not wait again when the store has proven meanwhile that it holds the run, and does when it has not', () => {
+    for (const isProven of [true, false]) {
+      const { watching, timers, rested } = watch(2_500);
+      watching.begin(command, { isProven: false });
+      timers.armed[0]?.fire();
+      watching.begin(command, { isProven });
+      expect(timers.armed[1]?.dueMs).toBe(isProven ? nowMs : nowMs + 5_000);
+      timers.armed[1]?.fire();
+      expect(rested()).toBe(2);
+    }
+  });
+
+  it('waits again after something has come', () => {
+    const { watching, timers } = watch(2_500);
+    watching.begin(command, { isProven: false });
+    timers.armed[0]?.fire();
+    watching.end();
+    watching.begin(command, PROVEN);
+    expect(timers.armed[1]?.dueMs).toBe(nowMs + 5_000);
   });
 
   it('passes over rests that are over soon', () => {
     const { watching, timers } = watch(0);
-    watching.begin({ kind: 'time', dueMs: 2_000 });
-    watching.begin(undefined);
+    watching.begin({ kind: 'time', dueMs: 2_000 }, PROVEN);
+    watching.begin(undefined, PROVEN);
     expect(timers.armed).toEqual([]);
   });
 });
