@@ -24,15 +24,15 @@ import { metaOf, type StoreData, storedOf } from './store-data.ts';
 /** Does one script at the store. Rejects with StoreUnavailable when no answer comes. */
 export type StoreWire = <Result>(what: string, script: () => Result) => Promise<Result>;
 
-/** Notes reach every connection that listens, as Redis' channels do. */
+/** What is told to the owners of partitions reaches every connection, as Redis' channels do. */
 export class NoteChannel {
-  readonly #connections = new Set<(partition: string, run: RunRef, text: string) => void>();
+  readonly #connections = new Set<(act: (listeners: NoteListeners) => void) => void>();
 
-  tell(partition: string, run: RunRef, text: string): void {
-    for (const deliver of this.#connections) deliver(partition, run, text);
+  tell(act: (listeners: NoteListeners) => void): void {
+    for (const deliver of this.#connections) deliver(act);
   }
 
-  join(deliver: (partition: string, run: RunRef, text: string) => void): () => void {
+  join(deliver: (act: (listeners: NoteListeners) => void) => void): () => void {
     this.#connections.add(deliver);
     return () => this.#connections.delete(deliver);
   }
@@ -84,11 +84,7 @@ export class SimulatedStore implements RunStore {
     this.#channel = channel;
     this.#health = health;
     this.durability = durability;
-    this.#leaveChannel = channel.join((partition, run, text) => {
-      push(() => {
-        if (this.#listeners.partitions.has(partition)) this.#listeners.tell(run, text);
-      });
-    });
+    this.#leaveChannel = channel.join((act) => push(() => act(this.#listeners)));
   }
 
   get state(): RunStore['state'] {
@@ -106,8 +102,13 @@ export class SimulatedStore implements RunStore {
   async openPartition(partition: string): Promise<Ownership> {
     checkPartition(partition);
     this.#listeners.open(partition);
-    const epoch = await this.#call(`open partition ${partition}`, () => this.#data.openPartition(partition));
-    return { partition, epoch };
+    const owner = await this.#call(`open partition ${partition}`, () => {
+      const opened = { partition, epoch: this.#data.openPartition(partition) };
+      this.#channel.tell((listeners) => listeners.heardOpening(opened));
+      return opened;
+    });
+    this.#listeners.opened(owner);
+    return owner;
   }
 
   async closePartition(partition: string): Promise<void> {
@@ -226,12 +227,19 @@ export class SimulatedStore implements RunStore {
     checkPartition(partition);
     checkNote(text);
     await this.#call(`note for ${run.runId}`, () => {
-      if (this.#data.note(run, text)) this.#channel.tell(partition, run, text);
+      if (!this.#data.note(run, text)) return;
+      this.#channel.tell((listeners) => {
+        if (listeners.partitions.has(partition)) listeners.tell(run, text);
+      });
     });
   }
 
   notes(run: RunRef): Promise<readonly string[]> {
     return this.#call(`notes of ${run.runId}`, () => [...(this.#data.peek(runName(run))?.notes ?? [])]);
+  }
+
+  onTaken(listener: (by: Ownership) => void): () => void {
+    return this.#listeners.onTaken(listener);
   }
 
   onNote(listener: NoteListener): () => void {

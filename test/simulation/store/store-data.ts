@@ -5,7 +5,7 @@
  *
  * It can lose its last moments: of each key apart, since the keys of a cluster lie on different nodes.
  */
-import { runName } from '@flowops/engine/store/keys.ts';
+import { nextEpoch, runName } from '@flowops/engine/store/keys.ts';
 import type { Ownership, RunMeta, RunPatch, RunRef, StoredRun } from '@flowops/engine/store/run-store.ts';
 import { isStateFormat, NOTES_MAX, type StateFormat } from '@flowops/engine/store/run-store.ts';
 
@@ -92,7 +92,7 @@ export class StoreData {
   }
 
   openPartition(partition: string): number {
-    const epoch = Math.max(this.partitionEpoch(partition) + 1, this.clock());
+    const epoch = nextEpoch(partition, Math.max(this.partitionEpoch(partition) + 1, this.clock()));
     this.#changePartition(partition).epoch = epoch;
     return epoch;
   }
