@@ -8,10 +8,12 @@ import { join } from 'node:path';
 
 const PREFIX = 'flowops-test-';
 const owned = new Set<string>();
+let isFirst = true;
 
 /** A new empty folder that lives as long as this process. */
 export function scratchFolder(): string {
-  if (owned.size === 0) {
+  if (isFirst) {
+    isFirst = false;
     sweepOrphans();
     process.once('exit', () => {
       for (const folder of owned) removeFolder(folder);
