@@ -9,6 +9,7 @@ import { messageOf } from '@flowops/proto/errors.ts';
 import type { Log } from '../log.ts';
 import { retryPauseMs } from '../publishing/retry-pause.ts';
 import type { Pause } from '../runs/pause.ts';
+import { ALWAYS_GOOD, type Standing, untilGood } from '../runs/standing.ts';
 import type { CommandRecord } from './command-handler.ts';
 import type { CommandSink } from './command-sink.ts';
 import type { PartitionIntake } from './partition-intake.ts';
@@ -18,6 +19,8 @@ type Intake = PartitionIntake<CommandRecord>;
 export interface HeldPartitionsOptions {
   readonly sink: CommandSink;
   readonly createIntake: (partition: number) => Intake;
+  /** Partitions are taken over only while it is good: a process that was stopped may wake with an old assignment. */
+  readonly standing?: Standing;
   readonly log: Log;
   /** At once, before the sink is told: nobody may act for these any more. */
   readonly onLost?: (partitions: readonly number[]) => void;
@@ -36,6 +39,8 @@ export class HeldPartitions {
   #revoked: Promise<unknown> = Promise.resolve();
   /** Gained, and the sink has not taken them over yet. */
   readonly #beingAssigned = new Set<number>();
+  /** Aborted, and made anew, whenever something is lost. */
+  #loss = new AbortController();
   #memberId: string | undefined;
   #joins = 0;
 
@@ -89,11 +94,14 @@ export class HeldPartitions {
   }
 
   #end(partitions: readonly number[]): void {
-    if (partitions.length > 0) this.#options.onLost?.(partitions);
+    if (partitions.length === 0) return;
+    this.#options.onLost?.(partitions);
     for (const partition of partitions) {
       this.#intakes.get(partition)?.end();
       this.#intakes.delete(partition);
     }
+    this.#loss.abort();
+    this.#loss = new AbortController();
   }
 
   /** A revocation waits only for assignments of the same partitions: one that waits for the store holds up no other. */
@@ -119,16 +127,21 @@ export class HeldPartitions {
   }
 
   async #assign(partitions: readonly number[], intakes: readonly Intake[]): Promise<void> {
-    const { sink, log, pause, signal } = this.#options;
+    const { sink, log, pause, signal, standing = ALWAYS_GOOD } = this.#options;
     log.info({ partitions }, 'command partitions taken over');
-    for (let failures = 1; ; failures++) {
+    for (let failures = 0; ; ) {
       const held = partitions.filter((_, index) => intakes[index]?.isEnded === false);
       if (held.length === 0 || signal.aborted) return;
+      if (!standing.isGood) {
+        await untilGood(standing, AbortSignal.any([signal, this.#loss.signal]));
+        continue;
+      }
       try {
         await sink.partitionsAssigned(held);
         for (const intake of intakes) if (!intake.isEnded) intake.open();
         return;
       } catch (thrown) {
+        failures++;
         if (failures === 1) {
           log.warn({ partitions, error: messageOf(thrown) }, 'taking over command partitions failed; trying again');
         }

@@ -96,10 +96,15 @@ export class KafkaCommandConsumer {
       sink: options.sink,
       log: options.log,
       createIntake: (partition) => this.#createIntake(partition),
+      standing: options.standing,
       onLost: options.onLost,
       onGained: options.onGained,
       pause,
       signal: this.#closing.signal,
+    });
+    // What was read before the process was stopped is not for it to do when it wakes, until the group has answered.
+    options.standing.onChange(() => {
+      for (const [, intake] of this.#held.intakes()) intake.wake();
     });
   }
 
@@ -220,6 +225,7 @@ export class KafkaCommandConsumer {
       delayMs: this.#options.certainty.delayMs,
       now: () => performance.now(),
       pause,
+      mayHandOn: () => this.#options.standing.isGood,
       handle: (record) => handleRecord(this.#options, partition, record),
       onFinished: () => this.#scheduleCommit(COMMIT_INTERVAL_MS),
       onRoom: () => this.#consumer?.resume([{ topic: this.#options.topic, partitions: [partition] }]),

@@ -32,6 +32,8 @@ export interface IntakeRecord {
 export interface IntakeOptions<R extends IntakeRecord> {
   /** See OffsetTracker. */
   readonly delayMs: number;
+  /** Looked at before each record is handed on; call `wake` when it may be true again. Default: always. */
+  readonly mayHandOn?: () => boolean;
   /** Resolves when the record is done with; rejects when it has to be offered again. */
   readonly handle: (record: R) => Promise<void>;
   /** Something finished: there may be an offset to commit. */
@@ -78,6 +80,11 @@ export class PartitionIntake<R extends IntakeRecord> {
   /** Begins to hand on. */
   open(): void {
     this.#isOpen = true;
+    this.#pump();
+  }
+
+  /** What held it back may be over. */
+  wake(): void {
     this.#pump();
   }
 
@@ -165,7 +172,7 @@ export class PartitionIntake<R extends IntakeRecord> {
 
   #pump(): void {
     if (!this.#isOpen || this.#isStopped || this.#isRetrying) return;
-    while (this.#queue.length > 0 && this.#hasRoomInFlight()) {
+    while (this.#queue.length > 0 && this.#hasRoomInFlight() && this.#mayHandOn()) {
       const record = this.#queue.shift();
       if (record === undefined) break;
       this.#queuedBytes -= sizeOf(record);
@@ -174,6 +181,10 @@ export class PartitionIntake<R extends IntakeRecord> {
     if (!this.#isFull || this.#queuedBytes > RESUME_BELOW_BYTES) return;
     this.#isFull = false;
     this.#options.onRoom();
+  }
+
+  #mayHandOn(): boolean {
+    return this.#options.mayHandOn?.() ?? true;
   }
 
   #hasRoomInFlight(): boolean {
@@ -214,6 +225,7 @@ export class PartitionIntake<R extends IntakeRecord> {
     for (let failures = 1; this.#failed.length > 0 && !this.#isStopped; failures++) {
       this.#options.onFailure(thrown, record, failures);
       await this.#pause(retryPauseMs(failures), this.#ending.signal);
+      if (!this.#mayHandOn()) continue;
       const again = this.#failed.sort((a, b) => (BigInt(a.offset) < BigInt(b.offset) ? -1 : 1));
       this.#failed = [];
       if (!this.#isStopped) await Promise.all(again.map((failed) => this.#handOn(failed)));

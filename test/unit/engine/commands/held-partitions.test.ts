@@ -103,6 +103,29 @@ describe('HeldPartitions', () => {
     expect(group.told).toEqual(['assigned 0,1', 'assigned 2', 'revoked 0']);
   });
 
+  it('takes over only while the standing is good, and nothing that was lost before it was', async () => {
+    const group = harness();
+    group.setStanding(false);
+    group.join('m1', [0]);
+    group.join('m1', [0, 1]);
+    await turn();
+    expect(group.told).toEqual([]);
+    group.join('m1', [1]);
+    await turn();
+    group.setStanding(true);
+    await turn();
+    expect(group.told).toEqual(['assigned 1', 'revoked 0']);
+  });
+
+  it('gives up what it never took over when the group is left', async () => {
+    const group = harness();
+    group.setStanding(false);
+    group.join('m1', [0]);
+    await turn();
+    await group.held.leave();
+    expect(group.told).toEqual(['revoked 0']);
+  });
+
   it('gives everything up when the group is left', async () => {
     const group = harness();
     group.join('m1', [3]);
@@ -116,6 +139,8 @@ describe('HeldPartitions', () => {
 function harness() {
   const told: string[] = [];
   const lost: string[] = [];
+  const listeners = new Set<() => void>();
+  let isGood = true;
   const handed: string[] = [];
   let blocked: Promise<void> = Promise.resolve();
   let failures = 0;
@@ -145,6 +170,15 @@ function harness() {
         now: () => 0,
         pause: async () => undefined,
       }),
+    standing: {
+      get isGood() {
+        return isGood;
+      },
+      onChange: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    },
     onLost: (partitions) => lost.push(String(partitions)),
     log: { debug: silent, info: silent, warn: silent, error: silent },
     pause: () => new Promise((resolve) => (endPause = resolve)),
@@ -168,6 +202,10 @@ function harness() {
     },
     sinkFails: (times: number) => {
       failures = times;
+    },
+    setStanding: (good: boolean) => {
+      isGood = good;
+      for (const listener of [...listeners]) listener();
     },
     pauseOver: () => endPause?.(),
   };

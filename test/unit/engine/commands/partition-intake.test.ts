@@ -150,6 +150,21 @@ describe('PartitionIntake', () => {
     await intake.finish('1');
     expect(intake.intake.committable()).toBeUndefined();
   });
+
+  it('hands nothing on while it may not, also not again what failed, and goes on in order', async () => {
+    const intake = harness();
+    intake.intake.open();
+    intake.offer(0, 1);
+    intake.holdBack();
+    intake.offer(1, 2);
+    await intake.fail('0');
+    await intake.pauseOver();
+    expect(intake.handed).toEqual(['0']);
+    intake.letGo();
+    await intake.pauseOver();
+    await intake.finish('0');
+    expect(intake.handed).toEqual(['0', '0', '1', '2']);
+  });
 });
 
 function record(offset: number, value: Buffer = Buffer.from('{}')): IntakeRecord {
@@ -160,7 +175,7 @@ function harness() {
   const calls = new Map<string, PromiseWithResolvers<void>>();
   const handed: string[] = [];
   let endPause: (() => void) | undefined;
-  const state = { rooms: 0, failures: 0, finishedCalls: 0 };
+  const state = { rooms: 0, failures: 0, finishedCalls: 0, mayHandOn: true };
   const intake = new PartitionIntake<IntakeRecord>({
     delayMs: 0,
     handle: ({ offset }) => {
@@ -175,6 +190,7 @@ function harness() {
       state.failures = failures;
     },
     now: () => 0,
+    mayHandOn: () => state.mayHandOn,
     pause: () => new Promise((resolve) => (endPause = resolve)),
   });
   return {
@@ -194,6 +210,13 @@ function harness() {
     finish: (offset: string) => settle(() => calls.get(offset)?.resolve()),
     fail: (offset: string) => settle(() => calls.get(offset)?.reject(new Error('the store is away'))),
     pauseOver: () => settle(() => endPause?.()),
+    holdBack: () => {
+      state.mayHandOn = false;
+    },
+    letGo: () => {
+      state.mayHandOn = true;
+      intake.wake();
+    },
   };
 }
 
