@@ -44,8 +44,8 @@ export default defineConfig({
       project('adversarial', { workers: 1, testTimeoutMs: 60_000, services: true }),
       project('e2e', { workers: 1, testTimeoutMs: 180_000, services: true }),
       project('simulation', { workers: CORES, testTimeoutMs: 300_000 }),
-      // It starts a broker and a Redis of its own, since it kills them.
-      project('chaos', { workers: 1, testTimeoutMs: 300_000 }),
+      // It starts a broker and a Redis of its own, since it kills them; a scenario ends itself after 8 minutes.
+      project('chaos', { workers: 1, testTimeoutMs: 540_000 }),
       project('mutation', { workers: 1, testTimeoutMs: 600_000 }),
     ],
   },
