@@ -7,7 +7,12 @@ import { messageOf } from '@flowops/proto/errors.ts';
 import { Partitioners, type PartitionMetadata } from 'kafkajs';
 import type { Log } from '../log.ts';
 import type { Pause } from '../runs/pause.ts';
-import { type KafkaClient, withAdmin } from './kafka-client.ts';
+import { type KafkaClient, kafkaErrorType, withAdmin } from './kafka-client.ts';
+
+/** A topic that was just made is not known to every broker at once; a busy one needs seconds. */
+const FIRST_LOOKS_MAX = 50;
+const FIRST_LOOK_PAUSE_MS = 200;
+const NOT_YET_KNOWN = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE']);
 
 export interface TopicPartitionsOptions {
   readonly client: KafkaClient;
@@ -28,7 +33,7 @@ export class TopicPartitions {
   /** @throws what the client throws when the brokers cannot be reached */
   static async open(options: TopicPartitionsOptions): Promise<TopicPartitions> {
     const partitions = new TopicPartitions(options);
-    await partitions.refresh();
+    await partitions.#lookFirst();
     void partitions.#keepFresh();
     return partitions;
   }
@@ -63,6 +68,17 @@ export class TopicPartitions {
 
   #of(topic: string): PartitionMetadata[] {
     return this.#known.get(topic) ?? [];
+  }
+
+  async #lookFirst(): Promise<void> {
+    for (let looks = 1; ; looks++) {
+      try {
+        return await this.refresh();
+      } catch (thrown) {
+        if (looks === FIRST_LOOKS_MAX || !NOT_YET_KNOWN.has(kafkaErrorType(thrown))) throw thrown;
+      }
+      await this.#options.pause(FIRST_LOOK_PAUSE_MS, this.#closing.signal);
+    }
   }
 
   async #look(): Promise<void> {
