@@ -44,7 +44,7 @@ export async function scaleOutRow(bench: KafkaBench): Promise<Row> {
 }
 
 async function measure({ registry, redisUrl, kafka, isQuick, say }: KafkaBench, count: number): Promise<Load> {
-  const flows = isQuick ? 120 : 900;
+  const flows = isQuick ? 60 : 900;
   const redis = await freshRedis(redisUrl);
   const services = { brokers: kafka.brokers, redisUrl: redis.url, registry, name: `scale-${count}` };
   const processes = new EngineProcesses(services);
