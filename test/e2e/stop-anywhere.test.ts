@@ -25,7 +25,7 @@ const MANY_STEPS = 1_100;
 /** Between the guest's clock and the engine's, which are this machine's, as the engine estimates it. */
 const CLOCK_MARGIN_MS = 50;
 /** What would have gone on after a STOP has pulsed again by then. */
-const PULSES_WAITED = 10;
+const PULSES_WAITED = 5;
 /** Shorter than the default, so that the tests in which it has to pass are. */
 const LEASE_MS = '5000';
 

@@ -1,6 +1,6 @@
 /**
- * The contract suite of stores against stores that are broken on purpose. What is left of a removed fence is seen from
- * outside only when two more faults follow within a moment; the suite sees it at once.
+ * The contract suite of stores against stores that are broken on purpose: it sees at once what chaos sees only when two more
+ * faults follow within a moment, and what no engine of one process ever meets (SQLite has one owner).
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import { SEEN_BY_CONTRACT } from './mutations.ts';

@@ -104,6 +104,29 @@ export const SEEN_BY_SIMULATION: readonly Mutation[] = [
   },
 ];
 
+const COMMIT_WITHOUT_FENCE: Edit = {
+  file: 'engine/store/commit.lua',
+  find: `if epoch < storedEpoch then
+  return {'fenced'}
+end
+`,
+  put: '',
+};
+
+export interface ChaosMutation extends Mutation {
+  readonly scenario: string;
+}
+
+/** In what only a real store runs: over real processes. */
+export const SEEN_BY_CHAOS: readonly ChaosMutation[] = [
+  {
+    name: 'Redis whose script takes the commit of a former owner',
+    edits: [COMMIT_WITHOUT_FENCE],
+    scenario: 'late-writes',
+    seenAs: /^ *(order|altered|gap): /m,
+  },
+];
+
 export interface StoreMutation extends Omit<Mutation, 'seenAs'> {
   /** The contract suite on that store. */
   readonly suite: string;
@@ -114,16 +137,7 @@ export const SEEN_BY_CONTRACT: readonly StoreMutation[] = [
   {
     name: 'Redis whose script takes the commit of a former owner',
     suite: 'test/contract/run-store-redis.test.ts',
-    edits: [
-      {
-        file: 'engine/store/commit.lua',
-        find: `if epoch < storedEpoch then
-  return {'fenced'}
-end
-`,
-        put: '',
-      },
-    ],
+    edits: [COMMIT_WITHOUT_FENCE],
   },
   {
     name: 'Redis whose script takes a run out of the index for a former owner',
