@@ -79,7 +79,9 @@ export const killWorkers: Scenario = {
     for (const share of [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]) {
       await arena.reached(share);
       const engine = arena.chance.pick(arena.nodes.engines);
-      await arena.fault(`kill -9 a worker of ${engine.name}`, () => engine.killWorker(arena.chance));
+      await arena.fault(`kill -9 a worker of ${engine.name}`, () => {
+        if (!engine.killWorker(arena.chance)) arena.note(`${engine.name} had no worker at that moment`);
+      });
     }
   },
 };
