@@ -10,6 +10,7 @@ import {
 import type { GroupStanding } from '@flowops/engine/commands/group-standing.ts';
 import { HeldPartitions } from '@flowops/engine/commands/held-partitions.ts';
 import { PartitionIntake } from '@flowops/engine/commands/partition-intake.ts';
+import type { StoreCertainty } from '@flowops/engine/commands/store-certainty.ts';
 import type { Log } from '@flowops/engine/log.ts';
 import { retryPauseMs } from '@flowops/engine/publishing/retry-pause.ts';
 import type { SimProcess } from '../world/process.ts';
@@ -29,7 +30,8 @@ export interface SimulatedConsumerOptions extends Omit<CommandHandlerOptions, 't
   readonly wire: Wire;
   readonly broker: Broker;
   readonly group: Group;
-  readonly durabilityDelayMs: number;
+  /** Of the store that the sink writes to. */
+  readonly certainty: Pick<StoreCertainty, 'delayMs' | 'sinceMs' | 'isStill'>;
   readonly log: Log;
   readonly standing: GroupStanding;
   readonly onLost: (partitions: readonly number[]) => void;
@@ -57,8 +59,12 @@ export class SimulatedConsumer {
       log: options.log,
       createIntake: (partition) => this.#createIntake(partition),
       onLost: options.onLost,
+      standing: options.standing,
       pause: (ms, signal) => options.process.pause(ms, signal),
       signal: this.#closing.signal,
+    });
+    options.standing.onChange(() => {
+      for (const [, intake] of this.#held.intakes()) intake.wake();
     });
   }
 
@@ -179,9 +185,10 @@ export class SimulatedConsumer {
   }
 
   #createIntake(partition: number): PartitionIntake<CommandRecord> {
-    const { process, durabilityDelayMs } = this.#options;
+    const { process, certainty, standing } = this.#options;
     const intake = new PartitionIntake<CommandRecord>({
-      delayMs: durabilityDelayMs,
+      delayMs: certainty.delayMs,
+      mayHandOn: () => standing.isGood,
       now: () => this.#nowMs(),
       pause: (ms, signal) => process.pause(ms, signal),
       handle: (record) => handleRecord(this.#handler, partition, record),
@@ -203,8 +210,10 @@ export class SimulatedConsumer {
 
   async #commitNow(): Promise<void> {
     const { wire, group } = this.#options;
-    const offsets = this.#held.isRebalancing ? [] : this.#committable();
-    let isRefused = false;
+    const isDue = Math.min(...this.#dueTimes()) <= this.#nowMs();
+    const proof = isDue && !this.#held.isRebalancing ? await this.#prove() : undefined;
+    const offsets = proof === undefined || this.#held.isRebalancing ? [] : this.#committable(proof);
+    let isRefused = isDue && proof === undefined;
     if (offsets.length > 0) {
       const named = offsets.map(({ partition, offset }) => [partition, offset] as const);
       const told = named.map(([partition, offset]) => `${partition}:${offset}`).join(' ');
@@ -214,15 +223,30 @@ export class SimulatedConsumer {
       isRefused = answer !== 'ok';
       if (!isRefused) for (const { intake, offset } of offsets) intake.confirm(offset);
     }
-    const dueMs = Math.min(...this.#held.intakes().flatMap(([, intake]) => intake.nextDueMs() ?? []));
+    const dueMs = Math.min(...this.#dueTimes());
     if (dueMs === Number.POSITIVE_INFINITY) return;
     const pauseMs = isRefused || this.#held.isRebalancing ? COMMIT_RETRY_MS : COMMIT_MS;
     this.#scheduleCommit(Math.max(pauseMs, Math.ceil(dueMs - this.#nowMs())));
   }
 
-  #committable(): readonly { partition: number; intake: PartitionIntake<CommandRecord>; offset: bigint }[] {
+  #dueTimes(): readonly number[] {
+    return this.#held.intakes().flatMap(([, intake]) => intake.nextDueMs() ?? []);
+  }
+
+  /** That the store lives, and has not lost anything since. */
+  async #prove(): Promise<{ readonly atMs: number; readonly sinceMs: number } | undefined> {
+    const { certainty } = this.#options;
+    const { sinceMs } = certainty;
+    const atMs = this.#nowMs();
+    return sinceMs !== undefined && (await certainty.isStill(sinceMs)) ? { atMs, sinceMs } : undefined;
+  }
+
+  #committable(proof: {
+    readonly atMs: number;
+    readonly sinceMs: number;
+  }): readonly { partition: number; intake: PartitionIntake<CommandRecord>; offset: bigint }[] {
     return this.#held.intakes().flatMap(([partition, intake]) => {
-      const offset = intake.committable();
+      const offset = intake.committable(proof);
       return offset === undefined ? [] : [{ partition, intake, offset }];
     });
   }

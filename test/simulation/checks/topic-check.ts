@@ -129,8 +129,7 @@ export class TopicCheck {
     if (command.kind === 'START' && run !== undefined && run.writes.length > 0 && this.#isDurable(run.createdMs)) {
       return undefined;
     }
-    // The store lost it, and whoever wrote it has it still.
-    if (run?.isExcused === true || (run !== undefined && run.lost.length > 0)) return undefined;
+    if (run?.isExcused === true) return undefined;
     return 'neither its effect nor an outcome is durable';
   }
 

@@ -7,6 +7,7 @@ import { startEngine } from '@flowops/engine/app.ts';
 import { KafkaDeadLetters } from '@flowops/engine/commands/dead-letters.ts';
 import { KafkaForwarder } from '@flowops/engine/commands/forwarding.ts';
 import { GroupStanding } from '@flowops/engine/commands/group-standing.ts';
+import { StoreCertainty } from '@flowops/engine/commands/store-certainty.ts';
 import type { Log } from '@flowops/engine/log.ts';
 import { KafkaPublisher } from '@flowops/engine/publishing/kafka-publisher.ts';
 import type { Timer, TimerQueue } from '@flowops/engine/runs/timers.ts';
@@ -143,8 +144,9 @@ export class EngineNode {
     const sandboxes = this.#openSandboxes(process, standing);
     const tokens = world.chance.stream(`tokens ${process.name}`);
     const clock = { nowMs: () => process.nowMs() };
+    const opened = this.#openStore(process, connection);
     const engine = await startEngine({
-      store: this.#openStore(process, connection),
+      store: opened,
       publisher,
       plugins: new SimulatedPlugins(wires.plugins),
       sandboxes,
@@ -155,6 +157,11 @@ export class EngineNode {
       newToken: () => tokens.hex(32),
       time: { clock, timers: new ProcessTimers(process), pause },
     });
+    const certainty = new StoreCertainty({
+      store: opened,
+      verify: () => engine.runs.verified(),
+      now: () => world.nowMs,
+    });
     const consumer = new SimulatedConsumer({
       process,
       wire: this.#wire(process, 'kafka', () => broker.isUp),
@@ -164,7 +171,7 @@ export class EngineNode {
       publisher,
       deadLetters: new KafkaDeadLetters(sender, DEAD_LETTERS),
       forwarder: new KafkaForwarder(sender, COMMANDS),
-      durabilityDelayMs: this.#around.durabilityDelayMs,
+      certainty,
       standing,
       onLost: (partitions) => publisher.release(partitions.map(String)),
       log,
