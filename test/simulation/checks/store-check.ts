@@ -121,6 +121,8 @@ export class StoreCheck implements StoreWitness {
     const lost = run.writes.filter(({ follows }) => follows >= revision);
     run.writes = run.writes.filter(({ follows }) => follows < revision);
     run.lost = [...lost, ...run.lost];
+    // What only said that events were sent is told again with them.
+    if (run.lost.every(({ text }) => text === NOTHING)) run.lost = [];
     run.cameBack = true;
     this.#world.tell('store', `${name} is back at revision ${revision}; lost ${lost.length} writes`);
   }
@@ -210,6 +212,8 @@ export class StoreCheck implements StoreWitness {
 function statusOf(record: string): string {
   return recordSchema.parse(JSON.parse(record)).status;
 }
+
+const NOTHING = textOf({});
 
 function textOf(patch: RunPatch): string {
   const { steps = {}, outputs = {}, events = [], definition = '' } = patch;
