@@ -92,7 +92,7 @@ class RunningScenario implements Arena {
     this.#database = own.database;
     this.#folder = own.folder;
     this.#load = new Load({
-      total: call.runs,
+      total: Math.min(call.runs, scenario.maxRuns ?? call.runs),
       inFlight: call.inFlight,
       chance: chance.fork(),
       ...(scenario.pace === undefined ? {} : { pace: scenario.pace }),

@@ -13,6 +13,8 @@ export interface Scenario {
   readonly about: string;
   /** Default 3. */
   readonly engines?: number;
+  /** Fewer runs than asked for, where each takes long. */
+  readonly maxRuns?: number;
   /** Sandbox hosts that all engines share. Default: each engine has one of its own. */
   readonly hosts?: number;
   /** Engines reach Kafka, Redis and shared hosts through relays that `faults` may hold or cut. */

@@ -24,6 +24,7 @@ export const lateWrites: Scenario = {
   about: 'what an engine wrote to Redis before its kill -9 arrives when others have its runs, who then lose power',
   isRelayed: true,
   pace: PACE,
+  maxRuns: 80,
   env: { SANDBOX_LEASE_MS: String(LEASE_MS) },
   faults: (arena) => eachEngine(arena, [0.1, 0.5], (engine) => writeLate(arena, engine)),
 };
