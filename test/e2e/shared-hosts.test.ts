@@ -100,8 +100,8 @@ describe('an engine with two sandbox hosts', () => {
     const { world, hosts } = await openWorld(context, 2, { SANDBOX_LEASE_MS: '3000' });
     await world.startEngine();
     // It is ready with the first; both have to be there for the steps to be shared out.
-    await world.engine.stderr.until('both hosts to be connected', (text) =>
-      text.split('a sandbox host is connected').length > hosts.length ? true : undefined,
+    await world.engine.stderr.until('both hosts to be connected', (lines) =>
+      lines.filter((line) => line.includes('a sandbox host is connected')).length === hosts.length ? true : undefined,
     );
     const steps = Array.from({ length: 6 }, (_, index) => stepOf(`s${index}`, 'test.nap', { ms: '15000', text: '' }));
     const run = await world.topics.start('six', steps);
