@@ -8,24 +8,26 @@
  *   publishing/      status events and outcomes to Kafka, or in-process
  *   plugins/         the plugin service's client and the bundle cache
  *   sandbox-client/  the sandbox hosts this engine uses
- *   cli/             the commands run, engine, validate, config
+ *   http/            health
+ *   cli/             the commands run, engine, validate, config, backup
+ *   base/            time, locks and bounds that all of these use; knows none of them
  *
  * `embedded.ts` (SQLite, in-process) and `service.ts` (Redis, Kafka) choose the parts.
  */
 import { randomBytes } from 'node:crypto';
 import type { LogLine } from '@flowops/proto/attempt.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
+import { ByteBudget, MAX_HELD_RESULT_BYTES, MAX_KEPT_COMMIT_BYTES } from './base/byte-budget.ts';
+import { type Clock, StoreClock } from './base/clock.ts';
+import { type Pause, pause } from './base/pause.ts';
+import { ALWAYS_GOOD, type Standing } from './base/standing.ts';
+import { type TimerQueue, Timers } from './base/timers.ts';
 import type { Log } from './log.ts';
 import { RecentSignatures } from './plugins/recent-signatures.ts';
 import type { Publisher } from './publishing/publisher.ts';
 import { Admission, capacityOf } from './runs/admission.ts';
-import { ByteBudget, MAX_HELD_RESULT_BYTES, MAX_KEPT_COMMIT_BYTES } from './runs/byte-budget.ts';
-import { type Clock, StoreClock } from './runs/clock.ts';
-import { type Pause, pause } from './runs/pause.ts';
 import { Quarantine } from './runs/quarantine.ts';
 import { RunService } from './runs/run-service.ts';
-import { ALWAYS_GOOD, type Standing } from './runs/standing.ts';
-import { type TimerQueue, Timers } from './runs/timers.ts';
 import type { Sandboxes } from './sandbox-client/sandboxes.ts';
 import type { RunRef, RunStore } from './store/run-store.ts';
 

@@ -9,8 +9,8 @@
  *   G2. `isGood` is worked out at each look. Listeners learn that it ended from a timer, that it came back from the
  *       heartbeat itself.
  */
-import type { Pause } from '../runs/pause.ts';
-import type { Standing } from '../runs/standing.ts';
+import type { Pause } from '../base/pause.ts';
+import type { Standing } from '../base/standing.ts';
 
 /** Two seconds less than a session: for the clocks, and for what was decided just before (design 4.1). */
 export const STANDING_MS = 4000;

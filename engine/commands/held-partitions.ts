@@ -6,10 +6,10 @@
  * same member id, and one join brought us from the last assignment to this one. Else it counts as lost and gained anew.
  */
 import { messageOf } from '@flowops/proto/errors.ts';
+import type { Pause } from '../base/pause.ts';
+import { ALWAYS_GOOD, type Standing, untilGood } from '../base/standing.ts';
 import type { Log } from '../log.ts';
 import { retryPauseMs } from '../publishing/retry-pause.ts';
-import type { Pause } from '../runs/pause.ts';
-import { ALWAYS_GOOD, type Standing, untilGood } from '../runs/standing.ts';
 import type { CommandRecord } from './command-handler.ts';
 import type { CommandSink } from './command-sink.ts';
 import type { PartitionIntake } from './partition-intake.ts';

@@ -15,6 +15,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '@flowops/proto/errors.ts';
 import type { Consumer, EachBatchPayload, RequestEvent } from 'kafkajs';
+import { pause } from '../base/pause.ts';
 import type { Log } from '../log.ts';
 import {
   clientErrorText,
@@ -24,7 +25,6 @@ import {
   kafkaErrorType,
 } from '../publishing/kafka-client.ts';
 import { retryPauseMs } from '../publishing/retry-pause.ts';
-import { pause } from '../runs/pause.ts';
 import { type CommandHandlerOptions, type CommandRecord, handleRecord } from './command-handler.ts';
 import { registerCompressions } from './compression.ts';
 import { groupAssigner } from './group-assigner.ts';

@@ -3,6 +3,9 @@
  * topics, producer; the consumer starts when there is a sink. Consumer and producers have connections of their own. The
  * standing in the group joins the two: nothing is sent while it is not good, or for a partition that was lost.
  */
+
+import { pause } from '../base/pause.ts';
+import type { Standing } from '../base/standing.ts';
 import type { Log } from '../log.ts';
 import { TRANSACTION_RETRY } from '../publishing/home-producer.ts';
 import { connectAdmin, createKafkaClient, type KafkaAddress } from '../publishing/kafka-client.ts';
@@ -11,8 +14,6 @@ import { ensureTopics, type KafkaTopics } from '../publishing/kafka-topics.ts';
 import type { Publisher } from '../publishing/publisher.ts';
 import { RecordSender } from '../publishing/record-sender.ts';
 import { TransactionalSender } from '../publishing/transactional-sender.ts';
-import { pause } from '../runs/pause.ts';
-import type { Standing } from '../runs/standing.ts';
 import type { CommandSink } from './command-sink.ts';
 import { KafkaDeadLetters } from './dead-letters.ts';
 import { KafkaForwarder } from './forwarding.ts';

@@ -9,8 +9,9 @@
  *       offered again, in offset order, and succeeded.
  *   I3. What was read twice because the group came together again is handed on once.
  */
+
+import type { Pause } from '../base/pause.ts';
 import { retryPauseMs } from '../publishing/retry-pause.ts';
-import type { Pause } from '../runs/pause.ts';
 import { OffsetTracker } from './offset-tracker.ts';
 
 /** Handed on at once; enough to fill the store's pipeline, few enough to bound memory and redelivery. */

@@ -8,8 +8,8 @@
  */
 import { messageOf } from '@flowops/proto/errors.ts';
 import { Partitioners, type Producer, type RetryOptions } from 'kafkajs';
+import type { Standing } from '../base/standing.ts';
 import type { Log } from '../log.ts';
-import type { Standing } from '../runs/standing.ts';
 import { isRequestTimeout, type KafkaClient } from './kafka-client.ts';
 import {
   isTooLarge,
@@ -22,8 +22,8 @@ import {
 /** What an engine that died left open hides newer events from careful readers for at most this long. */
 const TRANSACTION_TIMEOUT_MS = 15_000;
 /**
- * Of the client that these producers are made with. The coordinator answers "concurrent transactions" for some milliseconds after each commit. Repeating is safe inside a
- * transaction: the broker knows each batch by its number.
+ * Of the client that these producers are made with. The coordinator answers "concurrent transactions" for some
+ * milliseconds after each commit. Repeating is safe inside a transaction: the broker knows each batch by its number.
  */
 export const TRANSACTION_RETRY: RetryOptions = { retries: 9, initialRetryTime: 2, maxRetryTime: 250 };
 

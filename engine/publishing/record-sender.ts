@@ -6,9 +6,9 @@
  * holds.
  */
 import { Partitioners, type Producer } from 'kafkajs';
+import { pause } from '../base/pause.ts';
+import type { Standing } from '../base/standing.ts';
 import type { Log } from '../log.ts';
-import { pause } from '../runs/pause.ts';
-import type { Standing } from '../runs/standing.ts';
 import { DeliveryLog } from './delivery-log.ts';
 import { isRequestTimeout, type KafkaClient } from './kafka-client.ts';
 import { isTooLarge, logGivenUp, PRODUCER_METADATA_MS, produceRequest, requireAnswers } from './produce-request.ts';

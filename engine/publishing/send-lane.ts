@@ -11,8 +11,8 @@
  *   L4. No request begins while the engine's standing is not good; it is looked at before each one.
  *   L5. After `drop`, no request begins that carries a record of those homes.
  */
-import type { Pause } from '../runs/pause.ts';
-import { type Standing, untilGood } from '../runs/standing.ts';
+import type { Pause } from '../base/pause.ts';
+import { type Standing, untilGood } from '../base/standing.ts';
 import { retryPauseMs } from './retry-pause.ts';
 
 /** A request below the brokers' default limit of 1 MiB, also with headers and framing. */

@@ -5,8 +5,8 @@
  */
 import { messageOf } from '@flowops/proto/errors.ts';
 import { Partitioners, type PartitionMetadata } from 'kafkajs';
+import type { Pause } from '../base/pause.ts';
 import type { Log } from '../log.ts';
-import type { Pause } from '../runs/pause.ts';
 import { type KafkaClient, kafkaErrorType, withAdmin } from './kafka-client.ts';
 
 /** A topic that was just made is not known to every broker at once; a busy one needs seconds. */

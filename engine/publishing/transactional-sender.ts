@@ -3,8 +3,9 @@
  * partition that is held. Its transactional id belongs to the partition, so the broker itself refuses what a former
  * owner still sends once the next one has begun.
  */
+
+import { pause } from '../base/pause.ts';
 import type { Log } from '../log.ts';
-import { pause } from '../runs/pause.ts';
 import { DeliveryLog } from './delivery-log.ts';
 import { type GroupHearing, HomeProducer } from './home-producer.ts';
 import type { KafkaClient } from './kafka-client.ts';

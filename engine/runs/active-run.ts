@@ -10,6 +10,7 @@
  */
 import { assertNever, messageOf } from '@flowops/proto/errors.ts';
 import { runKey } from '@flowops/proto/statuses.ts';
+import type { Timer } from '../base/timers.ts';
 import { applyEvent, isEmptyDraft } from '../scheduler/decide.ts';
 import type { FlowDefinition } from '../scheduler/definition.ts';
 import type { RunEvent } from '../scheduler/events.ts';
@@ -30,7 +31,6 @@ import { type HeldAttempt, RunAttempts } from './run-attempts.ts';
 import type { RunContext } from './run-context.ts';
 import { StepInputs } from './step-inputs.ts';
 import { StepStarter } from './step-starter.ts';
-import type { Timer } from './timers.ts';
 import { newTurn, type RunMessage, type Turn } from './turn.ts';
 
 /** Messages that one turn takes: what came while a commit was under way, within reason. */

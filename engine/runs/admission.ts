@@ -4,8 +4,8 @@
  * A higher priority goes first. In memory only: a restarted engine starts with all places free.
  */
 
+import type { Standing } from '../base/standing.ts';
 import type { Sandboxes } from '../sandbox-client/sandboxes.ts';
-import type { Standing } from './standing.ts';
 
 /** Steps in flight at most as things are: none where no host has room, for places would be given and given back without end. */
 export function capacityOf(sandboxes: Sandboxes, standing: Standing): number {

@@ -10,9 +10,9 @@
  */
 import type { Attempt, AttemptListener, SandboxHost } from '@flowops/proto/attempt.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
+import type { Timer } from '../base/timers.ts';
 import type { Ownership, RunRef } from '../store/run-store.ts';
 import type { RunContext } from './run-context.ts';
-import type { Timer } from './timers.ts';
 
 export interface SoughtAttempt {
   readonly token: string;

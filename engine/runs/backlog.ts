@@ -2,8 +2,9 @@
  * Runs for which the engine has no room: durable in the store, here only their names. The next to come into memory is
  * the one of the highest priority, then the oldest (design 4.3).
  */
+
+import { Heap } from '../base/heap.ts';
 import type { Ownership, RunRef } from '../store/run-store.ts';
-import { Heap } from './heap.ts';
 
 export interface WaitingRun {
   readonly ref: RunRef;

@@ -1,5 +1,5 @@
 /** The backoff timers of one run: at most one per step. */
-import type { Timer, TimerQueue } from './timers.ts';
+import type { Timer, TimerQueue } from '../base/timers.ts';
 
 export class Backoffs {
   readonly #timers: TimerQueue;

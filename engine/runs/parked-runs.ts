@@ -5,8 +5,8 @@
  * What is parked is in the partition's index as before: a restart, or another owner, finds it there.
  */
 import { runKey } from '@flowops/proto/statuses.ts';
+import type { Timer, TimerQueue } from '../base/timers.ts';
 import type { Ownership, RunRef } from '../store/run-store.ts';
-import type { Timer, TimerQueue } from './timers.ts';
 
 export interface ParkedRun {
   readonly ref: RunRef;

@@ -6,9 +6,9 @@
 import { parseSteps, type WrittenStep } from '@flowops/proto/flow.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
 import type { PluginSource, ResolveResult } from '@flowops/proto/plugin-source.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Pause } from '../base/pause.ts';
 import { type PlanResult, planFlow, pluginKey } from '../scheduler/plan.ts';
-import type { Clock } from './clock.ts';
-import type { Pause } from './pause.ts';
 
 /** How long a START waits for a plugin service that does not answer, ms. */
 export const PLANNING_DEADLINE_MS = 30_000;

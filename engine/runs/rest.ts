@@ -5,10 +5,11 @@
  * RestWatch lets some time pass first, so that a run that is resumed soon is not read anew. What the store may still
  * lose can be written again only by the run that is loaded: it stays until the store has proven that it lost nothing.
  */
+
+import type { Timer } from '../base/timers.ts';
 import type { RunState } from '../scheduler/state.ts';
 import { DURABLE_MARGIN_MS } from './committer.ts';
 import type { RunContext } from './run-context.ts';
-import type { Timer } from './timers.ts';
 
 export type Rest =
   /** Until a command comes: a pause that has become quiet. */

@@ -1,17 +1,17 @@
 /** What every active run shares: the parts of the engine that a run talks to. */
 import type { LogLine } from '@flowops/proto/attempt.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
+import type { ByteBudget } from '../base/byte-budget.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Pause } from '../base/pause.ts';
+import type { Standing } from '../base/standing.ts';
+import type { TimerQueue } from '../base/timers.ts';
 import type { Log } from '../log.ts';
 import type { Publisher } from '../publishing/publisher.ts';
 import type { Sandboxes } from '../sandbox-client/sandboxes.ts';
 import type { RunRef, RunStore } from '../store/run-store.ts';
 import type { Admission } from './admission.ts';
-import type { ByteBudget } from './byte-budget.ts';
-import type { Clock } from './clock.ts';
-import type { Pause } from './pause.ts';
 import type { Quarantine } from './quarantine.ts';
-import type { Standing } from './standing.ts';
-import type { TimerQueue } from './timers.ts';
 
 export interface RunContext {
   readonly store: RunStore;

@@ -9,11 +9,11 @@
 import type { Command } from '@flowops/proto/commands.ts';
 import { messageOf } from '@flowops/proto/errors.ts';
 import { runKey, type Via } from '@flowops/proto/statuses.ts';
+import { KeyedLock } from '../base/keyed-lock.ts';
 import type { CommandOrigin, CommandSink, Elsewhere } from '../commands/command-sink.ts';
 import { type Ownership, type RunRef, StoreUnavailable } from '../store/run-store.ts';
 import type { ActiveRun } from './active-run.ts';
 import { type Answered, CommandAnswers } from './command-answers.ts';
-import { KeyedLock } from './keyed-lock.ts';
 import { type CommandAnswer, outcomeEvent, rejected } from './outcomes.ts';
 import { OwnedPartitions } from './owned-partitions.ts';
 import type { RunContext } from './run-context.ts';

@@ -10,13 +10,13 @@
  */
 import { messageOf } from '@flowops/proto/errors.ts';
 import { runKey } from '@flowops/proto/statuses.ts';
+import { KeyedLock } from '../base/keyed-lock.ts';
 import { isFinalRun } from '../scheduler/state.ts';
 import { type Ownership, type RunRef, StoreDamaged } from '../store/run-store.ts';
 import { ActiveRun } from './active-run.ts';
 import { AwayRuns } from './away-runs.ts';
 import { DURABLE_MARGIN_MS, type StoreTrouble } from './committer.ts';
 import { judgeStart } from './judge-start.ts';
-import { KeyedLock } from './keyed-lock.ts';
 import { type LoadedRun, loadRun, outputsSince } from './load-run.ts';
 import { type OwnedPartitions, PartitionLost } from './owned-partitions.ts';
 import { isLongRest, type Rest, restOf } from './rest.ts';

@@ -1,7 +1,8 @@
 /** Repeats a call to the store until it answers. For calls that are safe to repeat. */
+
+import type { Pause } from '../base/pause.ts';
 import { StoreUnavailable } from '../store/run-store.ts';
 import { PartitionLost } from './owned-partitions.ts';
-import type { Pause } from './pause.ts';
 
 const FIRST_RETRY_MS = 50;
 const MAX_RETRY_MS = 2_000;

@@ -5,8 +5,8 @@
 
 import type { SandboxAddress, TlsIdentity } from '@flowops/proto/sandbox-address.ts';
 import { type ConnectedHost, connectSandboxHost } from '@flowops/proto/sandbox-client.ts';
+import { pause } from '../base/pause.ts';
 import type { Log } from '../log.ts';
-import { pause } from '../runs/pause.ts';
 import { dial } from './dial.ts';
 
 const FIRST_RETRY_MS = 100;

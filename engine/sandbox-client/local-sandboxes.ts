@@ -6,8 +6,8 @@
 import type { SandboxHost } from '@flowops/proto/attempt.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import { type HostProcess, type HostProcessOptions, startHostProcess } from '@flowops/proto/host-process.ts';
+import { pause } from '../base/pause.ts';
 import type { Log } from '../log.ts';
-import { pause } from '../runs/pause.ts';
 import type { EngineSandboxes, HostHealth, OpenedHost } from './engine-sandboxes.ts';
 import { FormerHosts } from './former-hosts.ts';
 import type { Whereabouts } from './sandboxes.ts';

@@ -12,7 +12,8 @@ import { connectSandboxHost } from '../../proto/sandbox-client.ts';
 import { type Authority, newAuthority } from '../services/certificates.ts';
 import { freePort } from '../services/ports.ts';
 import { removeFolder, scratchFolder } from '../services/scratch.ts';
-import { ENDLESS, handMadeStep, picked, ServedHost, SILENT, started } from '../support/served-host.ts';
+import { ENDLESS, handMadeStep, started } from '../support/hand-made-step.ts';
+import { picked, ServedHost, SILENT } from '../support/served-host.ts';
 import { startFlowops } from '../support/service-process.ts';
 
 let ours: Authority;

@@ -1,29 +1,24 @@
 /** STOP, PAUSE and RESUME as other services send them to a running service: what is told, in which order, and when. */
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type FreshRedis, freshRedis } from '../services/redis.ts';
-import { removeFolder, scratchFolder } from '../services/scratch.ts';
-import { buildFixtures, fillRegistry, type Registry, startRegistry } from '../support/service-plugins.ts';
+import { type FixtureRegistry, serveFixtures } from '../support/service-plugins.ts';
 import { expectTrustworthy, storyOf } from '../support/service-topics.ts';
 import { stepOf, World } from '../support/service-world.ts';
 
-const registryDir = scratchFolder();
-let registry: Registry;
+let registry: FixtureRegistry;
 let redis: FreshRedis;
 let world: World;
 
 beforeAll(async () => {
-  const { nap, never, stoppable } = await buildFixtures(['nap', 'never', 'stoppable']);
-  fillRegistry(registryDir, { 'test.nap': nap, 'test.never': never, 'test.stoppable': stoppable });
-  [registry, redis] = await Promise.all([startRegistry(registryDir), freshRedis(inject('redisUrl'))]);
+  [registry, redis] = await Promise.all([serveFixtures(['nap', 'never', 'stoppable']), freshRedis(inject('redisUrl'))]);
   world = new World({ brokers: inject('kafkaBrokers'), redisUrl: redis.url, pluginService: registry.address });
   await world.startEngine();
 });
 
 afterAll(async () => {
   await world.close();
-  await registry.process.powerCut();
+  await registry.close();
   await redis.release();
-  removeFolder(registryDir);
 });
 
 describe.concurrent('a command to a running flow', () => {

@@ -3,8 +3,7 @@ import type { Json } from '@flowops/proto/json.ts';
 import { afterAll, beforeAll, describe, expect, inject, it, type TestContext } from 'vitest';
 import { z } from 'zod';
 import { type FreshRedis, freshRedis } from '../services/redis.ts';
-import { removeFolder, scratchFolder } from '../services/scratch.ts';
-import { buildFixtures, fillRegistry, type Registry, startRegistry } from '../support/service-plugins.ts';
+import { type FixtureRegistry, serveFixtures } from '../support/service-plugins.ts';
 import { CAN_SEE_PROCESSES, descendantsOf, untilGone } from '../support/service-process-tree.ts';
 import { expectTrustworthy, type Run, storyOf } from '../support/service-topics.ts';
 import { neighbourSteps, stepLinesOf, stepOf, World } from '../support/service-world.ts';
@@ -24,18 +23,14 @@ const TWENTY_STEPS: Json = STEP_IDS.map((stepId, index) => {
 
 const stepRecordSchema = z.object({ status: z.string() });
 
-const registryDir = scratchFolder();
-let registry: Registry;
+let registry: FixtureRegistry;
 
 beforeAll(async () => {
-  const { nap } = await buildFixtures(['nap']);
-  fillRegistry(registryDir, { 'test.nap': nap });
-  registry = await startRegistry(registryDir);
+  registry = await serveFixtures(['nap']);
 });
 
 afterAll(async () => {
-  await registry.process.powerCut();
-  removeFolder(registryDir);
+  await registry.close();
 });
 
 interface Story {

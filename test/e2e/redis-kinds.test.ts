@@ -3,23 +3,18 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { connectRedisStore } from '../../engine/store/redis-store.ts';
 import { type FreshRedis, freshRedis } from '../services/redis.ts';
 import { type RedisClusterService, startRedisCluster } from '../services/redis-cluster.ts';
-import { removeFolder, scratchFolder } from '../services/scratch.ts';
-import { buildFixtures, fillRegistry, type Registry, startRegistry } from '../support/service-plugins.ts';
+import { type FixtureRegistry, serveFixtures } from '../support/service-plugins.ts';
 import { expectTrustworthy, storyOf } from '../support/service-topics.ts';
 import { NEIGHBOUR_STORY, neighbourSteps, World } from '../support/service-world.ts';
 
 const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
-const registryDir = scratchFolder();
-let registry: Registry;
+let registry: FixtureRegistry;
 
 beforeAll(async () => {
-  const { nap } = await buildFixtures(['nap']);
-  fillRegistry(registryDir, { 'test.nap': nap });
-  registry = await startRegistry(registryDir);
+  registry = await serveFixtures(['nap']);
 });
 afterAll(async () => {
-  await registry.process.powerCut();
-  removeFolder(registryDir);
+  await registry.close();
 });
 
 describe('the service on a Redis Cluster', () => {

@@ -7,7 +7,8 @@ import { RemoteSandboxes } from '../../engine/sandbox-client/remote-sandboxes.ts
 import { runCommand } from '../services/child.ts';
 import { type DockerService, hostImage, startDocker } from '../services/docker.ts';
 import { removeFolder, scratchFolder } from '../services/scratch.ts';
-import { handMadeStep, picked, SERVED_POLICY, SILENT } from '../support/served-host.ts';
+import { handMadeStep } from '../support/hand-made-step.ts';
+import { picked, SERVED_POLICY, SILENT } from '../support/served-host.ts';
 import { skipBecause } from '../support/skip.ts';
 
 const BUILD_TIMEOUT_MS = 300_000;

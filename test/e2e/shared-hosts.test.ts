@@ -2,9 +2,8 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it, type TestContext } from 'vitest';
 import { freshRedis } from '../services/redis.ts';
-import { removeFolder, scratchFolder } from '../services/scratch.ts';
 import { ServedHost } from '../support/served-host.ts';
-import { buildFixtures, fillRegistry, type Registry, startRegistry } from '../support/service-plugins.ts';
+import { type FixtureRegistry, serveFixtures } from '../support/service-plugins.ts';
 import type { FlowopsProcess } from '../support/service-process.ts';
 import { expectTrustworthy, type Run } from '../support/service-topics.ts';
 import { stepLinesOf, stepOf, World } from '../support/service-world.ts';
@@ -13,18 +12,14 @@ import { stepLinesOf, stepOf, World } from '../support/service-world.ts';
 const LONG_NAP_MS = '25000';
 const LEASE = { SANDBOX_LEASE_MS: '60000' };
 
-const registryDir = scratchFolder();
-let registry: Registry;
+let registry: FixtureRegistry;
 
 beforeAll(async () => {
-  const { nap } = await buildFixtures(['nap']);
-  fillRegistry(registryDir, { 'test.nap': nap });
-  registry = await startRegistry(registryDir);
+  registry = await serveFixtures(['nap']);
 });
 
 afterAll(async () => {
-  await registry.process.powerCut();
-  removeFolder(registryDir);
+  await registry.close();
 });
 
 interface Setting {

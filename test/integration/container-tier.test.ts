@@ -12,7 +12,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startHostProcess } from '../../proto/host-process.ts';
-import { digestOf } from '../../proto/ids.ts';
 import type { EffectiveLimits } from '../../proto/receipt.ts';
 import { BundleStore, type StoredBundle } from '../../sandbox/bundles/bundle-store.ts';
 import type { ListedContainer } from '../../sandbox/container/docker-engine.ts';
@@ -21,6 +20,7 @@ import { APP_FILTER } from '../../sandbox/container/labels.ts';
 import { openContainerTier } from '../../sandbox/container/open-container-tier.ts';
 import type { Tier, TierEnd, TierEvents, TierRequest, TierRun } from '../../sandbox/tier.ts';
 import { type DockerService, startDocker } from '../services/docker.ts';
+import { handMadeBundle, handMadeStep } from '../support/hand-made-step.ts';
 import { skipBecause } from '../support/skip.ts';
 
 const LIMITS: EffectiveLimits = {
@@ -42,12 +42,7 @@ afterAll(async () => {
 });
 
 function bundleOf(run: string): StoredBundle {
-  const declared = { name: 'test.real', version: '1.0.0', description: '', permissions: { net: [], secrets: [] } };
-  const manifest = { ...declared, inputs: {}, outputs: { a: { type: 'json' } } };
-  const task = { ...declared, api: 1, inputs: {}, outputs: { a: { type: 'json', field: 'a' } } };
-  const code = `export default { [Symbol.for('flowops.task')]: ${JSON.stringify(task)}, run: ${run} };`;
-  const bytes = Buffer.from(`//! flowops-plugin ${JSON.stringify(manifest)}\n${code}\n`);
-  const added = new BundleStore().add({ digest: digestOf(bytes), bytes });
+  const added = new BundleStore().add(handMadeBundle(run));
   if (!added.ok) throw new Error(added.problem);
   return added.bundle;
 }
@@ -353,26 +348,8 @@ describe('a sandbox host that is killed in the middle of a step', () => {
     const before = new Set((await listAll()).map(({ id }) => id));
     const ours = async () => (await listAll()).filter(({ id }) => !before.has(id));
     const host = await startHost();
-    const bundle = bundleOf('async () => { for (;;); }');
     const started = Promise.withResolvers<void>();
-    const attempt = host.run(
-      {
-        token: randomBytes(16).toString('hex'),
-        purpose: 'run',
-        flowId: 'f',
-        runId: 'r',
-        stepId: 's',
-        attempt: 1,
-        epoch: 1,
-        pluginId: 'test.real',
-        pluginVersion: '1.0.0',
-        digest: bundle.digest,
-        inputsJson: '{}',
-        idempotencyKey: 'f/r/s',
-        bundle: async () => ({ ok: true, bundle: { digest: bundle.digest, bytes: bundle.bytes } }),
-      },
-      { onStarted: () => started.resolve() },
-    );
+    const attempt = host.run(handMadeStep('async () => { for (;;); }'), { onStarted: () => started.resolve() });
     const early = attempt.outcome.then((outcome) => {
       throw new Error(`it ended: ${JSON.stringify(outcome)}`);
     });

@@ -1,12 +1,12 @@
 /** Publishing in transactions: what a broker refuses of a former owner, and what careful readers see. */
 import { randomUUID } from 'node:crypto';
+import { pause } from '@flowops/engine/base/pause.ts';
 import { type GroupHearing, TRANSACTION_RETRY } from '@flowops/engine/publishing/home-producer.ts';
 import { createKafkaClient } from '@flowops/engine/publishing/kafka-client.ts';
 import { statusTarget } from '@flowops/engine/publishing/kafka-publisher.ts';
 import { PublisherClosed } from '@flowops/engine/publishing/publisher.ts';
 import { TopicPartitions } from '@flowops/engine/publishing/topic-partitions.ts';
 import { TransactionalSender } from '@flowops/engine/publishing/transactional-sender.ts';
-import { pause } from '@flowops/engine/runs/pause.ts';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { KafkaWorld, RecordingSink, recordingLog, until } from './kafka-world.ts';
 

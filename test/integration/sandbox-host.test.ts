@@ -1,6 +1,5 @@
 /** The sandbox host as a process with its real workers: what it sees, how it ends, and who ends with it. */
 import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -11,7 +10,7 @@ import { FormerHosts } from '../../engine/sandbox-client/former-hosts.ts';
 import type { AttemptListener, AttemptRequest } from '../../proto/attempt.ts';
 import { instanceState } from '../../proto/host-instances.ts';
 import { type HostProcess, type HostProcessOptions, startHostProcess } from '../../proto/host-process.ts';
-import { digestOf } from '../../proto/ids.ts';
+import { handMadeStep } from '../support/hand-made-step.ts';
 
 const quiet = { role: 'cli', instance: 'test', env: process.env, onLog: () => {} } as const;
 const developer = { policy: { kind: 'developer' } } as const;
@@ -21,35 +20,6 @@ async function start(options: Partial<HostProcessOptions> = developer): Promise<
   const started = await startHostProcess({ ...quiet, ...options });
   if (!started.ok) throw new Error(started.message);
   return started.host;
-}
-
-function bundleOf(run: string): { bytes: Buffer; digest: string } {
-  const declared = { name: 'test.real', version: '1.0.0', description: '', permissions: { net: [], secrets: [] } };
-  const manifest = { ...declared, inputs: {}, outputs: { a: { type: 'json' } } };
-  const task = { ...declared, api: 1, inputs: {}, outputs: { a: { type: 'json', field: 'a' } } };
-  const code = `export default { [Symbol.for('flowops.task')]: ${JSON.stringify(task)}, run: ${run} };`;
-  const bytes = Buffer.from(`//! flowops-plugin ${JSON.stringify(manifest)}\n${code}\n`);
-  return { bytes, digest: digestOf(bytes) };
-}
-
-function stepOf(run: string, changes: Partial<AttemptRequest> = {}): AttemptRequest {
-  const bundle = bundleOf(run);
-  return {
-    token: randomBytes(16).toString('hex'),
-    purpose: 'run',
-    flowId: 'f',
-    runId: 'r',
-    stepId: 's',
-    attempt: 1,
-    epoch: 1,
-    pluginId: 'test.real',
-    pluginVersion: '1.0.0',
-    digest: bundle.digest,
-    inputsJson: '{}',
-    idempotencyKey: 'f/r/s',
-    bundle: async () => ({ ok: true, bundle }),
-    ...changes,
-  };
 }
 
 async function run(host: HostProcess, request: AttemptRequest, listener: AttemptListener = {}) {
@@ -69,14 +39,14 @@ describe('a host process', () => {
   });
 
   it('runs a plugin in a real isolate and tells what it cost', async () => {
-    const outcome = await run(host, stepOf('async () => ({ a: 41 + 1 })'));
+    const outcome = await run(host, handMadeStep('async () => ({ a: 41 + 1 })'));
     expect(outcome).toMatchObject({ status: 'COMPLETED', outputsJson: '{"a":42}' });
     if (outcome.status === 'COMPLETED')
       expect(outcome.receipt).toMatchObject({ tier: 'isolate', rule: 'developer policy' });
   });
 
   it('reads what a bundle declares without running it', async () => {
-    const outcome = await run(host, stepOf('() => { for (;;); }', { purpose: 'inspect' }));
+    const outcome = await run(host, handMadeStep('() => { for (;;); }', { purpose: 'inspect' }));
     if (outcome.status !== 'COMPLETED') throw new Error(JSON.stringify(outcome));
     expect(JSON.parse(outcome.outputsJson)).toMatchObject({ name: 'test.real', version: '1.0.0' });
   });
@@ -87,14 +57,14 @@ describe('a host process', () => {
     ['never settles', '() => new Promise(() => {})', 'LIMIT_WALL'],
     ['eats its heap', '() => { const a = []; for (;;) a.push(new Array(1e5).fill(Math.random())); }', 'LIMIT_MEMORY'],
   ])('ends a plugin that %s, and runs the next step', async (_, code, expected) => {
-    const outcome = await run(host, stepOf(code, { requestedWallMs: expected === 'LIMIT_WALL' ? 500 : 20_000 }));
+    const outcome = await run(host, handMadeStep(code, { requestedWallMs: expected === 'LIMIT_WALL' ? 500 : 20_000 }));
     expect(outcome).toMatchObject({ status: 'FAILED', code: expected });
-    expect(await run(host, stepOf('async () => ({ a: 1 })'))).toMatchObject({ status: 'COMPLETED' });
+    expect(await run(host, handMadeStep('async () => ({ a: 1 })'))).toMatchObject({ status: 'COMPLETED' });
   });
 
   it('cancels a plugin that does not listen', async () => {
     const started = Promise.withResolvers<void>();
-    const attempt = host.run(stepOf('() => { for (;;); }'), { onStarted: started.resolve });
+    const attempt = host.run(handMadeStep('() => { for (;;); }'), { onStarted: started.resolve });
     await started.promise;
     attempt.cancel({ graceMs: 50, reason: 'enough' });
     expect(await attempt.outcome).toMatchObject({ status: 'CANCELLED' });
@@ -154,7 +124,7 @@ describe.runIf(isLinux)('the end of a host process', () => {
 
   it('by close takes its workers with it', async () => {
     const host = await start();
-    await run(host, stepOf('async () => ({ a: 1 })'));
+    await run(host, handMadeStep('async () => ({ a: 1 })'));
     const workers = children(host.pid);
     expect(workers.length).toBeGreaterThan(0);
     await host.close();
@@ -165,7 +135,7 @@ describe.runIf(isLinux)('the end of a host process', () => {
   it('by SIGKILL takes its workers with it, and the attempts are LOST', async () => {
     const host = await start();
     const started = Promise.withResolvers<void>();
-    const attempt = host.run(stepOf('() => { for (;;); }'), { onStarted: started.resolve });
+    const attempt = host.run(handMadeStep('() => { for (;;); }'), { onStarted: started.resolve });
     await started.promise;
     const workers = children(host.pid).flatMap((wrapper) => [wrapper, ...children(wrapper)]);
     process.kill(host.pid, 'SIGKILL');
@@ -196,7 +166,7 @@ describe.runIf(isLinux)('the end of a host process', () => {
     const env = { ...process.env, SANDBOX_LEASE_MS: '1000' };
     const host = await start({ ...developer, role: 'engine', env });
     const started = Promise.withResolvers<void>();
-    const attempt = host.run(stepOf('() => new Promise(() => {})'), { onStarted: started.resolve });
+    const attempt = host.run(handMadeStep('() => new Promise(() => {})'), { onStarted: started.resolve });
     await started.promise;
     process.kill(host.pid, 'SIGSTOP');
     expect(await attempt.outcome).toMatchObject({ status: 'LOST', aliveForMs: 0, hostEnded: true });

@@ -1,7 +1,8 @@
 /** Sandbox hosts that run on their own, as real processes with real workers: cut off, killed, stopped and told to end. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { RemoteSandboxes } from '../../engine/sandbox-client/remote-sandboxes.ts';
-import { CutWire, ENDLESS, handMadeStep, picked, ServedHost, started } from '../support/served-host.ts';
+import { ENDLESS, handMadeStep, started } from '../support/hand-made-step.ts';
+import { CutWire, picked, ServedHost } from '../support/served-host.ts';
 
 const closers: (() => Promise<void> | void)[] = [];
 afterEach(async () => {

@@ -1,7 +1,7 @@
 /** Time that passes only when a test says so: clock, timers and waits of engine/runs in one. */
-import type { Clock } from '@flowops/engine/runs/clock.ts';
-import type { Pause } from '@flowops/engine/runs/pause.ts';
-import type { Timer, TimerQueue } from '@flowops/engine/runs/timers.ts';
+import type { Clock } from '@flowops/engine/base/clock.ts';
+import type { Pause } from '@flowops/engine/base/pause.ts';
+import type { Timer, TimerQueue } from '@flowops/engine/base/timers.ts';
 
 export class HandClock implements Clock, TimerQueue {
   #nowMs: number;

@@ -1,14 +1,14 @@
 /** A RunService on an in-memory SQLite store, with a fake host and the events it tells: for tests of engine/runs. */
 import { randomBytes } from 'node:crypto';
+import { ByteBudget, MAX_HELD_RESULT_BYTES, MAX_KEPT_COMMIT_BYTES } from '@flowops/engine/base/byte-budget.ts';
+import { pause } from '@flowops/engine/base/pause.ts';
+import { ALWAYS_GOOD, type Standing } from '@flowops/engine/base/standing.ts';
+import type { Timer, TimerQueue } from '@flowops/engine/base/timers.ts';
 import type { Log } from '@flowops/engine/log.ts';
 import { LocalPublisher } from '@flowops/engine/publishing/local-publisher.ts';
 import { Admission, capacityOf } from '@flowops/engine/runs/admission.ts';
-import { ByteBudget, MAX_HELD_RESULT_BYTES, MAX_KEPT_COMMIT_BYTES } from '@flowops/engine/runs/byte-budget.ts';
-import { pause } from '@flowops/engine/runs/pause.ts';
 import { Quarantine } from '@flowops/engine/runs/quarantine.ts';
 import { RunService } from '@flowops/engine/runs/run-service.ts';
-import { ALWAYS_GOOD, type Standing } from '@flowops/engine/runs/standing.ts';
-import type { Timer, TimerQueue } from '@flowops/engine/runs/timers.ts';
 import type { RunRef, RunStore } from '@flowops/engine/store/run-store.ts';
 import { openSqliteStore } from '@flowops/engine/store/sqlite-store.ts';
 import { type Command, readCommand } from '@flowops/proto/commands.ts';

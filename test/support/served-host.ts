@@ -1,15 +1,13 @@
 /**
- * `flowops sandbox serve` as a real process, the engine's side of it in this process, and steps of bundles made by hand. A
- * restart has the same home and the same address, as a service has it.
+ * `flowops sandbox serve` as a real process, and the engine's side of it in this process. A restart has the
+ * same home and the same address, as a service has it.
  */
-import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Log } from '@flowops/engine/log.ts';
 import { RemoteSandboxes, type RemoteSandboxesOptions } from '@flowops/engine/sandbox-client/remote-sandboxes.ts';
-import type { Attempt, AttemptRequest, SandboxHost } from '@flowops/proto/attempt.ts';
-import { digestOf } from '@flowops/proto/ids.ts';
+import type { SandboxHost } from '@flowops/proto/attempt.ts';
 import { z } from 'zod';
 import { scratchFolder } from '../services/scratch.ts';
 import { type FlowopsProcess, startFlowops } from './service-process.ts';
@@ -85,47 +83,6 @@ export function picked(sandboxes: RemoteSandboxes): SandboxHost {
   const host = sandboxes.pick();
   if (host === undefined) throw new Error('no host is connected');
   return host;
-}
-
-/** A step whose plugin has this text as its `run`; it may give one output, `a`. */
-export function handMadeStep(run: string, changes: Partial<AttemptRequest> = {}): AttemptRequest {
-  const declared = { name: 'test.real', version: '1.0.0', description: '', permissions: { net: [], secrets: [] } };
-  const manifest = { ...declared, inputs: {}, outputs: { a: { type: 'json' } } };
-  const task = { ...declared, api: 1, inputs: {}, outputs: { a: { type: 'json', field: 'a' } } };
-  const code = `export default { [Symbol.for('flowops.task')]: ${JSON.stringify(task)}, run: ${run} };`;
-  const bytes = Buffer.from(`//! flowops-plugin ${JSON.stringify(manifest)}\n${code}\n`);
-  const bundle = { bytes, digest: digestOf(bytes) };
-  return {
-    token: randomBytes(16).toString('hex'),
-    purpose: 'run',
-    flowId: 'f',
-    runId: `r-${randomBytes(4).toString('hex')}`,
-    stepId: 's',
-    attempt: 1,
-    epoch: 1,
-    pluginId: 'test.real',
-    pluginVersion: '1.0.0',
-    digest: bundle.digest,
-    inputsJson: '{}',
-    idempotencyKey: 'f/r/s',
-    bundle: async () => ({ ok: true, bundle }),
-    ...changes,
-  };
-}
-
-export const ENDLESS = '() => new Promise(() => {})';
-
-/** Resolves when its first instruction ran. */
-export async function started(host: SandboxHost, request: AttemptRequest): Promise<Attempt> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const attempt = host.run(request, { onStarted: resolve });
-  await Promise.race([
-    promise,
-    attempt.outcome.then((outcome) => {
-      throw new Error(`it ended before it began: ${JSON.stringify(outcome)}`);
-    }),
-  ]);
-  return attempt;
 }
 
 /** A way to a unix socket that a test can cut and mend. */

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { startHostProcess } from '@flowops/proto/host-process.ts';
 import { checkManifest, formatManifestLine } from '@flowops/proto/manifest.ts';
 import { buildPlugin } from '@flowops/sdk/build/build-plugin.ts';
+import { removeFolder, scratchFolder } from '../services/scratch.ts';
 import { type FlowopsProcess, startFlowops } from './service-process.ts';
 
 export const PLUGIN_SOURCES = fileURLToPath(new URL('../fixtures/plugins/', import.meta.url));
@@ -69,4 +70,25 @@ export async function startRegistry(dir: string): Promise<Registry> {
     lines.map((line) => /^plugin service on ([^,]+),/.exec(line)?.[1]).find((found) => found !== undefined),
   );
   return { address, process };
+}
+
+export interface FixtureRegistry {
+  /** `host:port`. */
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** A registry of its own with these fixtures, each as `test.<name>`. */
+export async function serveFixtures(names: readonly string[]): Promise<FixtureRegistry> {
+  const dir = scratchFolder();
+  const bundles = Object.entries(await buildFixtures(names));
+  fillRegistry(dir, Object.fromEntries(bundles.map(([name, bytes]) => [`test.${name}`, bytes])));
+  const { address, process } = await startRegistry(dir);
+  return {
+    address,
+    close: async () => {
+      await process.powerCut();
+      removeFolder(dir);
+    },
+  };
 }

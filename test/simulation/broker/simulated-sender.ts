@@ -2,10 +2,11 @@
  * What RecordSender is to Kafka, to the simulated broker: one real SendLane per partition, each request a call over the
  * engine's wire.
  */
+
+import type { Standing } from '@flowops/engine/base/standing.ts';
 import { PublisherClosed } from '@flowops/engine/publishing/publisher.ts';
 import { type OutgoingRecord, SendLane, type SendResult } from '@flowops/engine/publishing/send-lane.ts';
 import type { Sender, SendTerms, TopicTarget } from '@flowops/engine/publishing/sender.ts';
-import type { Standing } from '@flowops/engine/runs/standing.ts';
 import type { SimProcess } from '../world/process.ts';
 import type { Wire } from '../world/wire.ts';
 import { type Broker, partitionOf } from './broker.ts';

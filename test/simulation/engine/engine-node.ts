@@ -4,13 +4,13 @@
  * what engine/service.ts does around it is done here in the same order.
  */
 import { startEngine } from '@flowops/engine/app.ts';
+import type { Timer, TimerQueue } from '@flowops/engine/base/timers.ts';
 import { KafkaDeadLetters } from '@flowops/engine/commands/dead-letters.ts';
 import { KafkaForwarder } from '@flowops/engine/commands/forwarding.ts';
 import { GroupStanding } from '@flowops/engine/commands/group-standing.ts';
 import { StoreCertainty } from '@flowops/engine/commands/store-certainty.ts';
 import type { Log } from '@flowops/engine/log.ts';
 import { KafkaPublisher } from '@flowops/engine/publishing/kafka-publisher.ts';
-import type { Timer, TimerQueue } from '@flowops/engine/runs/timers.ts';
 import { StoreUnavailable } from '@flowops/engine/store/run-store.ts';
 import { type Broker, COMMANDS, DEAD_LETTERS, OUTCOMES, STATUS } from '../broker/broker.ts';
 import type { Group } from '../broker/group.ts';
@@ -264,7 +264,7 @@ export class EngineNode {
   }
 }
 
-/** What engine/runs/timers.ts does with one real timer, with a simulated one each. */
+/** What engine/base/timers.ts does with one real timer, with a simulated one each. */
 class ProcessTimers implements TimerQueue {
   readonly #process: SimProcess;
 

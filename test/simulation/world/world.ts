@@ -5,7 +5,7 @@
  *
  * Times are ms since the simulation began; EPOCH_MS turns them into dates.
  */
-import { Heap } from '@flowops/engine/runs/heap.ts';
+import { Heap } from '@flowops/engine/base/heap.ts';
 import type { Chance } from './chance.ts';
 import type { Trace } from './trace.ts';
 

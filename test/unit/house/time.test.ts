@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { codeFiles, readProjectFile } from './project-files.ts';
 
-const FOLDERS = ['engine/runs/', 'engine/scheduler/'];
+const FOLDERS = ['engine/base/', 'engine/runs/', 'engine/scheduler/'];
 const FILES = [
   'engine/commands/command-handler.ts',
   'engine/commands/held-partitions.ts',
@@ -11,7 +11,7 @@ const FILES = [
   'engine/publishing/send-lane.ts',
 ];
 /** The real clock, the real timers, the real wait. */
-const SOURCES_OF_TIME = ['engine/runs/clock.ts', 'engine/runs/timers.ts', 'engine/runs/pause.ts'];
+const SOURCES_OF_TIME = ['engine/base/clock.ts', 'engine/base/timers.ts', 'engine/base/pause.ts'];
 const OWN_TIME =
   /\bDate\.now\b|\bnew Date\(\)|\bperformance\b|\bset(?:Timeout|Interval|Immediate)\b|timers\/promises|AbortSignal\.timeout/;
 

@@ -1,5 +1,5 @@
+import { untilGood } from '@flowops/engine/base/standing.ts';
 import { GroupStanding, STANDING_MS } from '@flowops/engine/commands/group-standing.ts';
-import { untilGood } from '@flowops/engine/runs/standing.ts';
 import { describe, expect, it } from 'vitest';
 
 describe('GroupStanding', () => {

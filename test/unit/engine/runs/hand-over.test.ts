@@ -1,6 +1,7 @@
 /** What happens to attempts when their run's owner changes, dies or may not act, and what STOPPED waits for. */
+
+import type { Standing } from '@flowops/engine/base/standing.ts';
 import { endedNote } from '@flowops/engine/runs/attempt-notes.ts';
-import type { Standing } from '@flowops/engine/runs/standing.ts';
 import { openSqliteStore } from '@flowops/engine/store/sqlite-store.ts';
 import { describe, expect, it } from 'vitest';
 import { FakeAttempt, FakeHost } from '../../../support/fake-host.ts';

@@ -1,5 +1,5 @@
+import type { Timer } from '@flowops/engine/base/timers.ts';
 import { ParkedRuns } from '@flowops/engine/runs/parked-runs.ts';
-import type { Timer } from '@flowops/engine/runs/timers.ts';
 import { describe, expect, it } from 'vitest';
 
 const timersByHand = () => {

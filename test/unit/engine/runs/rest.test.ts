@@ -1,5 +1,5 @@
+import type { Timer, TimerQueue } from '@flowops/engine/base/timers.ts';
 import { type Rest, RestWatch, restOf } from '@flowops/engine/runs/rest.ts';
-import type { Timer, TimerQueue } from '@flowops/engine/runs/timers.ts';
 import { applyEvent, newDraft } from '@flowops/engine/scheduler/decide.ts';
 import type { RunEvent } from '@flowops/engine/scheduler/events.ts';
 import { newRun, type RunState } from '@flowops/engine/scheduler/state.ts';

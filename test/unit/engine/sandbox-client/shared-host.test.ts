@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SharedHost } from '../../../../engine/sandbox-client/shared-host.ts';
 import type { AttemptOutcome } from '../../../../proto/attempt.ts';
-import { handMadeStep } from '../../../support/served-host.ts';
+import { handMadeStep } from '../../../support/hand-made-step.ts';
 import { HandConnection, ticks } from './hand-driven-connection.ts';
 
 beforeEach(() => {

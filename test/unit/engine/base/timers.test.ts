@@ -1,4 +1,4 @@
-import { Timers } from '@flowops/engine/runs/timers.ts';
+import { Timers } from '@flowops/engine/base/timers.ts';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 

@@ -1,4 +1,4 @@
-import { KeyedLock } from '@flowops/engine/runs/keyed-lock.ts';
+import { KeyedLock } from '@flowops/engine/base/keyed-lock.ts';
 import { describe, expect, it } from 'vitest';
 
 describe('work on one key', () => {

@@ -1,4 +1,4 @@
-/** The one real wait of engine/runs and of what it composes; a simulation gives its own in its place. */
+/** The one real wait of the runs and of what they are composed with; a simulation gives its own in its place. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Resolves after `ms`, or early and without an error when the signal aborts. */

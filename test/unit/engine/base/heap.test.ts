@@ -1,5 +1,5 @@
+import { Heap } from '@flowops/engine/base/heap.ts';
 import { Backlog } from '@flowops/engine/runs/backlog.ts';
-import { Heap } from '@flowops/engine/runs/heap.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
