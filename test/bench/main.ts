@@ -58,11 +58,7 @@ const GROUPS: Readonly<Record<string, () => Promise<void>>> = {
   memory: async () => {
     const runs = isQuick ? 300 : 1_500;
     keep(await runMemoryRow(runs));
-    await withRedis(async (url) => {
-      const own = await freshRedis(url);
-      keep(await runMemoryRow(runs, own.url));
-      await own.release();
-    });
+    await withRedis(async (url) => keep(await runMemoryRow(runs, url)));
   },
   isolates: () =>
     withWorkers(async (source) => {

@@ -68,7 +68,8 @@ async function send(eventType: string, runId: string): Promise<void> {
   const steps = eventType === 'START' ? { steps: chain(STEPS) } : {};
   const read = readCommand({ eventType, flowId: 'bench', runId, ...steps });
   if (!read.ok) throw new Error(read.problem);
-  await engine.runs.handle(read.command, 'cli', { partition: PARTITION });
+  const { outcome, message = '' } = await engine.runs.handle(read.command, 'cli', { partition: PARTITION });
+  if (outcome !== 'ACCEPTED') throw new Error(`${eventType} of ${runId}: ${outcome} ${message}`);
 }
 
 /** What is left after a full collection. */

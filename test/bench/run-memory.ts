@@ -5,12 +5,13 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { freshRedis } from '../services/redis.ts';
 import { type Row, round } from './figures.ts';
 
 const toldSchema = z.object({ heapBytes: z.number(), rssBytes: z.number() });
 type Kind = 'flight' | 'rest';
 
-/** @param redisUrl an empty database; undefined: SQLite */
+/** @param redisUrl a server on which each measurement gets a database of its own; undefined: SQLite */
 export async function runMemoryRow(runs: number, redisUrl?: string): Promise<Row> {
   const rest = toldSchema.parse(await measured('rest', runs, redisUrl));
   const flight = toldSchema.parse(await measured('flight', runs, redisUrl));
@@ -33,10 +34,20 @@ export async function runMemoryRow(runs: number, redisUrl?: string): Promise<Row
   };
 }
 
-function measured(kind: Kind, runs: number, redisUrl: string | undefined): Promise<unknown> {
+async function measured(kind: Kind, runs: number, redisUrl: string | undefined): Promise<unknown> {
+  if (redisUrl === undefined) return await measuredOn(kind, runs, '');
+  const own = await freshRedis(redisUrl);
+  try {
+    return await measuredOn(kind, runs, own.url);
+  } finally {
+    await own.release();
+  }
+}
+
+function measuredOn(kind: Kind, runs: number, redisUrl: string): Promise<unknown> {
   const entry = fileURLToPath(new URL('run-memory-child.ts', import.meta.url));
   return new Promise((resolve, reject) => {
-    const child = fork(entry, [kind, String(runs), redisUrl ?? ''], { execArgv: ['--expose-gc'] });
+    const child = fork(entry, [kind, String(runs), redisUrl], { execArgv: ['--expose-gc'] });
     child.once('message', resolve);
     child.once('error', reject);
     child.once('exit', (code) => code !== 0 && reject(new Error(`the measurement of memory ended with ${code}`)));
