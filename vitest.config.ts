@@ -36,13 +36,14 @@ export default defineConfig({
   test: {
     pool: 'forks',
     execArgv: ['--no-node-snapshot'],
-    // Files that start processes of their own run one after the other: two cores are shared by all of them.
+    // Files that start processes of their own mostly wait for them: two at a time share two cores well, more would starve
+    // each other. Attacks measure what a core is worth, and run one after the other.
     projects: [
       project('unit', { workers: CORES, testTimeoutMs: 10_000 }),
       project('contract', { workers: CORES, testTimeoutMs: 30_000, services: true }),
-      project('integration', { workers: 1, testTimeoutMs: 60_000, services: true }),
+      project('integration', { workers: Math.min(CORES, 2), testTimeoutMs: 60_000, services: true }),
       project('adversarial', { workers: 1, testTimeoutMs: 60_000, services: true }),
-      project('e2e', { workers: 1, testTimeoutMs: 180_000, services: true }),
+      project('e2e', { workers: Math.min(CORES, 2), testTimeoutMs: 180_000, services: true }),
       project('simulation', { workers: CORES, testTimeoutMs: 300_000 }),
       // It starts a broker and a Redis of its own, since it kills them; a scenario ends itself after 8 minutes.
       project('chaos', { workers: 1, testTimeoutMs: 540_000 }),

@@ -24,7 +24,7 @@ export const STAGES = [
   { name: 'mutation', about: 'engines broken on purpose, which the simulation and chaos have to catch' },
 ];
 
-/** The longest takes about a quarter of an hour on two cores; one that takes twice as long hangs. */
+/** The longest takes seven minutes on two cores, and more where images have to be built first; one that takes this hangs. */
 const STAGE_MAX_MS = 30 * 60_000;
 /** vitest stops the services it started within this; then it is ended. */
 const STOP_GRACE_MS = 20_000;
