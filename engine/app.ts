@@ -9,10 +9,11 @@
  *   plugins/         the plugin service's client and the bundle cache
  *   sandbox-client/  the sandbox hosts this engine uses
  *   http/            health
+ *   embedded/        the engine as a library: what `@flowops/cli/engine` offers, and `flowops run` is written on
  *   cli/             the commands run, engine, validate, config, backup
  *   base/            time, locks and bounds that all of these use; knows none of them
  *
- * `embedded.ts` (SQLite, in-process) and `service.ts` (Redis, Kafka) choose the parts.
+ * `embedded/` (SQLite, in-process) and `service.ts` (Redis, Kafka) choose the parts.
  */
 import { randomBytes } from 'node:crypto';
 import type { LogLine } from '@flowops/proto/attempt.ts';
@@ -63,6 +64,7 @@ export interface EngineParts {
   readonly newToken?: () => string;
   readonly onStepLog?: (run: RunRef, stepId: string, line: LogLine) => void;
   readonly onStepProgress?: (run: RunRef, stepId: string, progress: { fraction: number; message: string }) => void;
+  readonly onRunEnded?: (run: RunRef) => void;
 }
 
 export interface Engine {
@@ -103,6 +105,7 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
     stopGraceMs: parts.stopGraceMs,
     onStepLog: parts.onStepLog ?? logStepLine(log),
     onStepProgress: parts.onStepProgress ?? (() => undefined),
+    ...(parts.onRunEnded === undefined ? {} : { onRunEnded: parts.onRunEnded }),
     signal: abort.signal,
   });
   const checkLater = () => {

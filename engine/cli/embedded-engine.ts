@@ -7,27 +7,27 @@ import { type CliParts, EXIT } from '@flowops/proto/cli.ts';
 import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import type { Settings } from '@flowops/proto/settings-reader.ts';
 import type { Logger } from 'pino';
-import { createEngine, type EmbeddedEngine } from '../embedded.ts';
+import type { FlowEngine } from '../embedded/api.ts';
+import { createEngine } from '../embedded/create-engine.ts';
+import { givenSettings } from '../embedded/engine-settings.ts';
 import { lockHome } from '../store/home-lock.ts';
 import type { RunRef } from '../store/run-store.ts';
-import { openPlugins } from './plugin-choice.ts';
+import { choosePlugins } from './plugin-choice.ts';
 
 export async function takeUpInterruptedRuns(settings: Settings, log: Logger, parts: CliParts): Promise<void> {
-  const { values, given } = settings;
+  const { values } = settings;
   const home = resolve(values.FLOWOPS_HOME);
   const locked = lockHome(home);
   if (locked.result === 'taken') throw new FlowopsError('CONFIG_INVALID', locked.message);
   const policy = values.SANDBOX_POLICY;
-  const engine = await createEngine({
+  const options = {
     home,
-    plugins: (sandbox) => openPlugins({ settings: values, sandbox, parts, log }),
-    ...(policy === undefined ? {} : { policy: { kind: 'file', file: resolve(policy) } }),
+    plugins: choosePlugins({ settings: values }),
+    ...(policy === undefined ? {} : { policy: resolve(policy) }),
+    settings: { ...givenSettings(settings), LOG_LEVEL: values.LOG_LEVEL },
     log,
-    env: { ...given, LOG_LEVEL: values.LOG_LEVEL },
-    retentionMs: values.RUN_RETENTION,
-    stateFormat: values.STATE_FORMAT,
-    stopGraceMs: values.STOP_GRACE_MS,
-  });
+  };
+  const engine = await createEngine(options, parts);
   const onSignal = () => void engine.close().then(() => process.exit(EXIT.done));
   process.once('SIGTERM', onSignal);
   process.once('SIGINT', onSignal);
@@ -55,7 +55,7 @@ function needsPolicy(runs: readonly RunRef[]): FlowopsError {
   );
 }
 
-async function finish(engine: EmbeddedEngine, ref: RunRef, log: Logger): Promise<void> {
+async function finish(engine: FlowEngine, ref: RunRef, log: Logger): Promise<void> {
   try {
     const run = await engine.resume(ref.runId);
     const { status, error } = await run.result();

@@ -1,18 +1,21 @@
-/** `flowops run`: one flow from a file (or an interrupted run), start to end, on the embedded engine. */
+/**
+ * `flowops run`: one flow from a file (or an interrupted run), start to end, on the embedded engine; what it does beside
+ * that is options, Ctrl-C and showing.
+ */
 import { resolve } from 'node:path';
 import { type CliParts, EXIT, exitCodeOf } from '@flowops/proto/cli.ts';
 import { collectInputs } from '@flowops/proto/collect-inputs.ts';
-import { FlowopsError, isErrorCode } from '@flowops/proto/errors.ts';
-import { fitInputs } from '@flowops/proto/fit-inputs.ts';
-import type { FlowFile } from '@flowops/proto/flow.ts';
-import { hostLog } from '@flowops/proto/host-log.ts';
+import { FlowopsError } from '@flowops/proto/errors.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
 import { readEnvFile } from '@flowops/proto/secret-values.ts';
-import { createEngine, type EmbeddedRun, type RunResult } from '../embedded.ts';
-import { readFlowFile } from './flow-file.ts';
-import { openPlugins } from './plugin-choice.ts';
+import type { Settings } from '@flowops/proto/settings-reader.ts';
+import type { EngineOptions, Flow, FlowEngine, FlowRun, RunResult } from '../embedded/api.ts';
+import { createEngine } from '../embedded/create-engine.ts';
+import { givenSettings } from '../embedded/engine-settings.ts';
+import { prepareFlow, readFlow } from '../embedded/read-flow.ts';
+import { textLog } from '../embedded/text-log.ts';
+import { choosePlugins } from './plugin-choice.ts';
 import { jsonView, type RunView, type Streams, textView } from './run-view.ts';
-import { textLog } from './text-log.ts';
 
 export interface RunOptions {
   readonly resume?: string;
@@ -33,50 +36,12 @@ export async function runFlow(file: string | undefined, options: RunOptions, par
     hasColour: process.stderr.isTTY === true && !process.env.NO_COLOR,
   };
   const view = options.json === true ? jsonView(streams) : textView(streams);
-  const { values, sources, given } = await parts.settings({ SANDBOX_POLICY: options.policy });
-  const flow = file === undefined ? undefined : await prepareFlow(file, options);
-  const log = textLog(streams.err);
-  const policy = values.SANDBOX_POLICY;
-  if (policy === undefined && options.json !== true) {
-    streams.err(
-      'developer policy: your own plugins, isolate tier, network and secrets as each manifest asks (--policy FILE for another)\n',
-    );
-  }
-  const secrets = options.envFile === undefined ? undefined : await readEnvFile(options.envFile);
-  const engine = await createEngine({
-    home: values.FLOWOPS_HOME,
-    plugins: (sandbox) =>
-      openPlugins({
-        ...(options.plugins === undefined ? {} : { dir: options.plugins }),
-        ...(file === undefined ? {} : { flowFile: file }),
-        settings: values,
-        sandbox,
-        parts,
-        log,
-      }),
-    policy: policy === undefined ? { kind: 'developer' } : { kind: 'file', file: resolve(policy) },
-    ...(secrets === undefined ? {} : { secrets }),
-    log,
-    env: {
-      ...given,
-      LOG_LEVEL: sources.LOG_LEVEL.from === 'default' ? 'warn' : values.LOG_LEVEL,
-    },
-    retentionMs: values.RUN_RETENTION,
-    stateFormat: values.STATE_FORMAT,
-    stopGraceMs: values.STOP_GRACE_MS,
-    onHostLog: hostLog((line) => streams.err(`${line}\n`)),
-    onStepLog: (_, stepId, line) => view.log(stepId, line),
-    onStepProgress: (_, stepId, progress) => view.progress(stepId, progress),
-  });
+  const settings = await parts.settings({ SANDBOX_POLICY: options.policy });
+  const flow = file === undefined ? undefined : await prepare(file, options);
+  const engine = await createEngine(await engineOptions({ file, options, settings, streams, view }), parts);
   try {
-    const run =
-      flow === undefined
-        ? await engine.resume(options.resume ?? '')
-        : await engine.start(flow, {
-            inputs: flow.inputs,
-            ...(options.runId === undefined ? {} : { runId: options.runId }),
-          });
-    view.started({ ...run, steps: flow?.stepCount ?? 0 });
+    const run = await begin(engine, flow, options);
+    view.started({ ...run, steps: flow?.flow.steps.length ?? 0 });
     const interrupts = watchInterrupts(run, streams.err);
     const result = await show(run, view).finally(interrupts.close);
     process.exitCode = exitCodeFor(result, interrupts.wasInterrupted());
@@ -85,26 +50,52 @@ export async function runFlow(file: string | undefined, options: RunOptions, par
   }
 }
 
-interface PreparedFlow {
-  readonly flowId: string;
-  readonly steps: FlowFile['steps'];
+interface PreparedRun {
+  readonly flow: Flow;
   readonly inputs: JsonObject;
-  readonly stepCount: number;
 }
 
 /** Everything that can be wrong with the file and its inputs is told before anything is started. */
-async function prepareFlow(file: string, options: RunOptions): Promise<PreparedFlow> {
-  const given = await collectInputs({ pairs: options.input ?? [], file: options.inputs }, process.stdin);
-  const read = await readFlowFile(file);
-  if (!read.ok) throw new FlowopsError('FLOW_INVALID', read.problems.join('\n'));
-  const { flowId, inputs: declared, steps } = read.flow;
-  const fitted = fitInputs(given, declared, 'flow');
-  if (!fitted.ok) throw new FlowopsError('INPUT_INVALID', fitted.message);
-  const inputs: JsonObject = { ...fitted.inputs };
-  for (const [name, { default: preset }] of Object.entries(declared)) {
-    if (preset !== undefined && !Object.hasOwn(inputs, name)) inputs[name] = preset;
+async function prepare(file: string, options: RunOptions): Promise<PreparedRun> {
+  const inputs = await collectInputs({ pairs: options.input ?? [], file: options.inputs }, process.stdin);
+  const flow = await readFlow(file);
+  prepareFlow(flow, inputs);
+  return { flow, inputs };
+}
+
+interface Call {
+  readonly file: string | undefined;
+  readonly options: RunOptions;
+  readonly settings: Settings;
+  readonly streams: Streams;
+  readonly view: RunView;
+}
+
+async function engineOptions({ file, options, settings, streams, view }: Call): Promise<EngineOptions> {
+  const { values } = settings;
+  const policy = values.SANDBOX_POLICY;
+  if (policy === undefined && options.json !== true) {
+    streams.err(
+      'developer policy: your own plugins, isolate tier, network and secrets as each manifest asks (--policy FILE for another)\n',
+    );
   }
-  return { flowId, steps, inputs, stepCount: Array.isArray(steps) ? steps.length : 0 };
+  const secrets = options.envFile === undefined ? undefined : await readEnvFile(options.envFile);
+  return {
+    home: values.FLOWOPS_HOME,
+    plugins: choosePlugins({ dir: options.plugins, flowFile: file, settings: values }),
+    policy: policy === undefined ? 'developer' : resolve(policy),
+    ...(secrets === undefined ? {} : { secrets: Object.fromEntries(secrets) }),
+    settings: givenSettings(settings),
+    log: textLog(streams.err),
+    onStepLog: ({ stepId, ...line }) => view.log(stepId, line),
+    onStepProgress: ({ stepId, ...progress }) => view.progress(stepId, progress),
+  };
+}
+
+function begin(engine: FlowEngine, prepared: PreparedRun | undefined, options: RunOptions): Promise<FlowRun> {
+  if (prepared === undefined) return engine.resume(options.resume ?? '');
+  const { flow, inputs } = prepared;
+  return engine.start(flow, { inputs, ...(options.runId === undefined ? {} : { runId: options.runId }) });
 }
 
 function checkCall(file: string | undefined, options: RunOptions): void {
@@ -116,8 +107,8 @@ function checkCall(file: string | undefined, options: RunOptions): void {
   }
 }
 
-async function show(run: EmbeddedRun, view: RunView): Promise<RunResult> {
-  for await (const event of run.events()) view.event(event);
+async function show(run: FlowRun, view: RunView): Promise<RunResult> {
+  for await (const event of run.events({ from: run.toldBefore + 1 })) view.event(event);
   const result = await run.result();
   view.result(result);
   return result;
@@ -126,11 +117,11 @@ async function show(run: EmbeddedRun, view: RunView): Promise<RunResult> {
 function exitCodeFor(result: RunResult, wasInterrupted: boolean): number {
   if (result.status === 'COMPLETED') return EXIT.done;
   if (result.status === 'STOPPED') return wasInterrupted ? EXIT.interrupted : EXIT.failed;
-  return result.code !== null && isErrorCode(result.code) ? exitCodeOf(result.code) : EXIT.failed;
+  return result.code === null ? EXIT.failed : exitCodeOf(result.code);
 }
 
 /** The first Ctrl-C stops the run, the second kills it. */
-function watchInterrupts(run: EmbeddedRun, err: Streams['err']) {
+function watchInterrupts(run: FlowRun, err: Streams['err']) {
   let count = 0;
   const onSignal = () => {
     count++;

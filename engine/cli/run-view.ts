@@ -7,7 +7,7 @@ import type { LogLine } from '@flowops/proto/attempt.ts';
 import { jsonLine } from '@flowops/proto/json-line.ts';
 import type { FlowStatus, StatusEvent, StepStatus } from '@flowops/proto/statuses.ts';
 import { showControls, showIndented } from '@flowops/proto/terminal-text.ts';
-import type { RunResult } from '../embedded.ts';
+import type { RunResult } from '../embedded/api.ts';
 
 /** One output on a line of its own, cut here; `--json` has it whole. */
 const MAX_OUTPUT_CHARS = 2_000;

@@ -9,11 +9,12 @@ import { jsonLine } from '@flowops/proto/json-line.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import { machineClock } from '../base/clock.ts';
 import { pause } from '../base/pause.ts';
+import { readFlowFile } from '../embedded/flow-file.ts';
+import { openPlugins } from '../embedded/open-plugins.ts';
+import { textLog } from '../embedded/text-log.ts';
 import { planStart } from '../runs/planning.ts';
-import { readFlowFile } from './flow-file.ts';
-import { openPlugins } from './plugin-choice.ts';
+import { choosePlugins } from './plugin-choice.ts';
 import type { ValidateReport } from './reports.ts';
-import { textLog } from './text-log.ts';
 
 export interface ValidateOptions {
   readonly plugins?: string;
@@ -41,13 +42,12 @@ async function checkAgainstPlugins(
   parts: CliParts,
 ): Promise<ValidateReport> {
   const { values, given } = await parts.settings();
-  const host = lazyHost({ ...given, FLOWOPS_HOME: resolve(values.FLOWOPS_HOME) });
-  const plugins = await openPlugins({
-    ...(options.plugins === undefined ? {} : { dir: options.plugins }),
-    flowFile,
-    settings: values,
+  const home = resolve(values.FLOWOPS_HOME);
+  const host = lazyHost({ ...given, FLOWOPS_HOME: home });
+  const plugins = await openPlugins(choosePlugins({ dir: options.plugins, flowFile, settings: values }), {
+    home,
+    openPluginFolder: parts.openPluginFolder,
     sandbox: host.open,
-    parts,
     log: textLog((text) => process.stderr.write(text)),
   });
   try {

@@ -40,6 +40,8 @@ export interface RunContext {
   /** A plugin's own words, as they come. They are not part of the run's state. */
   readonly onStepLog: (run: RunRef, stepId: string, line: LogLine) => void;
   readonly onStepProgress: (run: RunRef, stepId: string, progress: { fraction: number; message: string }) => void;
+  /** A run has ended, all of it was told, and it left memory. */
+  readonly onRunEnded?: (run: RunRef) => void;
   /** Aborts when the engine closes: every wait ends. */
   readonly signal: AbortSignal;
 }

@@ -136,6 +136,12 @@ export class RunService implements CommandSink {
     await untilAvailable(() => this.#open(partition), this.#context);
   }
 
+  /** A partition that is not Kafka's: its runs leave memory and stay as they are. */
+  async closePartition(partition: string): Promise<void> {
+    this.#giveUp(new Set([partition]));
+    await this.#context.store.closePartition(partition);
+  }
+
   /**
    * Finds partitions that another engine has opened while nothing of them was written: one that came too late, with an
    * assignment that was over. Never rejects.

@@ -276,6 +276,7 @@ export class RunTable {
     if (this.#runs.get(run.key) === run) this.#runs.delete(run.key);
     this.#lettingGo.add(letGo);
     void letGo.finally(() => this.#lettingGo.delete(letGo));
+    if (run.isFinished) this.#context.onRunEnded?.(run.ref);
     this.away.admit();
   }
 

@@ -31,14 +31,15 @@ export interface HomeLock {
 
 /**
  * @param home FLOWOPS_HOME; made when it is not there
+ * @param patienceMs how long this process may stand still, should somebody else hold it
  * @throws StoreUnavailable when the folder cannot be written
  */
-export function lockHome(home: string): HomeLockResult {
+export function lockHome(home: string, patienceMs = BUSY_TIMEOUT_MS): HomeLockResult {
   const file = join(home, 'engine.lock');
   let database: DatabaseSync | undefined;
   try {
     mkdirSync(home, { recursive: true, mode: 0o700 });
-    database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
+    database = new DatabaseSync(file, { timeout: patienceMs });
     writeOwner(database);
     // From here to `release`: a write lock that lets others read.
     database.exec('BEGIN IMMEDIATE');
@@ -46,7 +47,7 @@ export function lockHome(home: string): HomeLockResult {
   } catch (thrown) {
     database?.close();
     if (!isBusy(thrown)) throw sqliteFailure(thrown, file);
-    const owner = readOwner(file);
+    const owner = readOwner(file, patienceMs);
     const who = owner === undefined ? 'another engine' : `the engine with pid ${owner.pid} on ${owner.host}`;
     return { result: 'taken', owner, message: `${home} is in use by ${who}: stop it, or set another FLOWOPS_HOME` };
   }
@@ -58,10 +59,10 @@ function writeOwner(database: DatabaseSync): void {
   database.exec('COMMIT');
 }
 
-function readOwner(file: string): HomeOwner | undefined {
+function readOwner(file: string, patienceMs: number): HomeOwner | undefined {
   let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
+    database = new DatabaseSync(file, { readOnly: true, timeout: patienceMs });
     const row = database.prepare('SELECT pid, host FROM owner').get();
     return typeof row?.pid === 'number' && typeof row.host === 'string' ? { pid: row.pid, host: row.host } : undefined;
   } catch {

@@ -4,7 +4,7 @@ import type { Statements } from './sqlite-statements.ts';
 import { numberOf } from './sqlite-statements.ts';
 
 /** Removes at most `most` runs, and the data of as many; every stop mark that lapsed. */
-export function dropLapsed(sql: Statements, now: number, most: number): void {
+function dropLapsed(sql: Statements, now: number, most: number): void {
   sql.expireStopMarks.run(now);
   for (const row of sql.lapsedRuns.all(now, most)) dropRun(sql, numberOf(row, 'id'));
   for (const row of sql.lapsedData.all(now, most)) dropData(sql, numberOf(row, 'id'));
@@ -32,5 +32,6 @@ export function dropData(sql: Statements, id: number): void {
   sql.dropOutputs.run(id);
   sql.dropAllEvents.run(id);
   sql.dropNotes.run(id);
+  sql.dropTold.run(id);
   sql.dataDropped.run(id);
 }

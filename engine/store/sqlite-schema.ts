@@ -57,14 +57,19 @@ const TABLES = `
 `;
 
 /**
- * Added to files of the release before as well, which goes on with them without knowing of it: hence a trigger, and no
- * change of what was there.
+ * Added to files of the release before as well, which goes on with them without knowing of it: hence triggers, and no
+ * change of what was there. `told` holds the events that left the outbox, for who follows a run (sqlite-history.ts).
  */
 const ADDED_TABLES = `
   CREATE TABLE IF NOT EXISTS note (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, text TEXT NOT NULL) STRICT;
   CREATE INDEX IF NOT EXISTS note_of_run ON note (run, id);
   CREATE INDEX IF NOT EXISTS partition_epoch ON partition (epoch);
   CREATE TRIGGER IF NOT EXISTS note_of_dropped_run AFTER DELETE ON run BEGIN DELETE FROM note WHERE run = old.id; END;
+  CREATE TABLE IF NOT EXISTS told (
+    run INTEGER NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run, sequence)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS run_of_id ON run (run_id);
+  CREATE TRIGGER IF NOT EXISTS told_of_dropped_run AFTER DELETE ON run BEGIN DELETE FROM told WHERE run = old.id; END;
 `;
 
 /**
@@ -119,7 +124,7 @@ export function checkFormat(database: DatabaseSync, file: string): number {
 }
 
 function hasAddedTables(database: DatabaseSync): boolean {
-  return database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'note_of_dropped_run'").get() !== undefined;
+  return database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'told_of_dropped_run'").get() !== undefined;
 }
 
 function formatOf(database: DatabaseSync): number {

@@ -38,6 +38,10 @@ export function prepareStatements(database: DatabaseSync) {
     putEvent: prepare('INSERT INTO event VALUES (?, ?, ?)'),
     readEvents: prepare('SELECT body FROM event WHERE run = ? ORDER BY sequence'),
     dropEvents: prepare('DELETE FROM event WHERE run = ? AND sequence <= ?'),
+    keepTold: prepare(
+      'INSERT OR REPLACE INTO told SELECT run, sequence, body FROM event WHERE run = ? AND sequence <= ?',
+    ),
+    dropTold: prepare('DELETE FROM told WHERE run = ?'),
 
     putNote: prepare('INSERT INTO note (run, text) VALUES (?, ?)'),
     readNotes: prepare('SELECT text FROM note WHERE run = ? ORDER BY id'),

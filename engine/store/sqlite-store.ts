@@ -28,11 +28,11 @@ import {
   type StoredRun,
   StoreUnavailable,
 } from './run-store.ts';
-import { dropData, dropLapsed, dropRun, tidyUp } from './sqlite-retention.ts';
+import { dropData, dropRun, tidyUp } from './sqlite-retention.ts';
 import { openDatabase, sqliteFailure } from './sqlite-schema.ts';
 import { numberOf, prepareStatements, type RunRow, runOf, type Statements, textOf } from './sqlite-statements.ts';
 
-/** Lapsed runs removed beside each retire: more than one, so that they get fewer. */
+/** Lapsed runs, and partitions, removed beside each retire: more than one, so that they get fewer. */
 const LAPSED_PER_RETIRE = 5;
 /** Lapsed runs, and partitions, removed when the file is opened: a bounded part of the start. */
 const LAPSED_AT_OPEN = 100;
@@ -235,7 +235,7 @@ class SqliteRunStore implements RunStore {
           this.#sql.retireRun.run(now + keepMs, now + metaRetentionMs(keepMs), row.id);
         }
       }
-      dropLapsed(this.#sql, this.#now(), LAPSED_PER_RETIRE);
+      tidyUp(this.#sql, this.#now(), LAPSED_PER_RETIRE);
       return 'ok';
     });
   }
@@ -360,6 +360,7 @@ class SqliteRunStore implements RunStore {
     }
     const acknowledged = Math.min(patch.acknowledged ?? 0, row.sequence);
     if (acknowledged < row.outboxHead) return { head: row.outboxHead, sequence: row.sequence };
+    this.#sql.keepTold.run(row.id, acknowledged);
     this.#sql.dropEvents.run(row.id, acknowledged);
     return { head: acknowledged + 1, sequence: row.sequence };
   }

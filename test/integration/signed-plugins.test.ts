@@ -2,16 +2,14 @@
 import { writeFileSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createEngine, type EmbeddedEngine } from '@flowops/engine/embedded.ts';
-import { openPluginService } from '@flowops/engine/plugins/open-plugin-service.ts';
+import type { FlowEngine, FlowStep } from '@flowops/engine/embedded/api.ts';
 import { ANSWER_FRESH_MS } from '@flowops/engine/plugins/plugin-service-source.ts';
 import { digestOf } from '@flowops/proto/ids.ts';
-import type { JsonObject } from '@flowops/proto/json.ts';
 import { type Receipt, receiptSchema } from '@flowops/proto/receipt.ts';
-import { openPluginFolder } from '@flowops/sdk/registry/plugin-folder.ts';
 import { publishBundle } from '@flowops/sdk/registry/publish-bundle.ts';
 import { type RunningRegistry, serveRegistry } from '@flowops/sdk/registry/registry-server.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { createEngine } from '../../bin/library.ts';
 import { scratchFolder } from '../services/scratch.ts';
 import { SILENT } from '../support/run-bench.ts';
 import { newSigner } from '../support/signer.ts';
@@ -36,7 +34,7 @@ rules:
 let dir: string;
 let home: string;
 let registry: RunningRegistry;
-let engine: EmbeddedEngine | undefined;
+let engine: FlowEngine | undefined;
 beforeEach(async () => {
   dir = scratchFolder();
   home = scratchFolder();
@@ -48,20 +46,14 @@ afterEach(async () => {
   await registry.close();
 });
 
-async function openEngine(kind: 'service' | 'folder'): Promise<EmbeddedEngine> {
+async function openEngine(kind: 'service' | 'folder'): Promise<FlowEngine> {
   const policy = join(home, 'policy.yaml');
   writeFileSync(policy, POLICY);
-  const cacheDir = join(home, 'cache');
-  const noSandbox = () => Promise.reject(new Error('a registry folder needs none'));
   engine = await createEngine({
     home,
-    plugins:
-      kind === 'service'
-        ? openPluginService({ address: registry.address, cacheDir, log: SILENT })
-        : await openPluginFolder(dir, { cacheDir, sandbox: noSandbox }),
-    policy: { kind: 'file', file: policy },
+    plugins: kind === 'service' ? { registry: registry.address } : dir,
+    policy,
     log: SILENT,
-    onHostLog: () => {},
   });
   return engine;
 }
@@ -81,8 +73,8 @@ interface Ran {
 
 /** `onStep` is called at the first event of each step. */
 async function runFlow(
-  on: EmbeddedEngine,
-  steps: JsonObject[],
+  on: FlowEngine,
+  steps: FlowStep[],
   onStep: (stepId: string) => Promise<void> = async () => {},
 ): Promise<Ran> {
   const run = await on.start({ flowId: 'f', steps });

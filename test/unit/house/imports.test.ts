@@ -21,7 +21,12 @@ const ENTRY_POINTS = ['sdk/index.ts', 'sdk/testing.ts', 'sdk/vitest.ts', 'sdk/ta
 
 const packageSchema = z.looseObject({ dependencies: z.record(z.string(), z.string()).default({}) });
 
-const allImports = sourceFiles().flatMap(importsOf);
+/** A program of its own that uses the packages from outside. */
+const EXAMPLE_PROGRAMS = 'engine/examples/';
+
+const allImports = sourceFiles()
+  .filter(({ path }) => !path.startsWith(EXAMPLE_PROGRAMS))
+  .flatMap(importsOf);
 const topFolder = (file: string): string => file.split('/')[0] ?? '';
 
 function importsFrom(text: string): readonly string[] {

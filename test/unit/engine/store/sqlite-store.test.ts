@@ -125,7 +125,7 @@ describe('the SQLite file', () => {
     nowMs += 8 * DAY_MS;
     store = openSqliteStore({ file, now: () => nowMs });
     await store.openPartition('0');
-    for (const table of ['run', 'meta', 'step', 'output', 'event', 'stop_mark']) expect(rows(table)).toBe(0);
+    for (const table of ['run', 'meta', 'step', 'output', 'event', 'told', 'stop_mark']) expect(rows(table)).toBe(0);
   });
 
   it('is freed of partitions without unfinished runs a week after they were opened', async () => {
@@ -152,11 +152,11 @@ describe('the SQLite file', () => {
     await store.create(RUN, owner, START);
     await store.close();
     const raw = new DatabaseSync(file);
-    raw.exec('DROP TRIGGER note_of_dropped_run; DROP TABLE note; DROP INDEX partition_epoch');
+    raw.exec('DROP TRIGGER told_of_dropped_run; DROP TABLE told; DROP INDEX run_of_id');
     raw.close();
     store = openSqliteStore({ file, now: () => nowMs });
-    await store.note(RUN, '0', 'x');
-    expect(await store.notes(RUN)).toEqual(['x']);
+    expect(await store.commit(RUN, owner.epoch, 1, { acknowledged: 1 })).toEqual({ result: 'ok' });
+    expect(rows('told')).toBe(1);
     expect(formatOf(file)).toBe(1);
   });
 
@@ -170,13 +170,15 @@ describe('the SQLite file', () => {
     expect(store.format).toBe(1);
   });
 
-  it('leaves no note of a run that the release before removed', async () => {
+  it('leaves no note and no event of a run that the release before removed', async () => {
     await store.create(RUN, owner, START);
     await store.note(RUN, '0', 'x');
+    await store.commit(RUN, owner.epoch, 1, { acknowledged: 1 });
+    expect([rows('note'), rows('told')]).toEqual([1, 1]);
     const raw = new DatabaseSync(file);
     raw.exec('DELETE FROM run');
     raw.close();
-    expect(rows('note')).toBe(0);
+    expect([rows('note'), rows('told')]).toEqual([0, 0]);
   });
 
   it('gives an epoch above the last also when the clock went back', async () => {

@@ -6,7 +6,7 @@ import { isJsonObject, parseJson } from '@flowops/proto/json.ts';
 import { parseDocument } from 'yaml';
 
 /** What a START may have by HTTP or CLI (design 4.3). */
-const MAX_FLOW_FILE_BYTES = 16 * 1024 * 1024;
+export const MAX_FLOW_FILE_BYTES = 16 * 1024 * 1024;
 /** YAML aliases could blow a small file up; a flow needs few. */
 const MAX_ALIASES = 100;
 
