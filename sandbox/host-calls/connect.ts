@@ -7,9 +7,9 @@
  */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import type { Target } from '@flowops/proto/net-grants.ts';
 import { type AddressClass, classifyAddress } from './addresses.ts';
 import { startDeadline } from './deadline.ts';
-import type { Target } from './net-grants.ts';
 import { networkProblem } from './network-error.ts';
 
 export interface ConnectOptions {

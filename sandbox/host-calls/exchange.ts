@@ -5,8 +5,8 @@
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import type { Socket } from 'node:net';
 import { MAX_HEADER_LENGTH, MAX_HEADERS } from '@flowops/proto/host-call-limits.ts';
+import type { Target } from '@flowops/proto/net-grants.ts';
 import { ACCEPTED_CODINGS, decodeBody } from './decode-body.ts';
-import type { Target } from './net-grants.ts';
 import { networkProblem } from './network-error.ts';
 import { type HeaderList, joinHeaders } from './request-headers.ts';
 

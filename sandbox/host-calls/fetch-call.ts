@@ -9,6 +9,7 @@
  */
 import { assertNever } from '@flowops/proto/errors.ts';
 import type { FetchRequest, FetchResponse } from '@flowops/proto/host-call-messages.ts';
+import { NetGrants, readTarget } from '@flowops/proto/net-grants.ts';
 import type { SecretGrant } from '../policy/decision.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { type CallFailure, deniedCall, exhaustedCall, failedCall } from './call-failure.ts';
@@ -17,7 +18,7 @@ import { startDeadline } from './deadline.ts';
 import { type Denier, denyAddress, denyNet, denySecretPlace, shown } from './denials.ts';
 import { type Answer, exchange, type WireRequest } from './exchange.ts';
 import type { KnownSecrets } from './known-secrets.ts';
-import { mayReach, NetGrants, readTarget } from './net-grants.ts';
+import { mayReach } from './may-reach.ts';
 import type { MeteredCall, NetMeter } from './net-meter.ts';
 import type { NetworkTerms } from './network-terms.ts';
 import { followRedirect, locationOf } from './redirects.ts';

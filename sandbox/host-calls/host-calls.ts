@@ -17,6 +17,7 @@ import {
   secretRequestSchema,
 } from '@flowops/proto/host-call-messages.ts';
 import { parseJson } from '@flowops/proto/json.ts';
+import { NetGrants } from '@flowops/proto/net-grants.ts';
 import type { Receipt } from '@flowops/proto/receipt.ts';
 import type { z } from 'zod';
 import type { Grants } from '../policy/decision.ts';
@@ -27,7 +28,6 @@ import { CallGate } from './call-gate.ts';
 import { type Denier, denySecret, shown } from './denials.ts';
 import { type FetchContext, fetchForPlugin, usedUp } from './fetch-call.ts';
 import { KnownSecrets, type RedactedJson } from './known-secrets.ts';
-import { NetGrants } from './net-grants.ts';
 import { NetMeter } from './net-meter.ts';
 import { NETWORK_TERMS, type NetworkTerms } from './network-terms.ts';
 import { formsOf, MIN_SECRET_LENGTH } from './secret-forms.ts';

@@ -2,8 +2,9 @@
  * The next request after a redirect, by the rules of the Fetch standard
  * (https://fetch.spec.whatwg.org/#http-redirect-fetch). Whether it may be made is asked anew elsewhere. Deterministic.
  */
+
+import { type ReadTarget, readTarget } from '@flowops/proto/net-grants.ts';
 import type { AnswerHead, WireRequest } from './exchange.ts';
-import { type ReadTarget, readTarget } from './net-grants.ts';
 import { withoutBodyHeaders, withoutCredentials } from './request-headers.ts';
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);

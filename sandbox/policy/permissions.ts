@@ -2,10 +2,11 @@
  * What a manifest asks for against what a rule gives (design 5.3, 5.5): compared as text, exactly, `private:` included.
  * A plugin that asks for more does not start; one that starts has what it asked for and no more. Pure.
  */
+import { isNetGrant } from '@flowops/proto/net-grants.ts';
 import { hostOfGrant, kindOfHost, openingGrant, wordsOfHost } from '../host-calls/place-kind.ts';
 import type { Grants, PolicyRequest, RefuseDecision, SecretGrant } from './decision.ts';
 import { denied, invalid, listed, shown, yamlText } from './refusal.ts';
-import { isNetGrant, isSecretName } from './schema.ts';
+import { isSecretName } from './schema.ts';
 
 /** What a rule gives. `manifest`: whatever is asked for (the developer policy). */
 export type GivenPermissions =

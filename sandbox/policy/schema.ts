@@ -6,15 +6,13 @@
 import { parsePublicKey } from '@flowops/proto/bundle-signature.ts';
 import { digestSchema, isPluginId } from '@flowops/proto/ids.ts';
 import { versionSchema } from '@flowops/proto/manifest.ts';
+import { hasRealPort, MAX_NET_GRANT_CHARS, MAX_PORT, NET_GRANT_FORM } from '@flowops/proto/net-grants.ts';
 import semver from 'semver';
 import { z } from 'zod';
 
 /** More than a deployment writes by hand, few enough that every decision may walk through all of them. */
 const MAX_RULES = 1000;
 const MAX_ENTRIES = 10_000;
-/** A host name has at most 253 characters. */
-const MAX_NET_CHARS = 300;
-const MAX_PORT = 65_535;
 /** Unsigned 31-bit milliseconds: the longest wait of a Node timer, about 24 days. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -76,8 +74,6 @@ function whole({ min, max, minReason, maxReason }: Bound): z.ZodInt {
     .max(max, `must be at most ${max}: ${maxReason}`);
 }
 
-/** The port is the group. */
-const NET = /^(?:private:)?(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]):([1-9][0-9]{0,4})$/;
 const SECRET_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
 /** `core.*`, `*` or one exact name. */
 const PATTERN = /^(?:\*|[a-z0-9][a-z0-9._-]{0,127}\*?)$/;
@@ -92,15 +88,6 @@ function explainPattern(text: string): string {
   if (/[A-Z]/.test(text)) return 'names are lower case and matching is case-sensitive (this can never match)';
   if (/\*./.test(text)) return '* stands for any characters and only at the end';
   return 'must be a plugin name (1 to 128 characters of a-z 0-9 . _ - that begin with a letter or digit), a beginning of one and *, or *';
-}
-
-/** `host:port` or `private:host:port` as a grant and a manifest write it; compared as text, so there is one way to write it. */
-export function isNetGrant(text: string): boolean {
-  return text.length <= MAX_NET_CHARS && NET.test(text) && hasRealPort(text);
-}
-
-function hasRealPort(text: string): boolean {
-  return Number(NET.exec(text)?.[1] ?? 0) <= MAX_PORT;
 }
 
 export function isSecretName(text: string): boolean {
@@ -141,8 +128,8 @@ const publicKeySchema = z
 const dateSchema = z.iso.date('must be a date like 2027-12-31');
 const netSchema = z
   .string()
-  .max(MAX_NET_CHARS)
-  .regex(NET, 'must be host:port or private:host:port, the host in lower case')
+  .max(MAX_NET_GRANT_CHARS)
+  .regex(NET_GRANT_FORM, 'must be host:port or private:host:port, the host in lower case')
   .refine(hasRealPort, `must have a port of 1 to ${MAX_PORT}`);
 const secretNameSchema = z.string().regex(SECRET_NAME, 'must be a letter or _, then letters, digits, . _ -');
 const tierSchema = z.enum(['isolate', 'container'], 'must be isolate or container');

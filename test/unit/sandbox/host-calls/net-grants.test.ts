@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { mayReach, NetGrants, readTarget } from '../../../../sandbox/host-calls/net-grants.ts';
+import { NetGrants, readTarget } from '../../../../proto/net-grants.ts';
+import { mayReach } from '../../../../sandbox/host-calls/may-reach.ts';
 
 function isGranted(grants: readonly string[], url: string): boolean {
   const read = readTarget(url);

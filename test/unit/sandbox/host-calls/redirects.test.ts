@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { readTarget } from '../../../../proto/net-grants.ts';
 import type { WireRequest } from '../../../../sandbox/host-calls/exchange.ts';
-import { readTarget } from '../../../../sandbox/host-calls/net-grants.ts';
 import { followRedirect, locationOf } from '../../../../sandbox/host-calls/redirects.ts';
 
 function requestTo(url: string, changes: Partial<WireRequest> = {}): WireRequest {

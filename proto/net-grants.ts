@@ -1,9 +1,9 @@
 /**
- * The policy's allow-list: `host:port` and `private:host:port`, matched exactly against the host and port of a URL as
- * the WHATWG parser reads it (lower case, IDNA, `0x7f.1` and `2130706433` as dotted numbers). No wildcards, no DNS.
+ * Places that a plugin asks for and a policy grants: `host:port` and `private:host:port`, matched exactly against the
+ * host and port of a URL as the WHATWG parser reads it (lower case, IDNA, `0x7f.1` and `2130706433` as dotted numbers).
+ * No wildcards, no DNS. What an address is that a name leads to is the sandbox host's business.
  */
 import { isIP } from 'node:net';
-import type { AddressClass } from './addresses.ts';
 
 const PRIVATE_PREFIX = 'private:';
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
@@ -19,6 +19,21 @@ export interface Target {
   readonly host: string;
   readonly port: number;
   readonly isTls: boolean;
+}
+
+/** A host name has at most 253 characters. */
+export const MAX_NET_GRANT_CHARS = 300;
+export const MAX_PORT = 65_535;
+/** The port is the group. */
+export const NET_GRANT_FORM = /^(?:private:)?(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]):([1-9][0-9]{0,4})$/;
+
+/** `host:port` or `private:host:port` as a grant and a manifest write it; compared as text, so there is one way to write it. */
+export function isNetGrant(text: string): boolean {
+  return text.length <= MAX_NET_GRANT_CHARS && NET_GRANT_FORM.test(text) && hasRealPort(text);
+}
+
+export function hasRealPort(text: string): boolean {
+  return Number(NET_GRANT_FORM.exec(text)?.[1] ?? 0) <= MAX_PORT;
 }
 
 export interface NetGrant {
@@ -83,22 +98,10 @@ export class NetGrants {
   }
 }
 
-/** A name leads to private addresses only by a private grant, and to special ones never: those are to be named. */
-export function mayReach(grant: NetGrant, address: AddressClass): boolean {
-  switch (address) {
-    case 'global':
-      return true;
-    case 'private':
-      return grant.isPrivate;
-    case 'special':
-      return grant.isPrivate && grant.isLiteral;
-  }
-}
-
 /** `host:port` in the form that URLs give it; undefined for what is none. */
 function keyOf(text: string): string | undefined {
   const [, host, port] = GRANT.exec(text) ?? [];
-  if (host === undefined || port === undefined || Number(port) > 65_535) return undefined;
+  if (host === undefined || port === undefined || Number(port) > MAX_PORT) return undefined;
   const url = URL.parse(`http://${host}:${port}/`);
   return url === null || url.hostname === '' ? undefined : `${withoutDot(url.hostname)}:${port}`;
 }
