@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { nearestName, pluginIdSchema, stepIdSchema } from './ids.ts';
 import type { Json, JsonObject } from './json.ts';
 import { VALUE_TYPES, type ValueType, valueTypeSchema } from './manifest.ts';
+import { pluginVersionProblem } from './plugin-version.ts';
 
 /** More steps than a START of 1 MB can hold (about 3,800) or a flow of 16 MiB should. */
 export const MAX_FLOW_STEPS = 100_000;
@@ -70,6 +71,10 @@ const typeNameSchema = z.string().transform((text, context): ValueType => {
   );
   return z.NEVER;
 });
+const pluginVersionSchema = z.string().superRefine((text, context) => {
+  const problem = text === '' ? undefined : pluginVersionProblem(text);
+  if (problem !== undefined) context.addIssue(problem);
+});
 const countSchema = z
   .number()
   .int()
@@ -85,7 +90,7 @@ const stepSchema = z.object({
   inputs: z.record(z.string().max(256), z.json()).nullish(),
   outputs: z.record(z.string().max(256), typeNameSchema).nullish(),
   dependsOn: z.array(stepIdSchema).nullish(),
-  pluginVersion: z.string().max(128).nullish(),
+  pluginVersion: pluginVersionSchema.nullish(),
   config: configSchema.nullish(),
   condition: z.string().max(65_536).nullish(),
   branches: z.array(z.unknown()).nullish(),

@@ -19,8 +19,12 @@ export const MAX_MANIFEST_BYTES = 256 * 1024;
 
 const FIELD_NAME = /^[A-Za-z_$][A-Za-z0-9_$-]{0,127}$/;
 const fieldNameSchema = z.string().regex(FIELD_NAME, 'must be a letter, _ or $, then letters, digits, _ $ -');
-/** semver 2.0.0, https://semver.org, without the build part. */
-const VERSION = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?$/;
+/**
+ * semver 2.0.0, https://semver.org, without the build part: only versions that can be compared. A number has no leading
+ * zero, and at most the 15 digits that a double holds exactly.
+ */
+const VERSION =
+  /^(?:0|[1-9]\d{0,14})(?:\.(?:0|[1-9]\d{0,14})){2}(?:-(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*)?$/;
 export const versionSchema = z.string().max(64).regex(VERSION, 'must be a semantic version like 1.0.0');
 export const pluginNameSchema = z
   .string()

@@ -5,9 +5,9 @@
 import type { ErrorCode } from '@flowops/proto/errors.ts';
 import { assertNever } from '@flowops/proto/errors.ts';
 import { printable } from '@flowops/proto/grpc-call.ts';
-import { isDigest, isPluginId } from '@flowops/proto/ids.ts';
-import { versionSchema } from '@flowops/proto/manifest.ts';
+import { isPluginId } from '@flowops/proto/ids.ts';
 import type { PluginMetadata } from '@flowops/proto/plugin_service_pb.js';
+import { pluginVersionProblem } from '@flowops/proto/plugin-version.ts';
 import { status } from '@grpc/grpc-js';
 import type { FetchFailure } from './plugin-service-connection.ts';
 
@@ -28,8 +28,8 @@ export function malformedQuestion(pluginId: string, version: string | undefined)
   if (!isPluginId(pluginId)) {
     return 'a pluginId is a UUID, or 1 to 128 characters of a-z 0-9 . _ - that begin with a letter or digit';
   }
-  if (version === undefined || isDigest(version) || versionSchema.safeParse(version).success) return undefined;
-  return 'a version is like 1.0.0, or sha256: and 64 hex digits';
+  const problem = version === undefined ? undefined : pluginVersionProblem(version);
+  return problem === undefined ? undefined : `the version ${problem}`;
 }
 
 /** The answer was read and is not to be used. */
@@ -47,7 +47,16 @@ export function wrongPlugin(metadata: PluginMetadata, pluginId: string): string 
   return `it describes another plugin, ${JSON.stringify(printable(metadata.pluginId, 128))}`;
 }
 
-/** Whether the service itself said no to the question asked, so that asking otherwise may help. */
+/**
+ * Whether the service itself said no to the question asked, so that asking otherwise may help. That nothing is the latest
+ * is an answer: every version may have been withdrawn, and asking for one by its id would bring it back.
+ */
+export function isWorthAskingOtherwise(failure: FetchFailure, version: string | undefined): boolean {
+  const isNothingLatest = version === undefined && failure.kind === 'status' && failure.status === status.NOT_FOUND;
+  return isRefusal(failure) && !isNothingLatest;
+}
+
+/** Whether the service itself said no. */
 export function isRefusal(failure: FetchFailure): boolean {
   if (failure.kind !== 'status') return false;
   return [status.NOT_FOUND, status.INVALID_ARGUMENT, status.INTERNAL, status.UNKNOWN, status.OUT_OF_RANGE].includes(

@@ -12,6 +12,7 @@ import { printable } from '@flowops/proto/grpc-call.ts';
 import { isDigest, nearestName, pluginVersionUuid } from '@flowops/proto/ids.ts';
 import type { PluginMetadata } from '@flowops/proto/plugin_service_pb.js';
 import type { BundleResult, PluginSource, ResolveResult } from '@flowops/proto/plugin-source.ts';
+import semver from 'semver';
 import type { BundleCache } from './bundle-cache.ts';
 import { Limiter } from './limiter.ts';
 import type { Failure } from './plugin-service-answers.ts';
@@ -21,12 +22,14 @@ import {
   explainFailure,
   invalidAnswer,
   isRefusal,
+  isWorthAskingOtherwise,
   malformedQuestion,
   wrongPlugin,
 } from './plugin-service-answers.ts';
 import type { CallDeadlines, FetchFailure, FetchResult } from './plugin-service-connection.ts';
 import { isSignature, PluginServiceConnection } from './plugin-service-connection.ts';
 import { SingleFlight } from './single-flight.ts';
+import type { SeenVersion } from './version-index.ts';
 import { VersionIndex } from './version-index.ts';
 
 /** How old an answer about a version may be: a new release is seen after this, a burst of STARTs asks once. */
@@ -37,8 +40,10 @@ const MAX_FRESH_ANSWERS = 5_000;
 const MAX_CALLS = 32;
 /** Bundles on the way at once: each may hold 16 MiB of memory. */
 const MAX_FETCHES = 4;
-/** Versions looked through for a digest that is not in the cache. */
-const MAX_SEARCHED_VERSIONS = 20;
+/** Versions looked through for a digest that is not in the cache, a small answer each. */
+const MAX_SEARCHED_VERSIONS = 500;
+/** Of them, those whose bytes have to be read, since the service does not tell their digest. */
+const MAX_SEARCHED_BYTES = 20;
 
 export interface PluginServiceOptions {
   /** `host:port`, PLUGIN_SERVICE_ADDRESS. */
@@ -181,7 +186,8 @@ export class PluginServiceSource implements PluginSource {
   async #describeVersion(pluginId: string, version: string | undefined, signal: AbortSignal): Promise<Described> {
     const what = describePlugin(pluginId, version);
     const seen = await this.#index.versions(pluginId);
-    const knownId = (version === undefined ? seen.at(-1) : seen.findLast((one) => one.version === version))?.id;
+    const known = version === undefined ? highestRelease(seen) : seen.findLast((one) => one.version === version);
+    const knownId = known?.id;
     const ids =
       version === undefined ? ['', knownId ?? ''] : [knownId || pluginVersionUuid(pluginId.toLowerCase(), version), ''];
     let refusal: Failure | undefined;
@@ -189,7 +195,7 @@ export class PluginServiceSource implements PluginSource {
       const answer = await limited(this.#calls, signal, () => this.#connection.metadata(pluginId, id, signal));
       if (!answer.ok) {
         refusal ??= await this.#refused(this.#explain(answer, what, signal), pluginId, signal);
-        if (isRefusal(answer)) continue;
+        if (isWorthAskingOtherwise(answer, version)) continue;
         return refusal;
       }
       const problem = wrongPlugin(answer.value, pluginId);
@@ -231,19 +237,22 @@ export class PluginServiceSource implements PluginSource {
     return { ok: true, plugin: { pluginId, digest: seen.digest, manifest } };
   }
 
-  /** A pinned digest: from the cache, else the version that turns out to have it. */
+  /** A version by its digest: one seen before, else the one that turns out to have it. Never the bytes of another plugin. */
   async #resolveDigest(pluginId: string, digest: string, signal: AbortSignal): Promise<ResolveResult> {
-    const known = await this.#cache.manifestOf(digest);
-    if (known !== undefined) {
-      const seen = (await this.#index.versions(pluginId)).findLast((one) => one.digest === digest);
-      if (seen !== undefined) await this.#refreshSignature(pluginId, seen.id, digest, signal);
+    const seen = (await this.#index.versions(pluginId)).findLast((one) => one.digest === digest);
+    const known = seen === undefined ? undefined : await this.#cache.manifestOf(digest);
+    if (seen !== undefined && known !== undefined) {
+      await this.#refreshSignature(pluginId, seen.id, digest, signal);
       return { ok: true, plugin: { pluginId, digest, manifest: known } };
     }
     const latest = await this.#resolveNow(pluginId, undefined, signal);
     if (latest.ok ? latest.plugin.digest === digest : latest.code === 'SANDBOX_UNAVAILABLE') return latest;
     const listed = (await this.#connection.list(signal)) ?? [];
     const versions = listed.filter((one) => one.pluginId.toLowerCase() === pluginId.toLowerCase());
+    let read = 0;
     for (const metadata of versions.slice(0, MAX_SEARCHED_VERSIONS)) {
+      const told = await this.#tellsOf(pluginId, metadata.id, signal);
+      if (told === undefined ? ++read > MAX_SEARCHED_BYTES : told.digest !== digest) continue;
       const resolved = await this.#resolveDescribed(pluginId, metadata, signal);
       if (resolved.ok && resolved.plugin.digest === digest) return resolved;
     }
@@ -272,11 +281,15 @@ export class PluginServiceSource implements PluginSource {
 
   /** The bytes are here. Who signs them, and with which of his keys, may have changed since. */
   async #refreshSignature(pluginId: string, id: string, digest: string, signal: AbortSignal): Promise<void> {
+    const told = await this.#tellsOf(pluginId, id, signal);
+    if (told?.digest === digest && isSignature(told.signature)) await this.#cache.putSignature(digest, told.signature);
+  }
+
+  /** Digest and signature of a version; undefined when the service did not tell them. */
+  async #tellsOf(pluginId: string, id: string, signal: AbortSignal) {
     const work = async () => ({ ok: true, told: await this.#connection.signature(pluginId, id, signal) }) as const;
     const asked = await limited(this.#calls, signal, work);
-    if (!asked.ok || asked.told === undefined) return;
-    const { told } = asked;
-    if (told.digest === digest && isSignature(told.signature)) await this.#cache.putSignature(digest, told.signature);
+    return asked.ok && asked.told?.digest !== '' ? asked.told : undefined;
   }
 
   /** Asks for the bytes by each id in turn; the first refusal is what is reported. */
@@ -301,6 +314,12 @@ export class PluginServiceSource implements PluginSource {
     const [oldest] = this.#answers.keys();
     if (this.#answers.size > MAX_FRESH_ANSWERS && oldest !== undefined) this.#answers.delete(oldest);
   }
+}
+
+/** Of what was seen here, for a service that cannot be asked for its latest. */
+function highestRelease(seen: readonly SeenVersion[]): SeenVersion | undefined {
+  const releases = seen.filter(({ version }) => semver.valid(version) !== null && semver.prerelease(version) === null);
+  return releases.sort((a, b) => semver.compare(a.version, b.version)).at(-1);
 }
 
 const ABORTED = { ok: false, kind: 'aborted', details: 'the caller gave up' } as const;

@@ -1,17 +1,22 @@
-/** `flowops plugin publish BUNDLE --registry HOST:PORT`: puts a built bundle, its signature and its map into a registry. */
+/**
+ * `flowops plugin publish BUNDLE --registry HOST:PORT`: puts a built bundle, its signature and its map into a registry,
+ * and says when it is not what flows get that name no version.
+ */
 import { readFile } from 'node:fs/promises';
 import { parseSignature } from '@flowops/proto/bundle-signature.ts';
-import { assertNever, type ErrorCode, FlowopsError, messageOf } from '@flowops/proto/errors.ts';
+import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import { digestOf } from '@flowops/proto/ids.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import type { Command } from 'commander';
-import type { PublishOptions, RegistryFailureReason } from '../registry/publish-bundle.ts';
+import type { PublishOptions } from '../registry/publish-bundle.ts';
 import { readBundle } from './bundle-file.ts';
+import { registryError } from './registry-error.ts';
 import { jsonLine } from './reports.ts';
 
 const EXAMPLES = `
 BUNDLE is what \`flowops plugin build\` wrote; its .map and .sig go with it when they lie beside it. A version is
-published once: other bytes under the same version are refused.
+published once: other bytes under the same version are refused. So is a version that looks like another plugin's: its
+id has a latest with another name, or one signed with another key.
 
 Examples:
   flowops plugin publish dist/greet-1.0.0.js --registry 127.0.0.1:9091
@@ -20,6 +25,7 @@ Examples:
 interface PublishCommandOptions {
   readonly registry: string;
   readonly id?: string;
+  readonly takeOver?: true;
   readonly json?: true;
 }
 
@@ -30,6 +36,7 @@ export function registerPublishCommand(plugin: Command): void {
     .argument('<bundle>', 'a file written by `flowops plugin build`')
     .requiredOption('--registry <host:port>', 'address of the plugin service')
     .option('--id <plugin-id>', "the id that flows name it by (default: the manifest's name)")
+    .option('--take-over', 'also when the id has a plugin of another name or signer')
     .option('--json', 'print one JSON object')
     .addHelpText('after', EXAMPLES)
     .action(async (file: string, options: PublishCommandOptions) => {
@@ -40,13 +47,18 @@ export function registerPublishCommand(plugin: Command): void {
         registry: options.registry,
         bundle,
         ...(options.id === undefined ? {} : { pluginId: options.id }),
+        ...(options.takeOver === true ? { takeOver: true } : {}),
         ...files,
       });
-      if (!result.ok) throw new FlowopsError(codeOf(result.reason), showControls(result.message));
-      const { pluginId, version, id } = result.published;
+      if (!result.ok) throw registryError(result);
+      const { pluginId, version, id, latest } = result;
       const digest = digestOf(bundle);
-      if (options.json === true) process.stdout.write(jsonLine({ pluginId, version, id, digest, keyId }));
-      else process.stdout.write(`${showControls(`${pluginId} ${version}`)}\n${digest}\n${signedText(keyId)}`);
+      const { latestNote } = await import('./latest-note.ts');
+      const note = latestNote(result, options.registry);
+      if (note !== undefined) process.stderr.write(`${showControls(note)}\n`);
+      if (options.json === true) {
+        process.stdout.write(jsonLine({ pluginId, version, id, digest, keyId, latest: latest ?? null }));
+      } else process.stdout.write(`${showControls(`${pluginId} ${version}`)}\n${digest}\n${signedText(keyId)}`);
     });
 }
 
@@ -75,21 +87,4 @@ async function textOf(file: string): Promise<string | undefined> {
 
 function signedText(keyId: string | null): string {
   return keyId === null ? '' : `keyId ${keyId}\n`;
-}
-
-function codeOf(reason: RegistryFailureReason): ErrorCode {
-  switch (reason) {
-    case 'unavailable':
-      return 'SANDBOX_UNAVAILABLE';
-    case 'invalid-bundle':
-    case 'exists':
-      return 'PLUGIN_INVALID';
-    case 'not-found':
-      return 'PLUGIN_NOT_FOUND';
-    case 'usage':
-    case 'unsupported':
-      return 'USAGE_INVALID';
-    default:
-      return assertNever(reason);
-  }
 }

@@ -30,6 +30,20 @@ export const publishReportSchema = z.strictObject({
   digest: digestSchema,
   /** Of the signature that went with it; null = unsigned. */
   keyId: keyIdSchema.nullable(),
+  /** What flows get now that name no version; null: nothing, or the service did not say. */
+  latest: versionSchema.nullable(),
+});
+
+/** `plugin withdraw`. */
+export const withdrawReportSchema = z.strictObject({
+  pluginId: pluginIdSchema,
+  version: versionSchema,
+  /** `PluginMetadata.id`: names this version in the plugin service. */
+  id: z.uuid(),
+  /** False: it was put back. */
+  withdrawn: z.boolean(),
+  /** What flows get now that name no version; null: nothing, or the service did not say. */
+  latest: versionSchema.nullable(),
 });
 
 /** `keys new`. */
@@ -56,9 +70,12 @@ export const signReportSchema = z.strictObject({
 export type BuildReport = z.output<typeof buildReportSchema>;
 export type InspectReport = z.output<typeof inspectReportSchema>;
 export type PublishReport = z.output<typeof publishReportSchema>;
+export type WithdrawReport = z.output<typeof withdrawReportSchema>;
 export type NewKeyReport = z.output<typeof newKeyReportSchema>;
 export type SignReport = z.output<typeof signReportSchema>;
 
-export function jsonLine(report: BuildReport | InspectReport | PublishReport | NewKeyReport | SignReport): string {
+type Report = BuildReport | InspectReport | PublishReport | WithdrawReport | NewKeyReport | SignReport;
+
+export function jsonLine(report: Report): string {
   return `${JSON.stringify(report)}\n`;
 }

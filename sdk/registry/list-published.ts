@@ -6,14 +6,14 @@ import { create } from '@bufbuild/protobuf';
 import { messageOf } from '@flowops/proto/errors.ts';
 import type { CallBounds, CallFailure } from '@flowops/proto/grpc-call.ts';
 import { readStream } from '@flowops/proto/grpc-call.ts';
-import { grpcMethods } from '@flowops/proto/grpc-service.ts';
 import type { Manifest } from '@flowops/proto/manifest.ts';
-import { MAX_BUNDLE_BYTES, MAX_MANIFEST_BYTES, readBundleManifest } from '@flowops/proto/manifest.ts';
+import { MAX_BUNDLE_BYTES } from '@flowops/proto/manifest.ts';
 import type { PluginMetadata } from '@flowops/proto/plugin_service_pb.js';
-import { ListPluginsRequestSchema, PluginRequestSchema, PluginService } from '@flowops/proto/plugin_service_pb.js';
+import { ListPluginsRequestSchema } from '@flowops/proto/plugin_service_pb.js';
 import { Client, credentials, status } from '@grpc/grpc-js';
+import { readPublishedHead } from './published-head.ts';
+import { REGISTRY_METHODS } from './registry-client.ts';
 
-const METHODS = grpcMethods(PluginService);
 const LIST_DEADLINE_MS = 30_000;
 const READ_DEADLINE_MS = 10_000;
 /** As many as an engine lists. */
@@ -50,10 +50,16 @@ export async function listPublished(address: string, signal: AbortSignal): Promi
   try {
     const versions: PluginMetadata[] = [];
     const bounds = { deadlineMs: LIST_DEADLINE_MS, signal };
-    const listed = await readStream(client, METHODS.listPlugins, create(ListPluginsRequestSchema), bounds, (one) => {
-      versions.push(one);
-      return versions.length < MAX_VERSIONS ? 'more' : 'stop';
-    });
+    const listed = await readStream(
+      client,
+      REGISTRY_METHODS.listPlugins,
+      create(ListPluginsRequestSchema),
+      bounds,
+      (one) => {
+        versions.push(one);
+        return versions.length < MAX_VERSIONS ? 'more' : 'stop';
+      },
+    );
     if (!listed.ok) return { ok: false, message: listFailure(listed, address) };
     return { ok: true, ...(await readAll(client, versions, signal)) };
   } finally {
@@ -82,22 +88,10 @@ async function readFirstLine(
   { pluginId, id }: PluginMetadata,
   bounds: CallBounds,
 ): Promise<PublishedPlugin | string> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  let digest = '';
-  let signature = '';
-  const request = create(PluginRequestSchema, { pluginId, id });
-  const read = await readStream(client, METHODS.getPluginBundle, request, bounds, (chunk) => {
-    digest ||= chunk.digest;
-    signature ||= chunk.signature;
-    parts.push(chunk.data);
-    length += chunk.data.length;
-    return chunk.data.includes(0x0a) || length > MAX_MANIFEST_BYTES ? 'stop' : 'more';
-  });
-  if (!read.ok) return read.details;
-  const found = readBundleManifest(Buffer.concat(parts));
-  if (!found.ok) return found.problem;
-  return digest === '' ? 'it was sent without its digest' : { pluginId, digest, signature, manifest: found.manifest };
+  const head = await readPublishedHead(client, { pluginId, id }, bounds);
+  if (!head.ok) return head.details;
+  const { digest, signature, manifest } = head;
+  return digest === '' ? 'it was sent without its digest' : { pluginId, digest, signature, manifest };
 }
 
 function listFailure(failure: CallFailure, address: string): string {

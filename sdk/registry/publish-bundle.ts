@@ -1,24 +1,30 @@
 /**
- * The client's side of publishing: `flowops plugin publish` and `plugin withdraw`. One connection a call; what a
- * service can answer is a returned union whose message says what to change.
+ * The client's side of `flowops plugin publish`. A registry takes any new version under any id; that a version does not
+ * become the latest of somebody else's plugin by accident is looked after here: see `takenBy`.
  */
-import { create } from '@bufbuild/protobuf';
-import { messageOf } from '@flowops/proto/errors.ts';
-import type { CallFailure, CallResult } from '@flowops/proto/grpc-call.ts';
-import { callUnary, writeStream } from '@flowops/proto/grpc-call.ts';
-import { grpcMethods } from '@flowops/proto/grpc-service.ts';
-import { digestOf, isPluginId } from '@flowops/proto/ids.ts';
+import { parseSignature } from '@flowops/proto/bundle-signature.ts';
+import type { CallBounds } from '@flowops/proto/grpc-call.ts';
+import { writeStream } from '@flowops/proto/grpc-call.ts';
+import { digestOf, pluginVersionUuid } from '@flowops/proto/ids.ts';
+import type { Manifest } from '@flowops/proto/manifest.ts';
 import { readBundleManifest } from '@flowops/proto/manifest.ts';
-import type { PluginMetadata } from '@flowops/proto/plugin_service_pb.js';
-import { PluginService, WithdrawPluginRequestSchema } from '@flowops/proto/plugin_service_pb.js';
-import { Client, credentials, status } from '@grpc/grpc-js';
+import type { Client } from '@grpc/grpc-js';
 import { toChunks } from './plugin-messages.ts';
+import { readPublishedHead } from './published-head.ts';
+import type { RegistryFailure } from './registry-client.ts';
+import {
+  explainRegistryFailure,
+  latestVersion,
+  pluginIdProblem,
+  REGISTRY_METHODS,
+  registryFailure,
+  withRegistry,
+} from './registry-client.ts';
 import { MAX_SOURCE_MAP_BYTES } from './registry-files.ts';
 
-const METHODS = grpcMethods(PluginService);
-/** 16 MiB over a slow line; a withdrawal is one small message. */
+/** 16 MiB over a slow line; a question is one small message each way. */
 const PUBLISH_DEADLINE_MS = 60_000;
-const WITHDRAW_DEADLINE_MS = 10_000;
+const QUESTION_DEADLINE_MS = 10_000;
 
 export interface PublishOptions {
   /** `host:port`. */
@@ -30,137 +36,96 @@ export interface PublishOptions {
   readonly signature?: string;
   /** Left out when it is larger than a registry takes; it only serves to show errors. */
   readonly sourceMap?: string;
-  readonly signal?: AbortSignal;
-}
-
-export interface WithdrawOptions {
-  readonly registry: string;
-  readonly pluginId: string;
-  readonly version: string;
-  /** Puts it back. */
-  readonly restore?: boolean;
+  /** Also under the id of a plugin that has another name or another signer. */
+  readonly takeOver?: boolean;
   readonly signal?: AbortSignal;
 }
 
 export interface PublishedVersion {
+  readonly ok: true;
   readonly pluginId: string;
   readonly version: string;
   /** `PluginMetadata.id`. */
   readonly id: string;
+  /** What a flow gets now that names no version; null: nothing. Undefined: the service did not say. */
+  readonly latest: string | null | undefined;
+}
+
+interface Publication {
+  readonly pluginId: string;
+  readonly manifest: Manifest;
+  readonly digest: string;
+  readonly signature: string | undefined;
+}
+
+export async function publishBundle(options: PublishOptions): Promise<PublishedVersion | RegistryFailure> {
+  const { registry, bundle, signature, sourceMap } = options;
+  const read = readBundleManifest(bundle);
+  if (!read.ok) return registryFailure('invalid-bundle', `nothing was published: ${read.problem}`);
+  const { manifest } = read;
+  const pluginId = options.pluginId ?? manifest.name;
+  const problem = pluginIdProblem(pluginId);
+  if (problem !== undefined) return problem;
+  const digest = digestOf(bundle);
+  const hasFittingMap = Buffer.byteLength(sourceMap ?? '') <= MAX_SOURCE_MAP_BYTES;
+  const chunks = toChunks({
+    pluginId,
+    digest,
+    bytes: bundle,
+    signature,
+    sourceMap: hasFittingMap ? sourceMap : undefined,
+  });
+  return await withRegistry(registry, async (client) => {
+    const signal = options.signal ?? new AbortController().signal;
+    const asking = { deadlineMs: QUESTION_DEADLINE_MS, signal };
+    const publication = { pluginId, manifest, digest, signature };
+    const taken = options.takeOver === true ? undefined : await takenBy(client, publication, asking);
+    if (taken !== undefined) return registryFailure('taken', taken);
+    const bounds = { deadlineMs: PUBLISH_DEADLINE_MS, signal };
+    const answer = await writeStream(client, REGISTRY_METHODS.publishPlugin, chunks, bounds);
+    if (!answer.ok) {
+      return explainRegistryFailure(answer, {
+        registry,
+        what: `${pluginId} ${manifest.version}`,
+        unknownCall: `the plugin service on ${registry} only serves plugins; publish with its own means, or run \`flowops registry serve\``,
+        refusedAs: 'invalid-bundle',
+      });
+    }
+    const { pluginId: storedAs, version, id } = answer.value;
+    return { ok: true, pluginId: storedAs, version, id, latest: await latestVersion(client, pluginId, asking) };
+  });
 }
 
 /**
- * `unavailable` may work later (exit 3); `invalid-bundle` and `exists` are the plugin's to change (exit 1), `usage` the
- * call's (exit 2), `unsupported`: the service is one that nobody can publish to this way.
+ * Why this version seems to be of another plugin than the one that has the id: the latest there has another name, or
+ * was signed with another key. Engines would take it as the latest at once, and a policy would give it less, or nothing.
+ * A guard against accidents: who the publisher is, is proven to the sandbox host alone. Not asked for the same bytes
+ * again (they may be signed anew), nor where a service does not answer such questions.
  */
-export type RegistryFailureReason = 'unavailable' | 'invalid-bundle' | 'exists' | 'not-found' | 'usage' | 'unsupported';
-
-export type RegistryCallResult =
-  | { readonly ok: true; readonly published: PublishedVersion }
-  | { readonly ok: false; readonly reason: RegistryFailureReason; readonly message: string };
-
-export async function publishBundle(options: PublishOptions): Promise<RegistryCallResult> {
-  const read = readBundleManifest(options.bundle);
-  if (!read.ok) return { ok: false, reason: 'invalid-bundle', message: `nothing was published: ${read.problem}` };
-  const pluginId = options.pluginId ?? read.manifest.name;
-  if (!isPluginId(pluginId)) {
-    return {
-      ok: false,
-      reason: 'usage',
-      message: `${JSON.stringify(pluginId.slice(0, 64))} is no plugin id: a UUID, or 1 to 128 characters of a-z 0-9 . _ - that begin with a letter or digit`,
-    };
+async function takenBy(client: Client, publication: Publication, bounds: CallBounds): Promise<string | undefined> {
+  const { pluginId, manifest, digest, signature } = publication;
+  const own = pluginVersionUuid(pluginId.toLowerCase(), manifest.version);
+  const there = await readPublishedHead(client, { pluginId, id: own }, bounds);
+  // Other bytes under this version are refused by the registry itself.
+  if (there.ok) return undefined;
+  const latest = await readPublishedHead(client, { pluginId, id: '' }, bounds);
+  if (!latest.ok || latest.digest === digest) return undefined;
+  const its = `${pluginId} is taken: its latest, ${latest.manifest.version},`;
+  const way = 'if they are one plugin, publish it with --take-over';
+  if (latest.manifest.name !== manifest.name) {
+    const { name } = latest.manifest;
+    return `${its} calls itself ${name}, and this bundle ${manifest.name}; give it another --id, or, ${way}`;
   }
-  const hasFittingMap = Buffer.byteLength(options.sourceMap ?? '') <= MAX_SOURCE_MAP_BYTES;
-  const chunks = toChunks({
-    pluginId,
-    digest: digestOf(options.bundle),
-    bytes: options.bundle,
-    signature: options.signature,
-    sourceMap: hasFittingMap ? options.sourceMap : undefined,
-  });
-  const what = `${pluginId} ${read.manifest.version}`;
-  return await withRegistry(options.registry, what, (client) =>
-    writeStream(client, METHODS.publishPlugin, chunks, {
-      deadlineMs: PUBLISH_DEADLINE_MS,
-      signal: options.signal ?? new AbortController().signal,
-    }),
-  );
+  const theirs = keyIdOf(latest.signature);
+  const ours = keyIdOf(signature ?? '');
+  if (theirs === undefined || theirs === ours) return undefined;
+  if (ours === undefined) {
+    return `${its} is signed with the key ${theirs}, and this bundle is not signed; sign it first (\`flowops plugin sign\`) or, if it is another plugin, give it a name of its own; unsigned all the same: --take-over`;
+  }
+  return `${its} is signed with the key ${theirs}, and this bundle with ${ours}; if it is another plugin, give it a name of its own; ${way}`;
 }
 
-export async function withdrawPlugin(options: WithdrawOptions): Promise<RegistryCallResult> {
-  const { pluginId, version, restore = false } = options;
-  const request = create(WithdrawPluginRequestSchema, { pluginId, version, restore });
-  return await withRegistry(options.registry, `${pluginId} ${version}`, (client) =>
-    callUnary(client, METHODS.withdrawPlugin, request, {
-      deadlineMs: WITHDRAW_DEADLINE_MS,
-      signal: options.signal ?? new AbortController().signal,
-    }),
-  );
-}
-
-async function withRegistry(
-  registry: string,
-  what: string,
-  call: (client: Client) => Promise<CallResult<PluginMetadata>>,
-): Promise<RegistryCallResult> {
-  if (!/^(\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/.test(registry)) {
-    return {
-      ok: false,
-      reason: 'usage',
-      message: `--registry must be HOST:PORT, for example 127.0.0.1:9091; ${JSON.stringify(registry.slice(0, 64))} is not`,
-    };
-  }
-  let client: Client;
-  try {
-    client = new Client(registry, credentials.createInsecure(), {
-      // A registry is a neighbour; a proxy meant for the web must not stand in between.
-      'grpc.enable_http_proxy': 0,
-      'grpc.service_config_disable_resolution': 1,
-      'grpc.use_local_subchannel_pool': 1,
-    });
-  } catch (thrown) {
-    return { ok: false, reason: 'usage', message: `the registry ${registry} is no address: ${messageOf(thrown)}` };
-  }
-  try {
-    const result = await call(client);
-    if (!result.ok) return explain(result, registry, what);
-    const { pluginId, version, id } = result.value;
-    return { ok: true, published: { pluginId, version, id } };
-  } finally {
-    client.close();
-  }
-}
-
-function explain(failure: CallFailure, registry: string, what: string): RegistryCallResult {
-  const failed = (reason: RegistryFailureReason, message: string) => ({ ok: false, reason, message }) as const;
-  if (failure.kind === 'aborted') return failed('unavailable', `${what}: stopped before ${registry} answered`);
-  if (failure.kind !== 'status') {
-    return failed('unsupported', `what listens on ${registry} is no plugin service: ${failure.details}`);
-  }
-  switch (failure.status) {
-    case status.ALREADY_EXISTS:
-      return failed('exists', failure.details);
-    case status.INVALID_ARGUMENT:
-    case status.FAILED_PRECONDITION:
-      return failed('invalid-bundle', `${registry} refused ${what}: ${failure.details}`);
-    case status.NOT_FOUND:
-      return failed('not-found', failure.details);
-    case status.UNIMPLEMENTED:
-      return failed(
-        'unsupported',
-        `the plugin service on ${registry} only serves plugins; publish with its own means, or run \`flowops registry serve\``,
-      );
-    case status.UNAVAILABLE:
-      return failed(
-        'unavailable',
-        `nothing answers on ${registry}; is \`flowops registry serve\` running? (${failure.details})`,
-      );
-    case status.DEADLINE_EXCEEDED:
-      return failed(
-        'unavailable',
-        `${registry} did not answer in time; ${what} may or may not have been taken, so try again`,
-      );
-    default:
-      return failed('unavailable', `${registry} failed: ${failure.details} (gRPC ${status[failure.status]})`);
-  }
+function keyIdOf(signature: string): string | undefined {
+  const parsed = parseSignature(signature);
+  return parsed.ok ? parsed.value.keyId : undefined;
 }

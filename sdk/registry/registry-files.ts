@@ -76,6 +76,11 @@ export async function writeCompanions(path: string, companions: Companions): Pro
   if (companions.sourceMap !== undefined) await writeAtomically(`${path}.map`, companions.sourceMap, FILE_MODE);
 }
 
+/** What a publisher left that died before its bundle was there: it belongs to other bytes. */
+export async function removeCompanions(path: string): Promise<void> {
+  await Promise.all(['.sig', '.map'].map((suffix) => rm(`${path}${suffix}`, { force: true })));
+}
+
 /** Creates a file whole, and never over one that exists: another process may publish the same version. */
 export async function createWhole(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;

@@ -3,9 +3,9 @@
  * versions are registry-folder.ts'.
  */
 import type { ContentStore } from '@flowops/proto/content-store.ts';
-import { isDigest, isPluginId } from '@flowops/proto/ids.ts';
-import { readBundleManifest } from '@flowops/proto/manifest.ts';
+import { isDigest } from '@flowops/proto/ids.ts';
 import type { BundleResult, PluginSource, ResolveResult } from '@flowops/proto/plugin-source.ts';
+import { pluginVersionProblem } from '@flowops/proto/plugin-version.ts';
 import { KeptBundles } from './kept-bundles.ts';
 import type { PluginVersion, RegistryFolder } from './registry-folder.ts';
 
@@ -27,6 +27,8 @@ export class RegistryFolderSource implements PluginSource {
   }
 
   async resolve(pluginId: string, version: string | undefined, _signal: AbortSignal): Promise<ResolveResult> {
+    const problem = version === undefined ? undefined : pluginVersionProblem(version);
+    if (problem !== undefined) return { ok: false, code: 'PLUGIN_NOT_FOUND', message: `the version ${problem}` };
     if (version !== undefined && isDigest(version)) return await this.#resolveDigest(pluginId, version);
     const found = await this.#folder.find(pluginId, version ?? '');
     if (found.kind === 'found') return await this.#resolved(pluginId, found.version);
@@ -64,11 +66,9 @@ export class RegistryFolderSource implements PluginSource {
   async close(): Promise<void> {}
 
   async #resolveDigest(pluginId: string, digest: string): Promise<ResolveResult> {
+    // What was kept is not asked: it does not say under which pluginId it was published.
     const version = (await this.#folder.versions(pluginId)).find((one) => one.digest === digest);
     if (version !== undefined) return await this.#resolved(pluginId, version);
-    const kept = isPluginId(pluginId) ? await this.#kept.read(digest) : undefined;
-    const read = kept === undefined ? undefined : readBundleManifest(kept.bytes);
-    if (read?.ok) return { ok: true, plugin: { pluginId, digest, manifest: read.manifest } };
     return {
       ok: false,
       code: 'PLUGIN_NOT_FOUND',

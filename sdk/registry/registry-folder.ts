@@ -21,12 +21,15 @@ import {
   indexFile,
   readCompanions,
   readSignature,
+  removeCompanions,
   syncFolder,
   writeCompanions,
 } from './registry-files.ts';
 
 /** A folder's mtime is as coarse as the kernel's tick: a listing read this soon after a change may have missed one. */
 const RACY_MS = 50;
+/** The highest versions named in one message. */
+const MAX_TOLD_VERSIONS = 8;
 
 export interface PluginVersion {
   readonly pluginId: string;
@@ -109,7 +112,7 @@ export class RegistryFolder {
     }
     return {
       kind: 'missing',
-      message: `${quote(pluginId)} has no version ${quote(id)}; it has ${listing.versions.slice(0, 8).join(', ')}`,
+      message: `${quote(pluginId)} has no version ${quote(id)}; it has ${listing.versions.slice(0, MAX_TOLD_VERSIONS).join(', ')}`,
     };
   }
 
@@ -181,6 +184,7 @@ export class RegistryFolder {
     const mark = `${this.#path(folderOf(pluginId), version)}.withdrawn`;
     if (options.restore) await rm(mark, { force: true });
     else await writeAtomically(mark, '', FILE_MODE);
+    await syncFolder(join(this.#dir, folderOf(pluginId)));
     this.#listings.delete(folderOf(pluginId));
     return await this.find(pluginId, version);
   }
@@ -192,6 +196,7 @@ export class RegistryFolder {
     const isNew = (await stat(path).catch(() => undefined)) === undefined;
     if (isNew) {
       // The bundle comes last: who sees it also sees its companions.
+      await removeCompanions(path);
       await writeCompanions(path, publication);
       await createWhole(path, publication.bytes);
       await syncFolder(join(this.#dir, folder));
@@ -200,9 +205,10 @@ export class RegistryFolder {
     const found = await this.find(folder, version);
     if (found.kind !== 'found') return { kind: 'broken', message: found.message };
     if (found.version.digest !== digest) {
+      const published = found.version.isWithdrawn ? 'published, and withdrawn,' : 'published';
       return {
         kind: 'exists',
-        message: `${folder} ${version} is published with other bytes (${found.version.digest}); raise the version`,
+        message: `${folder} ${version} is ${published} with other bytes (${found.version.digest}); raise the version`,
       };
     }
     if (!isNew) await writeCompanions(path, publication);
@@ -218,9 +224,12 @@ export class RegistryFolder {
       firstBroken ??= opened;
     }
     if (firstBroken !== undefined) return firstBroken;
+    const told = listing.versions.slice(0, MAX_TOLD_VERSIONS).map((version) => {
+      return `${version} (${listing.withdrawn.has(version) ? 'withdrawn' : 'a pre-release'})`;
+    });
     return {
       kind: 'missing',
-      message: `${quote(folder)} has no release that is not withdrawn; name one exactly: ${listing.versions.slice(0, 8).join(', ')}`,
+      message: `${quote(folder)} has no release that is not withdrawn; only who names one exactly gets ${told.join(', ')}`,
     };
   }
 

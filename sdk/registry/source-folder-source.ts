@@ -13,6 +13,7 @@ import { errorInfo, messageOf } from '@flowops/proto/errors.ts';
 import { isDigest, nearestName } from '@flowops/proto/ids.ts';
 import { readBundleManifest } from '@flowops/proto/manifest.ts';
 import type { BundleResult, PluginSource, ResolvedPlugin, ResolveResult } from '@flowops/proto/plugin-source.ts';
+import { pluginVersionProblem } from '@flowops/proto/plugin-version.ts';
 import semver from 'semver';
 import type { OpenSandbox } from '../build/build-result.ts';
 import { formatProblem } from '../build/build-result.ts';
@@ -66,6 +67,8 @@ export class SourceFolderSource implements PluginSource {
   }
 
   async resolve(pluginId: string, version: string | undefined, signal: AbortSignal): Promise<ResolveResult> {
+    const problem = version === undefined ? undefined : pluginVersionProblem(version);
+    if (problem !== undefined) return { ok: false, code: 'PLUGIN_NOT_FOUND', message: `the version ${problem}` };
     const stopped: Failed = { ok: false, code: 'CANCELLED', message: `nobody waits for plugin ${pluginId} any more` };
     const resolving = this.#resolve(pluginId, version).catch((thrown: unknown): Failed => {
       const message = `the plugin folder ${this.#options.dir} cannot be read: ${messageOf(thrown)}`;
@@ -227,7 +230,9 @@ function notFound({ pluginId, version, dir, all, look }: Search): Failed {
   if (own.length > 0) {
     const versions = own.map((plugin) => plugin.manifest.version).join(', ');
     const asked = version === undefined ? 'no release' : `no ${version}`;
-    return { ok: false, code: 'PLUGIN_NOT_FOUND', message: `plugin ${name} in ${dir} has ${asked}, only ${versions}` };
+    const advice = version === undefined ? '; a pre-release has to be named exactly, with pluginVersion' : '';
+    const message = `plugin ${name} in ${dir} has ${asked}, only ${versions}${advice}`;
+    return { ok: false, code: 'PLUGIN_NOT_FOUND', message };
   }
   // A file that names the plugin and cannot be built is most likely it: then that is the error.
   const culprit = all.find(({ entry, result }) => !result.ok && entry.mentions.has(pluginId));

@@ -1,4 +1,5 @@
 /** What every PluginSource promises (proto/plugin-source.ts), run against each implementation by plugin-source.test.ts. */
+import { randomUUID } from 'node:crypto';
 import { digestOf } from '@flowops/proto/ids.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -11,6 +12,10 @@ export interface SourceUnderTest {
   reopen(): Promise<PluginSource>;
   /** Adds a version while the source is open, or a signature to one; resolves when the source may be expected to see it. */
   publish(pluginId: string, bytes: Uint8Array, signature?: string): Promise<void>;
+  /** A source of another machine: an empty cache. */
+  elsewhere(): Promise<PluginSource>;
+  /** Takes a version out of latest, or puts it back; absent where nothing can be withdrawn. */
+  readonly withdraw?: (pluginId: string, version: string, options: { restore: boolean }) => Promise<void>;
   close(): Promise<void>;
 }
 
@@ -20,6 +25,9 @@ export interface SourceTraits {
   readonly canList: boolean;
   /** A folder of sources has no ids but the manifests' names. */
   readonly hasOwnIds: boolean;
+  /** Whether latest is the highest release; another service decides by itself. */
+  readonly knowsReleases: boolean;
+  readonly canWithdraw: boolean;
   /** The two old calls know no signatures. */
   readonly keepsSignatures: boolean;
 }
@@ -163,6 +171,104 @@ export function pluginSourceContract(open: () => Promise<SourceUnderTest>, trait
         ok: true,
         plugin: { digest: digestOf(SECOND), manifest: { name: 'core.hello' } },
       });
+    },
+  );
+
+  test('what names no single version is not found, and the message says what to write', async () => {
+    for (const version of ['^1.0.0', '1.x', '*', '1.9', 'latest', 'v1.9.0', '', 'sha256:abc', randomUUID()]) {
+      const refused = await under.source.resolve('core.hello', version, signal);
+      expect(refused, version).toMatchObject({ ok: false, code: 'PLUGIN_NOT_FOUND' });
+      if (!refused.ok) expect(refused.message, version).toMatch(/exactly|write 1\.9\.0|leave it out|64 hex/);
+    }
+  });
+
+  const ownLatest = { meta: { skipReason: 'the two old calls leave it to the service what its latest is' } };
+  test.runIf(traits.knowsReleases)(
+    'a pre-release is not the latest however high it is, and had by its version and its digest',
+    ownLatest,
+    async () => {
+      const next = bundleBytes({ name: 'core.hello', version: '2.0.0-rc.1' });
+      await under.publish('core.hello', next);
+      const source = await under.reopen();
+      const latest = await source.resolve('core.hello', undefined, signal);
+      expect(latest).toMatchObject({ ok: true, plugin: { digest: digestOf(FIRST) } });
+      for (const version of ['2.0.0-rc.1', digestOf(next)]) {
+        const resolved = await source.resolve('core.hello', version, signal);
+        expect(resolved, version).toMatchObject({ ok: true, plugin: { digest: digestOf(next) } });
+      }
+      await source.close();
+    },
+  );
+
+  test.runIf(traits.knowsReleases)(
+    'a plugin with pre-releases only has no latest, and the message names them',
+    ownLatest,
+    async () => {
+      await under.publish('core.next', bundleBytes({ name: 'core.next', version: '0.1.0-beta.2' }));
+      const source = await under.reopen();
+      const latest = await source.resolve('core.next', undefined, signal);
+      expect(latest).toMatchObject({ code: 'PLUGIN_NOT_FOUND', message: expect.stringContaining('0.1.0-beta.2') });
+      expect(await source.resolve('core.next', '0.1.0-beta.2', signal)).toMatchObject({ ok: true });
+      await source.close();
+    },
+  );
+
+  const canWithdraw = { meta: { skipReason: 'nothing can be withdrawn there' } };
+  test.runIf(traits.canWithdraw)(
+    'a withdrawn version is not the latest until it is restored; who names or pinned it has it, on any machine',
+    canWithdraw,
+    async () => {
+      await under.publish('core.hello', SECOND);
+      await under.withdraw?.('core.hello', '1.10.0', { restore: false });
+      for (const source of [await under.reopen(), await under.elsewhere()]) {
+        const latest = await source.resolve('core.hello', undefined, signal);
+        expect(latest).toMatchObject({ plugin: { digest: digestOf(FIRST) } });
+        await source.close();
+      }
+      const second = { pluginId: 'core.hello', version: '1.10.0', digest: digestOf(SECOND) };
+      for (const version of ['1.10.0', digestOf(SECOND)]) {
+        const source = await under.elsewhere();
+        const named = await source.resolve('core.hello', version, signal);
+        expect(named, version).toMatchObject({ plugin: { digest: second.digest } });
+        await source.close();
+      }
+      const pinning = await under.elsewhere();
+      expect(await pinning.bundle(second, signal)).toMatchObject({ ok: true, bundle: { digest: second.digest } });
+      await pinning.close();
+      await under.withdraw?.('core.hello', '1.10.0', { restore: true });
+      const after = await under.reopen();
+      expect(await after.resolve('core.hello', undefined, signal)).toMatchObject({ plugin: { digest: second.digest } });
+      await after.close();
+    },
+  );
+
+  test.runIf(traits.canWithdraw)(
+    'with every release withdrawn there is no latest, whatever was resolved here before',
+    canWithdraw,
+    async () => {
+      expect(await under.source.resolve('core.hello', undefined, signal)).toMatchObject({ ok: true });
+      await under.withdraw?.('core.hello', '1.9.0', { restore: false });
+      for (const source of [await under.reopen(), await under.elsewhere()]) {
+        expect(await source.resolve('core.hello', undefined, signal)).toMatchObject({
+          code: 'PLUGIN_NOT_FOUND',
+          message: expect.stringMatching(/no release that is not withdrawn.*1\.9\.0 \(withdrawn\)/),
+        });
+        await source.close();
+      }
+    },
+  );
+
+  test.runIf(traits.hasOwnIds)(
+    'a digest names nothing under the id of a plugin that it was not published as',
+    ownIdsOnly,
+    async () => {
+      const other = bundleBytes({ name: 'core.hello', version: '7.0.0' });
+      await under.publish('core.other', other);
+      const source = await under.reopen();
+      expect(await source.resolve('core.other', undefined, signal)).toMatchObject({ ok: true });
+      const foreign = await source.resolve('core.hello', digestOf(other), signal);
+      expect(foreign).toMatchObject({ ok: false, code: 'PLUGIN_NOT_FOUND' });
+      await source.close();
     },
   );
 

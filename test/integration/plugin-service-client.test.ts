@@ -1,4 +1,5 @@
 /** The engine's client against plugin services that are old, strict, slow, lying, broken, endless or gone. */
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { BundleCache } from '@flowops/engine/plugins/bundle-cache.ts';
@@ -6,6 +7,8 @@ import type { PluginServiceOptions } from '@flowops/engine/plugins/plugin-servic
 import { ANSWER_FRESH_MS, PluginServiceSource } from '@flowops/engine/plugins/plugin-service-source.ts';
 import { digestOf } from '@flowops/proto/ids.ts';
 import { PluginChunkSchema, PluginJarResponseSchema } from '@flowops/proto/plugin_service_pb.js';
+import { publishBundle } from '@flowops/sdk/registry/publish-bundle.ts';
+import { serveRegistry } from '@flowops/sdk/registry/registry-server.ts';
 import { status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, test } from 'vitest';
 import { scratchFolder } from '../services/scratch.ts';
@@ -114,6 +117,56 @@ describe('a service that knows only the two old calls', () => {
     const results = await Promise.all(versions.map(({ pluginId }) => source.resolve(pluginId, undefined, signal)));
     expect(results.every((result) => result.ok)).toBe(true);
     expect(most).toBeGreaterThan(1);
+  });
+});
+
+describe('what was seen before', () => {
+  test('does not become the latest of a service that has none any more', async () => {
+    const old = oldService([HELLO]);
+    const { address } = await serve(old.handlers);
+    const cacheDir = scratchFolder();
+    expect(await hello(client(address, { cacheDir }))).toMatchObject({ ok: true });
+    old.versions.length = 0;
+    old.asked.length = 0;
+    expect(await hello(client(address, { cacheDir }))).toMatchObject({ code: 'PLUGIN_NOT_FOUND' });
+    expect(old.asked.map(({ id }) => id)).toEqual(['']);
+  });
+
+  test('is the highest release for a service that cannot be asked for its latest, not what came last', async () => {
+    const versions = ['1.9.0', '1.10.0', '2.0.0-rc.1', '1.2.0'].map((version, n) => ({
+      ...HELLO,
+      id: `${n}d1a2a6e-0f65-4f0c-9d0b-0d8a4b1c2d3e`,
+      version,
+      jar: bundleBytes({ version }),
+    }));
+    const first = oldService([]);
+    const lenient = await startPluginService(first.handlers);
+    const cacheDir = scratchFolder();
+    for (const version of versions) {
+      first.versions.push(version);
+      expect(await hello(client(lenient.address, { cacheDir }))).toMatchObject({ ok: true });
+    }
+    await lenient.kill();
+    await serve(oldService(versions, { strict: true }).handlers, Number(lenient.address.split(':')[1]));
+    expect(await hello(client(lenient.address, { cacheDir }))).toMatchObject({
+      plugin: { manifest: { version: '1.10.0' } },
+    });
+  });
+});
+
+describe('a digest that is not in the cache', () => {
+  test('is found among many versions by what the service tells of each, without their bytes', async () => {
+    const registry = await serveRegistry({ dir: scratchFolder(), port: 0 });
+    toClose.push(() => registry.close());
+    const versions = Array.from({ length: 40 }, (_, n) => bundleBytes({ version: `1.${n}.0` }));
+    for (const bundle of versions) await publishBundle({ registry: registry.address, bundle });
+    const cacheDir = scratchFolder();
+    const oldest = digestOf(versions[0] ?? new Uint8Array());
+    expect(await hello(client(registry.address, { cacheDir }), oldest)).toMatchObject({
+      plugin: { digest: oldest, manifest: { version: '1.0.0' } },
+    });
+    // Of the latest, since it is looked at first, and of the one.
+    expect(await readdir(join(cacheDir, 'bundles', 'sha256'))).toHaveLength(2);
   });
 });
 

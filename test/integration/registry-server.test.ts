@@ -18,10 +18,11 @@ import {
   PluginRequestSchema,
   PluginService,
 } from '@flowops/proto/plugin_service_pb.js';
-import { publishBundle, withdrawPlugin } from '@flowops/sdk/registry/publish-bundle.ts';
+import { publishBundle } from '@flowops/sdk/registry/publish-bundle.ts';
 import { RegistryFolder } from '@flowops/sdk/registry/registry-folder.ts';
 import type { RunningRegistry } from '@flowops/sdk/registry/registry-server.ts';
 import { serveRegistry } from '@flowops/sdk/registry/registry-server.ts';
+import { withdrawPlugin } from '@flowops/sdk/registry/withdraw-plugin.ts';
 import { Client, credentials, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -206,17 +207,98 @@ describe('publishing', () => {
     });
     await old.kill();
   });
+});
 
-  test('a withdrawn version is no longer the latest and is still had by name; restoring undoes it', async () => {
+describe('an id that is taken', () => {
+  const [acme, other] = [newSigner(), newSigner()];
+  const NEXT = bundleBytes({ version: '1.1.0' });
+  async function publishSigned(bundle: Uint8Array, signer: { sign(bundle: Uint8Array): string } | undefined) {
+    const signature = signer === undefined ? {} : { signature: signer.sign(bundle) };
+    return await publishBundle({ registry: registry.address, bundle, ...signature });
+  }
+
+  test.each([
+    ['with another key', other, [acme.keyId, other.keyId]],
+    ['not at all', undefined, [acme.keyId, 'flowops plugin sign']],
+  ])(
+    'by a plugin that is signed, of which the new version is signed %s: nothing is published',
+    async (_how, signer, told) => {
+      await publishSigned(HELLO, acme);
+      const refused = await publishSigned(NEXT, signer);
+      expect(refused).toMatchObject({ ok: false, reason: 'taken' });
+      for (const word of ['core.hello', '1.0.0', '--take-over', ...told]) {
+        expect(refused.ok ? '' : refused.message).toContain(word);
+      }
+      expect(await metadata('core.hello')).toMatchObject({ value: { version: '1.0.0' } });
+      expect(await metadata('core.hello', '1.1.0')).toMatchObject({ status: status.NOT_FOUND });
+    },
+  );
+
+  test('by a plugin of another name: nothing is published until the publisher says that he means it', async () => {
+    await publish(HELLO, 'chat');
+    const bundle = bundleBytes({ name: 'acme.evil', version: '1.1.0' });
+    const refused = await publish(bundle, 'chat');
+    expect(refused).toMatchObject({ reason: 'taken', message: expect.stringMatching(/core\.hello.*acme\.evil.*--id/) });
+    expect(await metadata('chat')).toMatchObject({ value: { version: '1.0.0' } });
+    const meant = { registry: registry.address, bundle, pluginId: 'chat', takeOver: true };
+    expect(await publishBundle(meant)).toMatchObject({ ok: true, latest: '1.1.0' });
+  });
+
+  test('is not for the same signer, nor for the same bytes signed anew, nor for the first who signs', async () => {
+    expect(await publishSigned(HELLO, undefined)).toMatchObject({ ok: true });
+    expect(await publishSigned(NEXT, acme)).toMatchObject({ ok: true });
+    expect(await publishSigned(bundleBytes({ version: '1.2.0' }), acme)).toMatchObject({ ok: true });
+    expect(await publishSigned(NEXT, other)).toMatchObject({ ok: true });
+    expect(await publishSigned(HELLO, undefined)).toMatchObject({ ok: true });
+  });
+});
+
+describe('withdrawing', () => {
+  const withdraw = (version: string, options: { restore?: boolean; pluginId?: string } = {}) =>
+    withdrawPlugin({ registry: registry.address, pluginId: 'core.hello', version, ...options });
+
+  test('takes a version out of latest and leaves it to who names it; restoring undoes it; both tell the latest', async () => {
     await publish(HELLO);
-    await publish(bundleBytes({ version: '1.1.0' }));
-    const withdrawal = { registry: registry.address, pluginId: 'core.hello', version: '1.1.0' };
-    expect(await withdrawPlugin(withdrawal)).toMatchObject({ ok: true });
+    expect(await publish(bundleBytes({ version: '1.1.0' }))).toMatchObject({ latest: '1.1.0' });
+    const id = pluginVersionUuid('core.hello', '1.1.0');
+    for (const _again of [1, 2]) expect(await withdraw('1.1.0')).toMatchObject({ ok: true, id, latest: '1.0.0' });
     expect(await metadata('core.hello')).toMatchObject({ value: { version: '1.0.0' } });
     expect(await metadata('core.hello', '1.1.0')).toMatchObject({ value: { version: '1.1.0' } });
-    await withdrawPlugin({ ...withdrawal, restore: true });
+    expect(await withdraw('1.0.0')).toMatchObject({ ok: true, latest: null });
+    for (const _again of [1, 2]) {
+      expect(await withdraw('1.1.0', { restore: true })).toMatchObject({ ok: true, id, latest: '1.1.0' });
+    }
     expect(await metadata('core.hello')).toMatchObject({ value: { version: '1.1.0' } });
-    expect(await withdrawPlugin({ ...withdrawal, version: '7.0.0' })).toMatchObject({ reason: 'not-found' });
+  });
+
+  test('holds when the same bytes are published again, and its number is not free for others', async () => {
+    await publish(HELLO);
+    await withdraw('1.0.0');
+    expect(await publish(HELLO)).toMatchObject({ ok: true, latest: null });
+    expect(await publish(bundleBytes({ code: 'other' }))).toMatchObject({
+      reason: 'exists',
+      message: expect.stringMatching(/withdrawn.*raise the version/),
+    });
+  });
+
+  test('each refusal says what to change', async () => {
+    await publish(HELLO);
+    expect(await withdraw('7.0.0')).toMatchObject({ reason: 'not-found', message: expect.stringContaining('1.0.0') });
+    expect(await withdraw('1.0.0', { pluginId: 'core.helo' })).toMatchObject({
+      reason: 'not-found',
+      message: expect.stringContaining('"core.hello"'),
+    });
+    expect(await withdraw('^1.0.0')).toMatchObject({ reason: 'usage', message: expect.stringContaining('1.2.0') });
+    expect(await withdraw('1.0.0', { pluginId: '../x' })).toMatchObject({ reason: 'usage' });
+    const there = { pluginId: 'core.hello', version: '1.0.0' };
+    expect(await withdrawPlugin({ ...there, registry: '127.0.0.1:1' })).toMatchObject({ reason: 'unavailable' });
+    expect(await withdrawPlugin({ ...there, registry: 'nowhere' })).toMatchObject({ reason: 'usage' });
+    const old = await startPluginService(oldService([]).handlers);
+    expect(await withdrawPlugin({ ...there, registry: old.address })).toMatchObject({
+      reason: 'unsupported',
+      message: expect.stringMatching(/cannot withdraw.*deny/),
+    });
+    await old.kill();
   });
 });
 

@@ -114,6 +114,26 @@ describe('publishing', () => {
   });
 });
 
+describe('what lies there', () => {
+  test('a signature and a map of somebody who died before his bundle was there do not join other bytes', async () => {
+    await mkdir(join(dir, 'core.hello'));
+    await writeFile(join(dir, 'core.hello/1.0.0.js.sig'), newSigner().sign(bundleBytes({ code: 'lost' })));
+    await writeFile(join(dir, 'core.hello/1.0.0.js.map'), '{"version":3}');
+    await publish('1.0.0');
+    expect(await readdir(join(dir, 'core.hello'))).toEqual(['1.0.0.js']);
+  });
+
+  test('a version that cannot be compared is none, and hides no other', async () => {
+    await publish('1.0.0');
+    const line = (version: string) => `//! flowops-plugin {"name":"core.hello","version":"${version}"}\n`;
+    for (const version of ['1.0.0-01', `${'9'.repeat(20)}.0.0`]) {
+      expect(await folder.publish({ bytes: Buffer.from(line(version)) }), version).toMatchObject({ kind: 'broken' });
+      await writeFile(join(dir, `core.hello/${version}.js`), line(version));
+    }
+    expect(await latest()).toBe('1.0.0');
+  });
+});
+
 describe('finding', () => {
   test('latest is the highest release by semver that is not withdrawn, never a pre-release', async () => {
     for (const version of ['1.9.0', '1.10.0', '1.2.0', '2.0.0-rc.1']) await publish(version);

@@ -5,6 +5,7 @@ import {
   newKeyReportSchema,
   publishReportSchema,
   signReportSchema,
+  withdrawReportSchema,
 } from '@flowops/sdk/cli/reports.ts';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
@@ -15,6 +16,7 @@ test.each([
   ['plugin build', 'plugin-build', buildReportSchema],
   ['plugin inspect', 'plugin-inspect', inspectReportSchema],
   ['plugin publish', 'plugin-publish', publishReportSchema],
+  ['plugin withdraw', 'plugin-withdraw', withdrawReportSchema],
   ['plugin sign', 'plugin-sign', signReportSchema],
   ['keys new', 'keys-new', newKeyReportSchema],
 ])('the schema of `%s --json` in the docs is the one in force', async (command, file, report) => {
