@@ -5,10 +5,10 @@
  *
  * A start loads only the part that owns the command; help and a wrong name load all of them.
  */
-import { readFileSync } from 'node:fs';
 import { type CliParts, EXIT, exitCodeOf } from '@flowops/proto/cli.ts';
 import { type ErrorCode, FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import { Command, CommanderError } from 'commander';
+import { readVersion } from './node24.mjs';
 
 const COMMANDS_OF_SANDBOX = ['sandbox', 'policy'];
 const COMMANDS_OF_SDK = ['plugin', 'keys', 'registry'];
@@ -65,6 +65,10 @@ function makeParts(program: Command): CliParts {
     async openPluginFolder(dir, options) {
       const { openPluginFolder } = await import('@flowops/sdk/registry/plugin-folder.ts');
       return openPluginFolder(dir, options);
+    },
+    async packedSdk() {
+      const { packedSdk } = await import('./packed-sdk.ts');
+      return packedSdk();
     },
     async settings(flags) {
       const { requireSettings } = await import('@flowops/proto/settings-reader.ts');
@@ -138,10 +142,4 @@ function fail(code: ErrorCode, message: string): void {
   process.exitCode = exitCodeOf(code);
   if (isJson) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
   else process.stderr.write(`flowops: ${message}\n`);
-}
-
-function readVersion(): string {
-  const parsed: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-  const version = typeof parsed === 'object' && parsed !== null && 'version' in parsed ? parsed.version : undefined;
-  return typeof version === 'string' ? version : 'unknown';
 }

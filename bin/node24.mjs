@@ -98,6 +98,12 @@ export function absentPackages(root = ROOT) {
   return [...absent];
 }
 
+/** The version in the package.json above this folder. */
+export function readVersion(root = ROOT) {
+  const { version } = readJson(join(root, 'package.json')) ?? {};
+  return typeof version === 'string' ? version : 'unknown';
+}
+
 function readJson(path) {
   try {
     return JSON.parse(readFileSync(path, 'utf8'));

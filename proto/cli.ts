@@ -16,7 +16,15 @@ export interface CliParts {
   openPluginFolder(dir: string, options: PluginFolderOptions): Promise<PluginSource>;
   /** Settings under the flags of this command and `--config`. Throws CONFIG_INVALID with every problem. */
   settings(flags?: SettingsInput['flags']): Promise<Settings>;
+  /** The packed `@flowops/sdk` that a new plugin depends on: lies in the package, is made from the sources in a clone. */
+  packedSdk(): Promise<PackedSdk>;
   /** The version in the root package.json. */
+  readonly version: string;
+}
+
+export interface PackedSdk {
+  /** A `.tgz` that npm installs; copied, not kept: the next call may write it anew. */
+  readonly file: string;
   readonly version: string;
 }
 
