@@ -16,11 +16,14 @@ export type FittedInputs =
   | { readonly ok: true; readonly inputs: JsonObject; readonly json: string }
   | { readonly ok: false; readonly message: string };
 
+/** Whose inputs they are: of a plugin or flow on the command line, or of a task in a test. */
+export type InputSubject = 'plugin' | 'flow' | 'task';
+
 /** The text of the inputs as the plugin gets them: declared types, defaults left out. */
 export function fitInputs(
   given: JsonObject,
   declared: Readonly<Record<string, InputDeclaration>>,
-  subject: 'plugin' | 'flow',
+  subject: InputSubject,
 ): FittedInputs {
   const names = Object.keys(declared);
   const problems: string[] = [];
@@ -37,7 +40,7 @@ export function fitInputs(
   }
   for (const [name, { type, required, default: preset }] of Object.entries(declared)) {
     if (required && preset === undefined && !Object.hasOwn(given, name)) {
-      problems.push(`input ${name} (${type}) is required; give it with --input ${name}=…`);
+      problems.push(`input ${name} (${type}) is required; ${howToGive(subject, name)}`);
     }
   }
   if (problems.length > 0) return { ok: false, message: problems.join('\n') };
@@ -48,7 +51,11 @@ export function fitInputs(
   return { ok: false, message: `the inputs have ${bytes} bytes; at most ${MAX_INPUT_BYTES} are allowed` };
 }
 
-function unknownInput(subject: string, name: string, names: readonly string[]): string {
+function howToGive(subject: InputSubject, name: string): string {
+  return subject === 'task' ? `give it with { inputs: { ${name}: … } }` : `give it with --input ${name}=…`;
+}
+
+function unknownInput(subject: InputSubject, name: string, names: readonly string[]): string {
   const near = nearestName(name, names);
   const known = names.length === 0 ? 'it takes none' : `its inputs: ${names.join(', ')}`;
   return `the ${subject} has no input ${showControls(name)}; ${near === undefined ? known : `did you mean ${near}?`}`;
