@@ -2,9 +2,10 @@
  * The engine inside a process, without services: SQLite in FLOWOPS_HOME, events in-process, a sandbox host of its own as
  * a child process. `flowops run` is written on this and on nothing else; what else may call it is told in api.ts.
  */
+import { accessSync, constants, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { CliParts } from '@flowops/proto/cli.ts';
-import { FlowopsError } from '@flowops/proto/errors.ts';
+import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
 import { isSecretName } from '@flowops/proto/secret-values.ts';
 import { runKey } from '@flowops/proto/statuses.ts';
@@ -42,11 +43,23 @@ export async function createEngine(
 ): Promise<FlowEngine> {
   const settings = readEngineSettings(options.settings ?? {});
   const log = options.log ?? textLog((text) => process.stderr.write(text));
-  const home = resolve(options.home);
+  const home = prepareHome(options.home);
   try {
     return await open({ options, parts, settings, log, home });
   } catch (thrown) {
     throw asFlowopsError(thrown);
+  }
+}
+
+/** @throws FlowopsError CONFIG_INVALID: another folder, or other rights, are needed */
+function prepareHome(given: string): string {
+  const home = resolve(given);
+  try {
+    mkdirSync(home, { recursive: true, mode: 0o700 });
+    accessSync(home, constants.W_OK | constants.X_OK);
+    return home;
+  } catch (cause) {
+    throw new FlowopsError('CONFIG_INVALID', `the home ${home} cannot be used: ${messageOf(cause)}`, { cause });
   }
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ROOT } from '../support/clone.ts';
 import { type PageOptions, runPage } from '../support/docs-runner.ts';
+import { linkCli } from '../support/linked-cli.ts';
 
 /** Downloads over a slow line, and builds on a busy machine. */
 const PAGE_MAX_MS = 600_000;
@@ -14,8 +15,10 @@ const QUICK_START = 'docs/quick-start.md';
 const PAGES: Readonly<Record<string, PageOptions>> = {
   'README.md': { given: ['sdk/examples'] },
   'docs/plugins.md': { ports: [9091] },
+  'docs/publishing.md': { ports: [9091] },
   'docs/signing.md': { ports: [9091] },
   'docs/network-and-secrets.md': {},
+  'docs/library.md': { before: async ({ folder }) => linkCli(folder) },
 };
 
 /** Pages that nobody can follow on one machine, or that other tests hold. */
