@@ -6,13 +6,13 @@
  * When this process dies in any way, the host reads the end of its socket and ends everything it started.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { type ErrorCode, isErrorCode } from './errors.ts';
+import { ownModule } from './own-module.ts';
 import { type ConnectedHost, connectSandboxHost } from './sandbox-client.ts';
 import { formatSecrets } from './secret-values.ts';
 
@@ -104,13 +104,7 @@ function argumentsOf(options: HostProcessOptions): string[] {
   const flags = options.policy?.kind === 'developer' ? ['--developer-policy'] : [];
   if (options.secrets !== undefined) flags.push('--secrets-from-stdin');
   if (options.allowDebug === true && options.role === 'cli') flags.push('--allow-debug');
-  return ['--disable-sigusr1', fileURLToPath(options.entry ?? defaultEntry()), ...flags];
-}
-
-/** In the clone the host is TypeScript, in a package it is what the packing made of it. */
-function defaultEntry(): URL {
-  const packed = new URL('../sandbox/main.js', import.meta.url);
-  return existsSync(packed) ? packed : new URL('../sandbox/main.ts', import.meta.url);
+  return ['--disable-sigusr1', fileURLToPath(options.entry ?? ownModule('../sandbox/main', import.meta.url)), ...flags];
 }
 
 function environmentOf({ env, policy }: HostProcessOptions): Record<string, string> {

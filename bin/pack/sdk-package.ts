@@ -36,7 +36,6 @@ export async function sdkPackage(): Promise<PackageFiles> {
     ...commonFields(),
     // A plugin's tests run where the author is; what runs it brings its own Node.
     engines: { node: '>=20.19' },
-    sideEffects: false,
     exports: exportsOf(SDK_ENTRIES),
     peerDependencies: PEERS,
     peerDependenciesMeta: Object.fromEntries(Object.keys(PEERS).map((name) => [name, { optional: true }])),

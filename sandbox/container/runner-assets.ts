@@ -10,7 +10,10 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { buildPrelude, buildProgram } from '../bundling/build-program.ts';
+import { readReadyBuilt } from '../bundling/ready-built.ts';
 
+/** As runner/files.ts names them. */
+const FILES = ['runner.cjs', 'program.js', 'prelude.js'];
 const FOLDER = path.join(import.meta.dirname, 'runner');
 
 export interface RunnerTexts {
@@ -19,6 +22,12 @@ export interface RunnerTexts {
 }
 
 export async function buildRunner(): Promise<RunnerTexts> {
+  const ready = await Promise.all(FILES.map(async (name) => [name, await readReadyBuilt(name)] as const));
+  const files = Object.fromEntries(ready.flatMap(([name, text]) => (text === undefined ? [] : [[name, text]])));
+  return Object.keys(files).length > 0 ? { files } : buildFiles();
+}
+
+async function buildFiles(): Promise<RunnerTexts> {
   const [prelude, thread, start] = await Promise.all([
     buildPrelude(),
     buildProgram({ entry: path.join(FOLDER, 'thread', 'main.ts'), format: 'iife' }),
@@ -30,7 +39,6 @@ export async function buildRunner(): Promise<RunnerTexts> {
     texts: { 'flowops:guest-thread': { constant: 'GUEST_THREAD', text: thread } },
   });
   const wrapped = `(function (require) {\n${program.text}\n})`;
-  // As runner/files.ts names them.
   return { files: { 'runner.cjs': start.text, 'program.js': wrapped, 'prelude.js': prelude.text } };
 }
 

@@ -3,6 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ownModule } from '@flowops/proto/own-module.ts';
 import { pino } from 'pino';
 import { openApp } from '../app.ts';
 import { readConfig } from '../config.ts';
@@ -23,7 +25,7 @@ async function workerFiles(): Promise<{ entry: string }> {
   const { build } = await import('esbuild');
   const entry = path.join(folder, 'worker.mjs');
   await build({
-    entryPoints: [path.join(import.meta.dirname, 'escaped-worker.ts')],
+    entryPoints: [fileURLToPath(ownModule('./escaped-worker', import.meta.url))],
     bundle: true,
     platform: 'node',
     format: 'esm',

@@ -1,10 +1,10 @@
 /** A peer of a sandbox host that keeps no rule of the protocol: sends any frame or any bytes, keeps what it gets. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { encodeFrame, FrameDecoder } from '@flowops/proto/framing.ts';
+import { ownModule } from '@flowops/proto/own-module.ts';
 import { decodeMessage, encodeMessage, type PeerMessage, type PeerMessageInit } from '@flowops/proto/peer-rules.ts';
 
 const MAX_FRAME_BYTES = 64 * 1024 * 1024;
@@ -41,8 +41,7 @@ export interface Wire {
 
 /** A host of its own under the developer policy: its connection is all it has, so that nobody else is hit. */
 export async function openWire(env: Readonly<Record<string, string | undefined>>): Promise<Wire> {
-  const packed = new URL('../main.js', import.meta.url);
-  const entry = fileURLToPath(existsSync(packed) ? packed : new URL('../main.ts', import.meta.url));
+  const entry = fileURLToPath(ownModule('../main', import.meta.url));
   const child = spawn(process.execPath, ['--disable-sigusr1', entry, '--developer-policy'], {
     env: { ...env, LOG_LEVEL: 'silent' },
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],

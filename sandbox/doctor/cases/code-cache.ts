@@ -2,6 +2,7 @@
  * Case 64, its last part: a worker that sends back a false code cache. V8 would run it in place of the plugin, in every
  * later worker of the domain, so that only what was made before any step is kept.
  */
+import { ownModule } from '@flowops/proto/own-module.ts';
 import type { Bench } from '../bench-contract.ts';
 import { bundleOf } from '../bundle.ts';
 import { ends, type PluginAttempt } from '../case.ts';
@@ -20,7 +21,7 @@ function large(what: string): { name: string; attempt: PluginAttempt } {
 /** @returns what went wrong. */
 export async function tryFalseCodeCache(bench: Bench): Promise<readonly string[]> {
   const plugin = large('tells the code cache it was given');
-  const entry = new URL('../escaped-host.ts', import.meta.url);
+  const entry = ownModule('../escaped-host', import.meta.url);
   const host = await bench.openHost({ policy: policyText([plugin], PLACE), entry });
   const bundle = bundleOf(plugin.name, plugin.attempt);
   const run = (order: string) => runStep(host.process, bundle, { inputs: { do: order } });

@@ -1,5 +1,6 @@
 /** Case 57: the guest has left V8 and is the worker's process. What it then can reach is what the jail leaves it. */
 
+import { ownModule } from '@flowops/proto/own-module.ts';
 import { bundleOf } from '../bundle.ts';
 import type { HostCase } from '../case.ts';
 import { ends } from '../case.ts';
@@ -26,7 +27,7 @@ export const WORKER_CASES: readonly HostCase[] = [
     id: '57',
     title: 'who has left V8 finds no file, process, socket or variable outside, and cannot hide its CPU',
     run: async (bench) => {
-      const entry = new URL('../escaped-host.ts', import.meta.url);
+      const entry = ownModule('../escaped-host', import.meta.url);
       const host = await bench.openHost({ policy: policyText([LOOK, BURN], PLACE), entry });
       const looked = await runStep(host.process, bundleOf(LOOK.name, LOOK.attempt));
       const problems: string[] = [];
