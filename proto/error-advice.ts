@@ -39,6 +39,11 @@ export const ERROR_ADVICE: Readonly<Record<ErrorCode, readonly Advice[]>> = {
         'Compare the id letter by letter (`flowops plugin inspect FILE` shows name and version), and publish it with `flowops plugin publish`; the engine asks the service at PLUGIN_SERVICE_ADDRESS, `flowops run` the folder of `--plugins`.',
     },
     {
+      cause: '"… has no release that is not withdrawn": all of them were withdrawn, or there are pre-releases only.',
+      action:
+        'Name a version with `pluginVersion`, publish a new one, or put one back: `flowops plugin withdraw ID VERSION --registry HOST:PORT --restore`.',
+    },
+    {
       cause:
         'A run that goes on after a restart pinned bytes that neither the plugin service nor the cache has any more.',
       action:
@@ -55,6 +60,11 @@ export const ERROR_ADVICE: Readonly<Record<ErrorCode, readonly Advice[]>> = {
       cause:
         'The manifest and the code say different things, or the name and version are not those that were asked for.',
       action: 'Build with this version of the SDK and publish what was built, without touching the file.',
+    },
+    {
+      cause: '"… is published with other bytes", "… is taken": nothing was published.',
+      action:
+        'Raise the version; where the id belongs to another plugin, give yours a name of its own ([publishing.md](publishing.md)).',
     },
     {
       cause: 'The manifest asks for a permission that cannot be granted as it is written.',

@@ -71,10 +71,12 @@ const typeNameSchema = z.string().transform((text, context): ValueType => {
   );
   return z.NEVER;
 });
-const pluginVersionSchema = z.string().superRefine((text, context) => {
-  const problem = text === '' ? undefined : pluginVersionProblem(text);
-  if (problem !== undefined) context.addIssue(problem);
-});
+const pluginVersionSchema = z
+  .string('must be text, in quotes where YAML reads a number')
+  .superRefine((text, context) => {
+    const problem = text === '' ? undefined : pluginVersionProblem(text);
+    if (problem !== undefined) context.addIssue(problem);
+  });
 const countSchema = z
   .number()
   .int()

@@ -45,6 +45,11 @@ describe('the pluginVersion of a flow', () => {
     ]);
   });
 
+  test('is told to be written as text where YAML reads a number', () => {
+    const parsed = parse(1);
+    expect(parsed.ok ? [] : parsed.problems).toEqual([expect.stringMatching(/pluginVersion: must be text, in quotes/)]);
+  });
+
   test.each([null, '', undefined])('may be left out: %j', (absent) => {
     const parsed = parse(absent);
     expect(parsed.steps[0]).not.toHaveProperty('pluginVersion');
