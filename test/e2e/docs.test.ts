@@ -18,7 +18,7 @@ const PAGES: Readonly<Record<string, PageOptions>> = {
   'docs/publishing.md': { ports: [9091] },
   'docs/signing.md': { ports: [9091] },
   'docs/network-and-secrets.md': {},
-  'docs/library.md': { before: async ({ folder }) => linkCli(folder) },
+  'docs/library.md': { before: linkCli },
 };
 
 /** Pages that nobody can follow on one machine, or that other tests hold. */

@@ -26,13 +26,13 @@ const resultSchema = z.object({ status: z.string(), outputs: z.record(z.string()
 
 let folder: string;
 const services: Service[] = [];
-beforeAll(() => {
+beforeAll(async () => {
   folder = scratchFolder();
   cpSync(join(ROOT, 'engine', 'examples', 'service'), folder, {
     recursive: true,
     filter: (path) => !path.endsWith('.flowops'),
   });
-  linkCli(folder);
+  await linkCli({ folder });
 });
 afterEach(async () => {
   for (const { child, exited } of services.splice(0)) {

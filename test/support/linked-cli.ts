@@ -1,6 +1,7 @@
 /**
  * `@flowops/cli/engine` for a program outside the clone, as if the package were installed in its folder: a link to a
- * folder that gives this checkout's own sources, since Node runs no TypeScript under node_modules.
+ * folder that gives this checkout's own sources, since Node runs no TypeScript under node_modules. Takes what a page of
+ * the docs gives (`before`), too.
  */
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { scratchFolder } from '../services/scratch.ts';
 import { ROOT } from './clone.ts';
 
-export function linkCli(folder: string): void {
+export async function linkCli({ folder }: { readonly folder: string }): Promise<undefined> {
   const linked = scratchFolder();
   const manifest = { name: '@flowops/cli', version: '0.1.0', type: 'module', exports: { './engine': './engine.ts' } };
   writeFileSync(join(linked, 'package.json'), JSON.stringify(manifest));
