@@ -4,7 +4,16 @@
  *
  * The reader has this checkout's `flowops` on PATH, an empty home, and whatever the page's test adds.
  */
-import { appendFileSync, chmodSync, chownSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { freePort } from '../services/ports.ts';
 import { scratchFolder } from '../services/scratch.ts';
@@ -19,7 +28,7 @@ export interface PageOptions {
   /** Text of the page, and what stands for it here. */
   readonly replace?: Readonly<Record<string, string>>;
   readonly env?: NodeJS.ProcessEnv;
-  /** Paths of the clone that are in the reader's folder. */
+  /** Paths of the clone that are in the reader's folder, with its packages. */
   readonly given?: readonly string[];
   /** False: the page itself says how to get the command. */
   readonly hasCommand?: boolean;
@@ -187,10 +196,8 @@ function makeWorld(scratch: string, { given = [], user }: PageOptions): World {
   }
   // Made for this user alone, as temporary folders are; what is in it stays its owner's.
   if (user !== undefined) chmodSync(scratch, 0o711);
-  for (const path of given) {
-    mkdirSync(dirname(join(world.folder, path)), { recursive: true });
-    symlinkSync(join(ROOT, path), join(world.folder, path));
-  }
+  for (const path of given) cpSync(join(ROOT, path), join(world.folder, path), { recursive: true });
+  if (given.length > 0) symlinkSync(join(ROOT, 'node_modules'), join(world.folder, 'node_modules'));
   return world;
 }
 
