@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { Attempt, AttemptOutcome, LogLine, SandboxHost } from '@flowops/proto/attempt.ts';
+import { errorFrames } from '@flowops/proto/error-frames.ts';
 import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
 import { fitInputs } from '@flowops/proto/fit-inputs.ts';
 import { isJsonObject, type JsonObject, parseJson } from '@flowops/proto/json.ts';
@@ -12,7 +13,6 @@ import type { Manifest } from '@flowops/proto/manifest.ts';
 import type { BuildResult, BuiltPlugin, OpenSandbox } from '@flowops/sdk/build/build-result.ts';
 import { loadPluginFile } from '@flowops/sdk/build/load-plugin-file.ts';
 import { findPluginEntry } from '@flowops/sdk/build/plugin-entry.ts';
-import { errorFrames } from './error-frames.ts';
 import type { ReportedLine, RunReport } from './reports.ts';
 import { reportedLine } from './run-text.ts';
 

@@ -19,7 +19,7 @@ import { z } from 'zod';
 import type { BuiltPlugin } from './build-result.ts';
 
 /** Raised when the same sources would give other bytes than before. */
-const BUILD_FORMAT = 2;
+const BUILD_FORMAT = 3;
 /** Far more plugins than a person works on; the oldest records go first. */
 const MAX_RECORDS = 2000;
 const SWEEP_TO_RECORDS = 1500;
@@ -36,7 +36,7 @@ const problemSchema = z.object({
   file: z.string().exactOptional(),
   line: z.number().exactOptional(),
   column: z.number().exactOptional(),
-  lineText: z.string().exactOptional(),
+  frame: z.string().exactOptional(),
   notes: z.array(z.string()).exactOptional(),
 });
 const recordSchema = z.object({

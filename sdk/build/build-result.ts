@@ -36,9 +36,9 @@ export interface BuildProblem {
   readonly line?: number;
   /** From 1. */
   readonly column?: number;
-  /** The text of that line. */
-  readonly lineText?: string;
-  /** Shown below that line: further frames, advice. */
+  /** The lines around that place, the place marked (code-frame.ts). */
+  readonly frame?: string;
+  /** Shown below the frame: further places, advice. */
   readonly notes?: readonly string[];
 }
 
@@ -73,8 +73,6 @@ export type BuildResult = BuiltPlugin | BuildFailure;
 
 /** More than a person reads at once. */
 const MAX_SHOWN_PROBLEMS = 20;
-/** Wider source lines (minified packages) are cut around the column. */
-const MAX_FRAME_COLUMNS = 120;
 
 export function buildFailure(code: ErrorCode, problems: readonly BuildProblem[]): BuildFailure {
   const shown = problems.slice(0, MAX_SHOWN_PROBLEMS).map(formatProblem);
@@ -82,20 +80,9 @@ export function buildFailure(code: ErrorCode, problems: readonly BuildProblem[])
   return { ok: false, code, message: shown.join('\n\n'), problems };
 }
 
-/** `src/query.ts:3:10: what is wrong`, and below it the line with a mark under the column. */
+/** `src/query.ts:3:10: what is wrong`, and below it the lines there with a mark under the column. */
 export function formatProblem(problem: BuildProblem): string {
   const place = [problem.file, problem.line, problem.column].filter((part) => part !== undefined).join(':');
-  const lines = [place === '' ? problem.message : `${place}: ${problem.message}`];
-  if (problem.lineText !== undefined && problem.line !== undefined) {
-    lines.push(codeFrame(problem.lineText, problem.line, problem.column));
-  }
-  return [...lines, ...(problem.notes ?? [])].join('\n');
-}
-
-function codeFrame(lineText: string, line: number, column: number | undefined): string {
-  const gutter = `  ${line} | `;
-  const start = Math.max(0, (column ?? 1) - 1 - MAX_FRAME_COLUMNS / 2);
-  const text = lineText.replaceAll('\t', ' ').slice(start, start + MAX_FRAME_COLUMNS);
-  if (column === undefined) return `${gutter}${text}`;
-  return `${gutter}${text}\n${' '.repeat(gutter.length - 2)}| ${' '.repeat(column - 1 - start)}^`;
+  const head = place === '' ? problem.message : `${place}: ${problem.message}`;
+  return [head, ...(problem.frame === undefined ? [] : [problem.frame]), ...(problem.notes ?? [])].join('\n');
 }

@@ -1,5 +1,6 @@
 /** What can be wrong with a compiled plugin before a sandbox has seen it. */
 import { readFile } from 'node:fs/promises';
+import { codeFrame } from '@flowops/proto/code-frame.ts';
 import { MAX_BUNDLE_BYTES } from '@flowops/proto/manifest.ts';
 import type { Loader } from 'esbuild';
 import type { BuildProblem } from './build-result.ts';
@@ -9,6 +10,7 @@ import type { Compiled } from './compile.ts';
 const LARGEST_FILES = 5;
 const MEBIBYTE = 1024 * 1024;
 
+const TASK_WORD = /@(?:[\w$]+\.)?TaskType\(|\bdefineTask\(/;
 /** As esbuild prints code: a declaration begins its line, comments are gone. */
 const DECORATED_CLASS = /^\s*(?:export\s+(?:default\s+)?)?@(?:[\w$]+\.)?TaskType\(/gm;
 const DEFINED_TASK = /^(?:export default |(?:export )?(?:const|let|var) [\w$]+ = )(?:[\w$]+\.)?defineTask\(/gm;
@@ -19,10 +21,12 @@ export async function exportProblem(
   file: string,
   display: (file: string) => string,
 ): Promise<BuildProblem | undefined> {
-  const tasks = await countDeclaredTasks(await readFile(file, 'utf8'), file);
+  const source = await readFile(file, 'utf8');
+  const tasks = await countDeclaredTasks(source, file);
   if (tasks > 1) {
     return {
       file: display(file),
+      ...taskPlace(source, 1),
       message: `this file declares ${tasks} tasks, and a plugin is one: move each into a file of its own`,
     };
   }
@@ -30,10 +34,20 @@ export async function exportProblem(
   const named = compiled.exports.length === 0 ? 'nothing' : `only ${compiled.exports.slice(0, 5).join(', ')}`;
   return {
     file: display(file),
+    ...taskPlace(source, 0),
     message:
       `a plugin is the default export of its file, and this one exports ${named}. ` +
       'Write `export default class … extends BaseTask` under @TaskType, or `export default defineTask({ … })`',
   };
+}
+
+/** Where the task of that number (from 0) is declared; nothing when the text does not tell. */
+function taskPlace(source: string, index: number): Pick<BuildProblem, 'line' | 'frame'> {
+  const lines = source.split('\n').entries();
+  const [line] = [...lines].filter(([, text]) => TASK_WORD.test(text) && !/^\s*(?:\/\/|\/?\*)/.test(text))[index] ?? [];
+  if (line === undefined) return {};
+  const frame = codeFrame(source, { line: line + 1 });
+  return { line: line + 1, ...(frame === undefined ? {} : { frame }) };
 }
 
 /** The cap of design 6.1, with what takes the room. */

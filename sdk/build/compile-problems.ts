@@ -2,15 +2,18 @@
  * What esbuild could not do, as problems that name the author's file, the reason and the way out. Told apart by what
  * the message points at (the import's text), never by the message's own words.
  */
+import { readFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import path from 'node:path';
+import { codeFrame, lineFrame } from '@flowops/proto/code-frame.ts';
 import type { Message, Metafile } from 'esbuild';
 import type { BuildProblem } from './build-result.ts';
-import { importChain, lineOfImport } from './import-chain.ts';
+import { importChain, placeOfImport } from './import-chain.ts';
 
 const NODE_MODULE_ADVICE = 'Use another package, or set runtime: "node" (container tier only).';
 const NATIVE_ADVICE = 'A plugin is one JavaScript file, so native code cannot go with it. Use another package.';
 const OUTSIDE_ADVICE = 'A bundle holds all its code: save the file beside the plugin, or install the package it is in.';
+const SDK = '@flowops/sdk';
 
 /** An import that no bundle can hold: a module of Node, native code. */
 export function isUnbundled(specifier: string): boolean {
@@ -23,13 +26,19 @@ export interface CompileProblems {
   readonly importsNode: boolean;
 }
 
-export interface ExplainRequest {
-  readonly messages: readonly Message[];
+/** Where places are looked for, and how they are told. */
+export interface Places {
   /** Folder that the places of the messages are relative to. */
   readonly root: string;
+  readonly display: (file: string) => string;
+  /** The file of the SDK that a message calls by its path. */
+  readonly sdkFile: string;
+}
+
+export interface ExplainRequest extends Places {
+  readonly messages: readonly Message[];
   /** The entry as the metafile names it. */
   readonly entry: string;
-  readonly display: (file: string) => string;
   /** Builds once more without the imports that cannot be had; undefined when other errors stop that too. */
   readonly graph: () => Promise<Metafile | undefined>;
 }
@@ -41,7 +50,7 @@ export async function explainMessages(request: ExplainRequest): Promise<CompileP
   for (const message of request.messages) {
     const specifier = importedAt(message);
     if (specifier === undefined || !isUnbundled(specifier)) {
-      problems.push(plainProblem(message, specifier, request));
+      problems.push(await plainProblem(message, request));
       continue;
     }
     importsNode ||= isBuiltin(specifier);
@@ -53,30 +62,34 @@ export async function explainMessages(request: ExplainRequest): Promise<CompileP
 
 /** Imports that esbuild leaves to the run: a URL. (A module of Node stays only where the target has it.) */
 export async function outsideProblems(
-  request: Pick<ExplainRequest, 'root' | 'entry' | 'display'> & { readonly metafile: Metafile },
+  request: Places & { readonly entry: string; readonly metafile: Metafile },
 ): Promise<BuildProblem[]> {
   const problems: BuildProblem[] = [];
   for (const [importer, { imports }] of Object.entries(request.metafile.inputs)) {
     for (const { path: target, kind, external } of imports) {
       if (external !== true || kind !== 'import-statement' || isBuiltin(target) || target === '<runtime>') continue;
-      const line = await lineOfImport(path.resolve(request.root, importer), target);
-      problems.push({ message: `${await importChain({ ...request, importer, line, target })}. ${OUTSIDE_ADVICE}` });
+      const { line, column } = await placeOfImport(path.resolve(request.root, importer), target);
+      const chain = await importChain({ ...request, importer, line, column, target });
+      problems.push({ message: `${chain.text}. ${OUTSIDE_ADVICE}`, ...chain.framed });
     }
   }
   return problems;
 }
 
-export function plainProblem(
-  message: Message,
-  specifier: string | undefined,
-  { root, display }: Pick<ExplainRequest, 'root' | 'display'>,
-): BuildProblem {
+export async function plainProblem(message: Message, { root, display, sdkFile }: Places): Promise<BuildProblem> {
   const place = message.location;
-  const text = message.text + installAdvice(specifier);
-  if (place === null) return { message: text };
+  const specifier = importedAt(message);
+  const text = message.text.replace(`"${path.relative(root, sdkFile)}"`, `"${SDK}"`) + installAdvice(specifier);
+  // "Did you mean to import …?". What esbuild advises about a missing file is how to configure esbuild.
+  const hints = specifier === undefined ? message.notes.map((note) => note.text) : [];
+  const told = hints.length === 0 ? {} : { notes: hints };
+  if (place === null) return { message: text, ...told };
   const column = Buffer.from(place.lineText).subarray(0, place.column).toString().length + 1;
-  const file = display(path.resolve(root, place.file));
-  return { message: text, file, line: place.line, column, lineText: place.lineText };
+  const file = path.resolve(root, place.file);
+  const at = { line: place.line, column };
+  const source = await readFile(file, 'utf8').catch(() => ''); // a module that is no file has its line only
+  const frame = codeFrame(source, at) ?? lineFrame(place.lineText, at);
+  return { message: text, file: display(file), ...at, frame, ...told };
 }
 
 async function unbundledProblem(
@@ -87,15 +100,17 @@ async function unbundledProblem(
 ): Promise<BuildProblem> {
   const isNode = isBuiltin(specifier);
   const target = isNode ? `node:${specifier.replace(/^node:/, '')}` : specifier;
-  const advice = isNode ? NODE_MODULE_ADVICE : NATIVE_ADVICE;
+  const usual = isNode ? NODE_MODULE_ADVICE : NATIVE_ADVICE;
   const place = message.location;
   const { root, entry, display } = request;
-  if (place === null) return { message: `${target}. ${advice}` };
-  if (metafile === undefined) {
-    return { message: `${target} ← ${display(path.resolve(root, place.file))}:${place.line}. ${advice}` };
-  }
-  const chain = await importChain({ metafile, root, entry, importer: place.file, line: place.line, target, display });
-  return { message: `${chain}. ${advice}` };
+  if (place === null) return { message: `${target}. ${usual}` };
+  const column = place.column + 1;
+  const graph = metafile ?? { inputs: {}, outputs: {} };
+  const chain = await importChain({
+    ...{ metafile: graph, root, entry, importer: place.file, line: place.line, column, target, display },
+  });
+  const native = chain.native === undefined ? usual : `${chain.native} is native code. ${NATIVE_ADVICE}`;
+  return { message: `${chain.text}. ${isNode ? native : usual}`, ...chain.framed };
 }
 
 /** The text of the import that a message points at: esbuild marks the quoted specifier. */

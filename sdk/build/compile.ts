@@ -12,6 +12,7 @@
  */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ownModule } from '@flowops/proto/own-module.ts';
 import type { BuildOptions, BuildFailure as EsbuildFailure, Metafile, Plugin } from 'esbuild';
 import type { BuildProblem } from './build-result.ts';
 import { explainMessages, isUnbundled, outsideProblems, plainProblem } from './compile-problems.ts';
@@ -21,12 +22,12 @@ import { type PackageRoot, renameSources, stableName } from './source-names.ts';
 
 const SDK = '@flowops/sdk';
 /** Our own copy lies here; the files of proto that it imports beside it. */
-const SDK_FILE = fileURLToPath(import.meta.resolve(SDK));
+const SDK_FILE = fileURLToPath(ownModule('../index', import.meta.url));
 const OWN_PACKAGES: readonly PackageRoot[] = [
   { name: SDK, directory: path.dirname(SDK_FILE), except: path.join(path.dirname(SDK_FILE), 'examples') },
   {
     name: '@flowops/proto',
-    directory: path.dirname(fileURLToPath(import.meta.resolve('@flowops/proto/manifest.ts'))),
+    directory: path.join(path.dirname(SDK_FILE), '..', 'proto'),
   },
 ];
 
@@ -69,6 +70,7 @@ export type CompileResult =
 export async function compile({ file, target, display }: CompileRequest): Promise<CompileResult> {
   const esbuild = await import('esbuild'); // on demand: an unchanged plugin is taken from the cache without it
   const root = path.dirname(file);
+  const places = { root, display, sdkFile: SDK_FILE };
   const options = esbuildOptions(file, target);
   const result = await esbuild.build(options).catch((thrown: unknown) => {
     if (isEsbuildFailure(thrown)) return thrown;
@@ -80,9 +82,9 @@ export async function compile({ file, target, display }: CompileRequest): Promis
       const plugins = [...options.plugins, leaveOutsidePlugin()];
       return (await esbuild.build({ ...options, plugins }).catch(() => undefined))?.metafile;
     };
-    return { ok: false, ...(await explainMessages({ messages: result.errors, root, entry, display, graph })) };
+    return { ok: false, ...(await explainMessages({ ...places, messages: result.errors, entry, graph })) };
   }
-  const outside = await outsideProblems({ metafile: result.metafile, root, entry: path.basename(file), display });
+  const outside = await outsideProblems({ ...places, metafile: result.metafile, entry: path.basename(file) });
   if (outside.length > 0) return { ok: false, problems: outside, importsNode: false };
   const names = new Map<string, string>();
   const files = new Map<string, string>();
@@ -106,7 +108,7 @@ export async function compile({ file, target, display }: CompileRequest): Promis
     exports: output.exports,
     files,
     bytesOf,
-    warnings: result.warnings.map((message) => plainProblem(message, undefined, { root, display })),
+    warnings: await Promise.all(result.warnings.map((message) => plainProblem(message, places))),
   };
 }
 

@@ -3,14 +3,14 @@
  * bundle are led back through the source map, packages' and our own cut (design 6.1).
  */
 import { readFile } from 'node:fs/promises';
+import { codeFrame } from '@flowops/proto/code-frame.ts';
+import { MAX_FRAMES } from '@flowops/proto/error-frames.ts';
 import { errorInfo } from '@flowops/proto/errors.ts';
+import { isAuthors, type SourcePlace, sourcePlaces } from '@flowops/proto/source-map.ts';
 import { type BuildFailure, type BuildProblem, buildFailure } from './build-result.ts';
 import type { Compiled } from './compile.ts';
 import type { InspectFailure } from './inspect-bundle.ts';
-import { isAuthors, type SourcePlace, sourcePlaces } from './source-map.ts';
 
-/** Design 6.1: frames of the author's own files in an error shown to a person. */
-const MAX_FRAMES = 10;
 const OWN_SDK_PREFIX = 'node_modules/@flowops/';
 
 const GLOBALS_ADVICE =
@@ -50,8 +50,8 @@ async function problemPlace(
   const { line, column } = place;
   const file = compiled.files.get(place.source);
   if (file === undefined) return { file: place.source, line, column };
-  const lineText = (await readFile(file, 'utf8')).split('\n')[line - 1]?.replace(/\r$/, '');
-  return { file: display(file), line, column, ...(lineText === undefined ? {} : { lineText }) };
+  const frame = codeFrame(await readFile(file, 'utf8').catch(() => ''), place);
+  return { file: display(file), line, column, ...(frame === undefined ? {} : { frame }) };
 }
 
 function shownPlace(place: SourcePlace, compiled: Compiled, display: (file: string) => string): string {

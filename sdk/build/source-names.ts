@@ -6,6 +6,7 @@
  * as `node_modules/@flowops/sdk/index.ts` wherever it was found.
  */
 import path from 'node:path';
+import { PACKAGE_PREFIX } from '@flowops/proto/source-map.ts';
 
 /** Names given by esbuild (its metafile's keys) to names that are the same everywhere. */
 export type SourceNames = ReadonlyMap<string, string>;
@@ -16,9 +17,6 @@ export interface PackageRoot {
   /** A folder in it whose files are authors' all the same. */
   readonly except?: string;
 }
-
-/** What files beyond the author's own are called; also how a frame of the author is told from all others. */
-export const PACKAGE_PREFIX = 'node_modules/';
 
 /** Name and folder of the package in a `node_modules` that a file belongs to; undefined for a file of the author. */
 export function packageNameAt(file: string): PackageRoot | undefined {

@@ -1,6 +1,6 @@
 /**
- * What `flowops plugin new` writes, as text. The work is a function of its own in a file without imports, so that its
- * test runs with nothing installed (`npm test`); the plugin around it declares inputs and outputs.
+ * What `flowops plugin new` writes, as text: a plugin that works as it stands, a test of it, and what npm, TypeScript and
+ * an editor need for both. Three forms of one plugin: a class, a function, and a function in plain JavaScript.
  */
 
 export type PluginStyle = 'class' | 'function';
@@ -8,26 +8,34 @@ export type PluginStyle = 'class' | 'function';
 export interface PluginTemplate {
   readonly name: string;
   readonly style: PluginStyle;
-  /** Where TypeScript finds our SDK from the new folder, when it would not find it by itself. */
-  readonly sdkPath: string | undefined;
+  readonly language: 'ts' | 'js';
+  /** How package.json names `@flowops/sdk`: a version, or `file:` and a path. */
+  readonly sdk: string;
 }
 
+/** What an author's test and type check run on: the releases that our own tests use. */
+export const VITEST_VERSION = '5.1.1';
+export const TYPESCRIPT_VERSION = '7.0.2';
+/** Lowers the decorators of a class in a test. */
+export const ESBUILD_VERSION = '0.28.2';
+
 /** File names and their text. */
-export function pluginFiles({ name, style, sdkPath }: PluginTemplate): ReadonlyMap<string, string> {
-  return new Map([
-    ['plugin.ts', style === 'class' ? classPlugin(name) : functionPlugin(name)],
-    ['greeting.ts', GREETING],
-    ['greeting.test.ts', GREETING_TEST],
-    ['package.json', packageJson(name)],
-    ['tsconfig.json', tsconfig(sdkPath)],
-    ['README.md', readme(name, style)],
-    ['.gitignore', 'node_modules/\ndist/\n.flowops/\n'],
-  ]);
+export function pluginFiles(template: PluginTemplate): ReadonlyMap<string, string> {
+  const { name, style, language } = template;
+  const files = new Map([[`plugin.${language}`, style === 'class' ? classPlugin(name) : functionPlugin(name)]]);
+  files.set(`plugin.test.${language}`, pluginTest(style, language));
+  // Decorators are not JavaScript yet: the plugin for vitest lowers them.
+  if (style === 'class') files.set(`vitest.config.${language}`, VITEST_CONFIG);
+  if (language === 'ts') files.set('tsconfig.json', TSCONFIG);
+  files.set('package.json', packageJson(template));
+  files.set('flow.yaml', flow(name));
+  files.set('README.md', readme(template));
+  files.set('.gitignore', 'node_modules/\ndist/\n.flowops/\n.env\n');
+  return files;
 }
 
 function classPlugin(name: string): string {
   return `import { BaseTask, Input, Output, TaskType } from '@flowops/sdk';
-import { greeting } from './greeting.ts';
 
 @TaskType({ name: '${name}', version: '1.0.0', description: 'Greets somebody.' })
 export default class Greet extends BaseTask {
@@ -40,9 +48,9 @@ export default class Greet extends BaseTask {
   @Output({ type: 'string', description: 'The greeting' })
   message = '';
 
-  start() {
+  override start(): void {
     this.logger.info('greeting', { name: this.name, times: this.times });
-    this.message = greeting(this.name, this.times);
+    this.message = Array.from({ length: this.times }, () => \`Hello, \${this.name}!\`).join(' ');
   }
 }
 `;
@@ -50,7 +58,6 @@ export default class Greet extends BaseTask {
 
 function functionPlugin(name: string): string {
   return `import { defineTask } from '@flowops/sdk';
-import { greeting } from './greeting.ts';
 
 export default defineTask({
   name: '${name}',
@@ -65,86 +72,122 @@ export default defineTask({
   },
   run({ inputs, logger }) {
     logger.info('greeting', { name: inputs.name, times: inputs.times });
-    return { message: greeting(inputs.name, inputs.times) };
+    return { message: Array.from({ length: inputs.times }, () => \`Hello, \${inputs.name}!\`).join(' ') };
   },
 });
 `;
 }
 
-const GREETING = `/** The work itself: plain code, so that a test needs nothing around it. */
-export function greeting(name: string, times: number): string {
-  return Array.from({ length: times }, () => \`Hello, \${name}!\`).join(' ');
+function pluginTest(style: PluginStyle, language: 'ts' | 'js'): string {
+  const task = style === 'class' ? 'Greet' : 'greet';
+  return `import { runTask } from '@flowops/sdk/testing';
+import { expect, test } from 'vitest';
+import ${task} from './plugin.${language}';
+
+test('greets as often as asked', async () => {
+  const { status, outputs } = await runTask(${task}, { inputs: { name: 'Ada', times: 2 } });
+  expect(status).toBe('COMPLETED');
+  expect(outputs).toEqual({ message: 'Hello, Ada! Hello, Ada!' });
+});
+
+test('fails without a name', async () => {
+  const { status, code } = await runTask(${task}, { inputs: {} });
+  expect(status).toBe('FAILED');
+  expect(code).toBe('INPUT_INVALID');
+});
+`;
 }
+
+const VITEST_CONFIG = `import { flowops } from '@flowops/sdk/vitest';
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({ plugins: [flowops()] });
 `;
 
-const GREETING_TEST = `import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { greeting } from './greeting.ts';
+/** `lib` has what a sandbox has, so that the compiler knows no `process` and no `Buffer` either. */
+const TSCONFIG = `${JSON.stringify(
+  {
+    compilerOptions: {
+      target: 'es2022',
+      lib: ['es2023', 'esnext.decorators', 'esnext.disposable', 'webworker'],
+      module: 'preserve',
+      moduleResolution: 'bundler',
+      strict: true,
+      noEmit: true,
+      allowImportingTsExtensions: true,
+      skipLibCheck: true,
+      types: [],
+    },
+    include: ['*.ts', 'src'],
+  },
+  null,
+  2,
+)}\n`;
 
-test('greets as often as asked', () => {
-  assert.equal(greeting('Ada', 2), 'Hello, Ada! Hello, Ada!');
-});
-
-test('greets nobody at all when asked for none', () => {
-  assert.equal(greeting('Ada', 0), '');
-});
-`;
-
-function packageJson(name: string): string {
+function packageJson({ name, style, language, sdk }: PluginTemplate): string {
   const manifest = {
-    name: name.replace(/^[._-]+/, ''),
+    name,
     version: '1.0.0',
     private: true,
     type: 'module',
-    main: 'plugin.ts',
-    // The file is named, so that a Node that cannot run TypeScript says so instead of finding no test.
-    scripts: { test: 'node --test greeting.test.ts' },
-    engines: { node: '>=22.18' },
+    main: `plugin.${language}`,
+    scripts: { test: 'vitest run', ...(language === 'ts' ? { types: 'tsc' } : {}) },
+    devDependencies: {
+      '@flowops/sdk': sdk,
+      ...(style === 'class' ? { esbuild: ESBUILD_VERSION } : {}),
+      ...(language === 'ts' ? { typescript: TYPESCRIPT_VERSION } : {}),
+      vitest: VITEST_VERSION,
+    },
   };
   return `${JSON.stringify(manifest, null, 2)}\n`;
 }
 
-function tsconfig(sdkPath: string | undefined): string {
-  const compilerOptions = {
-    target: 'es2022',
-    lib: ['es2023', 'esnext.decorators', 'webworker'],
-    module: 'preserve',
-    moduleResolution: 'bundler',
-    strict: true,
-    noEmit: true,
-    allowImportingTsExtensions: true,
-    skipLibCheck: true,
-    types: [],
-    ...(sdkPath === undefined ? {} : { paths: { '@flowops/sdk': [sdkPath] } }),
-  };
-  return `${JSON.stringify({ compilerOptions, include: ['*.ts'], exclude: ['*.test.ts', 'dist'] }, null, 2)}\n`;
+function flow(name: string): string {
+  return `flowId: ${JSON.stringify(name)}
+inputs:
+  who: { type: string, default: World }
+steps:
+  - stepId: greet
+    pluginId: ${JSON.stringify(name)}
+    inputs: { name: '\${flow.input.who}' }
+`;
 }
 
-function readme(name: string, style: PluginStyle): string {
-  const declared = style === 'class' ? 'the class in `plugin.ts`' : '`defineTask` in `plugin.ts`';
+function readme({ name, style, language }: PluginTemplate): string {
+  const file = `plugin.${language}`;
+  const declared = style === 'class' ? 'the decorators say' : '`defineTask` says';
   return `# ${name}
 
-A FlowOps plugin: ${declared} says what goes in and out, \`greeting.ts\` does the work.
+A FlowOps plugin. \`${file}\` is all of it: ${declared} what goes in and out, ${style === 'class' ? '`start()`' : '`run()`'} does the work.
 
+\`\`\`sh
+npm test                                    # plugin.test.${language}, without a sandbox: quick
+flowops sandbox run . --input name=World    # once, in the sandbox that a flow uses; --watch does it at every change
+flowops run flow.yaml --input who=World     # as a step of a flow
+flowops plugin build .                      # one file, dependencies included: dist/${name}-1.0.0.js
 \`\`\`
-npm test                                             # the test, with Node 22.18 or later
-flowops plugin build .                               # dist/${name}-1.0.0.js
-flowops plugin inspect .                             # inputs, outputs, permissions
-flowops sandbox run . --input name=World --input times=2
-\`\`\`
+${language === 'ts' ? '\n`npm run types` checks the types.\n' : ''}
+To publish, with \`flowops registry serve --dir registry\` running in another terminal:
 
-In a clone of FlowOps the command is \`npx flowops\`. To publish, with \`flowops registry serve --dir registry\` running:
-
-\`\`\`
+\`\`\`sh
 flowops plugin publish dist/${name}-1.0.0.js --registry 127.0.0.1:9091
 \`\`\`
 
+A published version never changes: raise \`version\` in \`${file}\` before you publish again.
+
 ## What the code may do
 
-It runs in a sandbox: ECMAScript, timers, \`URL\`, \`TextEncoder\`, \`crypto.randomUUID\` and the like are there; files,
-environment variables, processes and Node's modules are not. npm packages that need none of those can be imported:
-\`flowops plugin build\` puts them into the bundle and names any that cannot go.
+ECMAScript, timers, \`URL\`, \`TextEncoder\`, \`crypto\`, \`fetch\` and the like are there. Files, environment variables,
+processes and Node's modules are not. npm packages that need none of those can be imported; \`flowops plugin build\`
+puts them into the bundle and names any that cannot go.
 
-A published version never changes: raise \`version\` before you publish again.
+For the network and for secrets the plugin asks in its declaration, beside \`version\`:
+
+\`\`\`${language}
+permissions: { net: ['api.example.com:443'], secrets: ['API_TOKEN'] },
+\`\`\`
+
+Then \`fetch(…)\` reaches that host, and \`await context.secret('API_TOKEN')\` gives the secret: on your machine from
+\`flowops sandbox run . --env-file .env\`, elsewhere from where the operator keeps it and as far as the policy grants it.
 `;
 }

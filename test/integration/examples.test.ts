@@ -5,7 +5,7 @@ import { parseFlowFile, parseSteps } from '@flowops/proto/flow.ts';
 import type { Json } from '@flowops/proto/json.ts';
 import { buildPlugin } from '@flowops/sdk/build/build-plugin.ts';
 import type { BuiltPlugin } from '@flowops/sdk/build/build-result.ts';
-import { isAuthors, sourcePlaces } from '@flowops/sdk/build/source-map.ts';
+import { isAuthors, sourcePlaces } from '@flowops/proto/source-map.ts';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { developerHost, runBuilt } from '../support/developer-host.ts';

@@ -199,23 +199,37 @@ describe('a plugin that cannot be built', () => {
   it('names the file, the line and shows the code of a syntax error', async () => {
     const message = await problemsOf({ 'wrong.ts': 'const a = 1;\nexport default class {\n  start( {\n}\n' });
     expect(message).toMatch(/^wrong\.ts:\d+:\d+: /);
-    expect(message).toMatch(/^ {2}\d \| .*\n {4}\| *\^/m);
+    expect(message).toMatch(/^ {2}\d \|.*\n {4}\| *\^/m);
   });
 
   it('is told what a default export is', async () => {
     expect(await problemsOf({ 'named.ts': 'export class Greet {}' })).toMatch(
       /^named\.ts: a plugin is the default export .* exports only Greet\. Write `export default/,
     );
+    expect(await problemsOf({ 'greet.ts': GREET.replace('default ', '') })).toMatch(
+      /^greet\.ts:3: a plugin is the default export [\s\S]*\n> 3 \| @TaskType\(/,
+    );
     expect(await problemsOf({ 'empty.ts': '' })).toMatch(/exports nothing/);
   });
 
   it('is told that one file is one task, also when comments and strings talk of others', async () => {
     const two = `${GREET}\n@TaskType({ name: 'b', version: '1.0.0' })\nclass Second extends BaseTask { start() {} }\nexport { Second };`;
-    expect(await problemsOf({ 'two.ts': two })).toMatch(/two\.ts: this file declares 2 tasks/);
+    expect(await problemsOf({ 'two.ts': two })).toMatch(
+      /^two\.ts:9: this file declares 2 tasks[\s\S]*\n> +9 \| @TaskType\(\{ name: 'b'/,
+    );
     const mixed = `import { defineTask } from '@flowops/sdk';\n${GREET}\nexport const other = defineTask({ name: 'c', version: '1.0.0', run() {} });`;
     expect(await problemsOf({ 'mixed.ts': mixed })).toMatch(/declares 2 tasks/);
     const talk = `// @TaskType({})\n/*\n@TaskType({})\n*/\nconst help = "@TaskType({})";\n${GREET}\nexport { help };`;
     expect((await build(sourceTree({ 'talk.ts': talk }))).ok).toBe(true);
+  });
+
+  it('is shown the name that it may have meant of the SDK, in its own file', async () => {
+    const message = await problemsOf({ 'typo.ts': GREET.replaceAll('TaskType', 'TaskTpe') });
+    expect(message).toMatch(/^typo\.ts:1:28: .*"@flowops\/sdk".*"TaskTpe"/);
+    expect(message).toContain(
+      "  1 | import { BaseTask, Output, TaskTpe } from '@flowops/sdk';\n    |                            ^",
+    );
+    expect(message).toContain('Did you mean to import "TaskType" instead?');
   });
 
   it('is told which files make a bundle larger than 16 MiB', async () => {
@@ -246,7 +260,8 @@ describe('an import that would be left to the run', () => {
       'a.ts',
     );
     expect(message).toBe(
-      'https://example.com/x.js ← b.ts:2. A bundle holds all its code: save the file beside the plugin, or install the package it is in.',
+      'https://example.com/x.js ← b.ts:2. A bundle holds all its code: save the file beside the plugin, or install the package it is in.\n' +
+        "  1 |\n  2 | import x from 'https://example.com/x.js';\n    |               ^\n  3 | x();",
     );
   });
 });
@@ -268,7 +283,8 @@ describe('an import of Node', () => {
       'src/plugin.ts',
     );
     expect(message).toBe(
-      'node:fs ← pg@8.11.3 ← src/query.ts:3. Use another package, or set runtime: "node" (container tier only).',
+      'node:fs ← pg@8.11.3 ← src/query.ts:3. Use another package, or set runtime: "node" (container tier only).\n' +
+        "  1 | // the database\n  2 |\n  3 | import pg from 'pg';\n    |                ^\n  4 | export const query = pg;",
     );
   });
 
@@ -298,8 +314,36 @@ describe('an import of Node', () => {
       'node_modules/@img/sharp/sharp.node': '\u007fELF',
     });
     expect(message).toBe(
-      './sharp.node ← @img/sharp@0.33.0 ← a.ts:1. A plugin is one JavaScript file, so native code cannot go with it. Use another package.',
+      './sharp.node ← @img/sharp@0.33.0 ← a.ts:1. A plugin is one JavaScript file, so native code cannot go with it. Use another package.\n' +
+        "  1 | import sharp from '@img/sharp';\n    |                   ^\n  2 | export default sharp;",
     );
+  });
+
+  it('of a package that loads native code is told as that, and not as a way into a container', async () => {
+    const message = await problemsOf({
+      'a.ts': "import Database from 'better-sqlite3';\nexport default Database;",
+      'node_modules/better-sqlite3/package.json':
+        '{"name":"better-sqlite3","version":"12.1.0","main":"index.js","dependencies":{"bindings":"1.5.0"}}',
+      'node_modules/better-sqlite3/index.js': "module.exports = require('bindings')('better_sqlite3.node');",
+      'node_modules/bindings/package.json': '{"name":"bindings","version":"1.5.0","main":"bindings.js"}',
+      'node_modules/bindings/bindings.js': "module.exports = require('fs');",
+    });
+    expect(message).toMatch(
+      /^node:fs ← bindings@1\.5\.0 ← better-sqlite3@12\.1\.0 ← a\.ts:1\. better-sqlite3@12\.1\.0 is native code\. A plugin is one JavaScript file/,
+    );
+    expect(message).not.toContain('runtime: "node"');
+  });
+
+  it.each([
+    ['a build for each machine', '{"optionalDependencies":{"@x/fast-linux-x64-gnu":"1.0.0"}}'],
+    ['a build at its install', '{"gypfile":true}'],
+  ])('is told as native code of a package with %s', async (_what, manifest) => {
+    const message = await problemsOf({
+      'a.ts': "import fast from 'fast';\nexport default fast;",
+      'node_modules/fast/package.json': manifest,
+      'node_modules/fast/index.js': "module.exports = require('os').platform();",
+    });
+    expect(message).toMatch(/^node:os ← fast ← a\.ts:1\. fast is native code\./);
   });
 
   it('stays in a plugin whose own manifest says runtime: "node"', async () => {

@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path, { join } from 'node:path';
-import { errorFrames } from '@flowops/sandbox/cli/error-frames.ts';
+import { errorFrames } from '@flowops/proto/error-frames.ts';
 import { transform } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
@@ -30,8 +30,11 @@ test('the innermost frame comes with its line of source, the others below it', a
   const text = await errorFrames(stack, { sourceMap, sourceFolder: folder });
   expect(text.split('\n')).toEqual([
     `${relative()}:3:9: thrown here`,
+    '  1 | type A = 1;',
+    '  2 | export function fails(): never {',
     '  3 |   throw new Error("no");',
     '    |         ^',
+    '  4 | }',
     `    at ${relative()}:3:9`,
   ]);
 });
