@@ -30,8 +30,9 @@ export type BundleResult =
 
 export interface PluginSource {
   /**
-   * @param version exact version, `sha256:…`, or undefined for the latest release.
-   * MUST give a digest whose bytes `bundle()` can give. MUST NOT throw for anything a plugin service can answer.
+   * @param version exact version, `sha256:…`, or undefined for the latest: the highest release that is not withdrawn.
+   * A withdrawn version and a pre-release are had by name and by digest. MUST give a digest whose bytes `bundle()` can
+   * give, and that was published as this plugin. MUST NOT throw for anything a plugin service can answer.
    */
   resolve(pluginId: string, version: string | undefined, signal: AbortSignal): Promise<ResolveResult>;
   /** The bytes of a digest that was resolved, also by an earlier process. MUST verify them on every read. */
