@@ -3,6 +3,8 @@
  * from what was built before does without.
  */
 import path from 'node:path';
+import { PART_NAMES, type PartName } from '../guest/guest-protocol.ts';
+import { ONE_LANGUAGE } from './one-language.ts';
 
 /** What is built, and the absolute paths of the files it was built from. */
 export interface BuiltText {
@@ -44,16 +46,7 @@ export async function buildProgram({ entry, format, external = [], texts = {} }:
     logLevel: 'silent',
     ...(format === 'esm' ? { banner: { js: REQUIRE_BANNER } } : {}),
     plugins: [
-      {
-        // Half of zod, and evaluated at every start: its messages in all languages but the one that is used.
-        name: 'one-language',
-        setup: ({ onLoad }) => {
-          onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, ({ path: file }) => ({
-            contents: "export { default as en } from './en.js';",
-            resolveDir: path.dirname(file),
-          }));
-        },
-      },
+      ONE_LANGUAGE,
       {
         name: 'texts',
         setup: ({ onResolve, onLoad }) => {
@@ -73,9 +66,8 @@ export async function buildProgram({ entry, format, external = [], texts = {} }:
 }
 
 const INJECT = path.join(import.meta.dirname, '..', 'guest', 'inject');
-/** The part of the prelude that most steps never need, and what asks for it. */
-const INLINE_URL = path.join(INJECT, 'url.ts');
-const ASKING_URL = path.join(INJECT, 'url-part.ts');
+/** Parts of the prelude that most steps never need: `url.ts` has it beside it, `url-part.ts` asks for it. */
+const INLINE_PART = new RegExp(`/(${PART_NAMES.join('|')})\\.ts$`);
 
 /** The prelude as one strict expression that gives `boot`, complete. */
 export async function buildPrelude(): Promise<BuiltText> {
@@ -83,9 +75,15 @@ export async function buildPrelude(): Promise<BuiltText> {
 }
 
 /** The same for isolates, each of which gets a copy of the text: what is long and seldom used is a text of its own. */
-export async function buildIsolatePrelude(): Promise<{ readonly core: BuiltText; readonly url: BuiltText }> {
-  const [core, url] = await Promise.all([bundleGuestCode('prelude.ts', true), bundleGuestCode('url-module.ts')]);
-  return { core: preludeOf(core), url: partOf(url) };
+export async function buildIsolatePrelude(): Promise<
+  { readonly core: BuiltText } & Readonly<Record<PartName, BuiltText>>
+> {
+  const [core, url, hashes] = await Promise.all([
+    bundleGuestCode('prelude.ts', true),
+    bundleGuestCode('url-module.ts'),
+    bundleGuestCode('hashes-module.ts'),
+  ]);
+  return { core: preludeOf(core), url: partOf(url), hashes: partOf(hashes) };
 }
 
 function preludeOf({ text, inputs }: BuiltText): BuiltText {
@@ -124,8 +122,8 @@ async function bundleGuestCode(entry: string, asksForParts = false): Promise<Bui
           {
             name: 'parts',
             setup: ({ onResolve }) => {
-              onResolve({ filter: /\/url\.ts$/ }, ({ path: name, resolveDir }) =>
-                path.join(resolveDir, name) === INLINE_URL ? { path: ASKING_URL } : undefined,
+              onResolve({ filter: INLINE_PART }, ({ path: name, resolveDir }) =>
+                resolveDir === INJECT ? { path: path.join(INJECT, name.replace(/\.ts$/, '-part.ts')) } : undefined,
               );
             },
           },

@@ -3,7 +3,10 @@ declare module 'flowops:prelude' {
   export const PRELUDE: string;
 }
 
-/** The part of it that url-part.ts asks the worker for. */
+/** The parts of it that url-part.ts and hashes-part.ts ask the worker for. */
 declare module 'flowops:prelude-url' {
   export const PRELUDE_URL: string;
+}
+declare module 'flowops:prelude-hashes' {
+  export const PRELUDE_HASHES: string;
 }

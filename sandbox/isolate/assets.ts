@@ -12,9 +12,10 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { z } from 'zod';
 import { type BuiltText, buildIsolatePrelude, buildProgram } from '../bundling/build-program.ts';
+import { readReadyBuilt } from '../bundling/ready-built.ts';
 
 /** Changes when this file builds differently from the same sources. */
-const RECIPE = 'flowops-worker-4';
+const RECIPE = 'flowops-worker-5';
 const WORKER_FILE = 'worker.mjs';
 
 export interface IsolateAssets {
@@ -34,7 +35,7 @@ export async function prepareIsolateAssets(cacheDir: string): Promise<IsolateAss
   const workerPath = path.join(folder, WORKER_FILE);
   const stampPath = path.join(folder, 'worker.json');
   const known = await readStamp(stampPath);
-  if (known !== undefined && existsSync(workerPath) && (await keyOf(known.inputs)) === known.key) {
+  if (known !== undefined && existsSync(workerPath) && (await isCurrent(known))) {
     return { workerPath, workerHash: known.hash, isolatedVmDir };
   }
   await mkdir(path.join(folder, 'node_modules'), { recursive: true, mode: 0o755 });
@@ -47,7 +48,9 @@ export async function prepareIsolateAssets(cacheDir: string): Promise<IsolateAss
 }
 
 export async function buildWorker(): Promise<BuiltText> {
-  const { core, url } = await buildIsolatePrelude();
+  const ready = await readReadyBuilt(WORKER_FILE);
+  if (ready !== undefined) return { text: ready, inputs: [] };
+  const { core, url, hashes } = await buildIsolatePrelude();
   return buildProgram({
     entry: path.join(import.meta.dirname, 'worker', 'main.ts'),
     format: 'esm',
@@ -55,6 +58,7 @@ export async function buildWorker(): Promise<BuiltText> {
     texts: {
       'flowops:prelude': { constant: 'PRELUDE', text: core },
       'flowops:prelude-url': { constant: 'PRELUDE_URL', text: url },
+      'flowops:prelude-hashes': { constant: 'PRELUDE_HASHES', text: hashes },
     },
   });
 }
@@ -62,6 +66,12 @@ export async function buildWorker(): Promise<BuiltText> {
 /** SHA-256, hex: the value of the label `flowops.worker` of an image. */
 export function workerHash({ text }: Pick<BuiltText, 'text'>): string {
   return createHash('sha256').update(text).digest('hex');
+}
+
+/** npm gives every file of a package the same time: what lies ready is compared by what is in it. */
+async function isCurrent({ inputs, key, hash }: z.output<typeof stampSchema>): Promise<boolean> {
+  const ready = await readReadyBuilt(WORKER_FILE);
+  return ready === undefined ? (await keyOf(inputs)) === key : workerHash({ text: ready }) === hash;
 }
 
 /** Undefined where an input is gone. */

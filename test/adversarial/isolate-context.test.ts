@@ -17,8 +17,8 @@ const found = { outputs: { found: { type: 'json' } } } as const;
 let factory: IsolateFactory;
 const homes = new Set<IsolateHome>();
 beforeAll(async () => {
-  const { core, url } = await buildIsolatePrelude();
-  factory = await IsolateFactory.create(core.text, { url: url.text });
+  const { core, url, hashes } = await buildIsolatePrelude();
+  factory = await IsolateFactory.create(core.text, { url: url.text, hashes: hashes.text });
 });
 afterEach(() => {
   for (const home of homes) home.dispose();

@@ -26,6 +26,33 @@ type Case<Expected> = readonly [what: string, expected: Expected, body: string, 
 
 const COMPLETING: readonly Case<unknown>[] = [
   [
+    "imports every one of Node's modules",
+    [],
+    `const refused = [];
+    for (const name of builtinModules) await import(name).catch((error) => refused.push(name + ' ' + error.code));
+    return { o: refused };`,
+    "import { builtinModules } from 'node:module';",
+  ],
+  [
+    'uses files, streams, digests and Buffer',
+    [4000, 'SfaK', 'w6k=', '/tmp'],
+    `const file = path.join(os.tmpdir(), 'a.txt'); fs.writeFileSync(file, 'hi'.repeat(2000));
+    await pipeline(fs.createReadStream(file), zlib.createGzip(), fs.createWriteStream(file + '.gz'));
+    const digest = createHash('md5').update('hi').digest('base64').slice(0, 4);
+    return { o: [zlib.gunzipSync(fs.readFileSync(file + '.gz')).length, digest, Buffer.from('é').toString('base64'), os.tmpdir()] };`,
+    `import { createHash } from 'crypto'; import * as fs from 'node:fs'; import os from 'os'; import path from 'node:path';
+    import { pipeline } from 'node:stream/promises'; import zlib from 'node:zlib';`,
+  ],
+  [
+    'opens sockets, which lead nowhere',
+    ['EAI_AGAIN', true, 'POLICY_DENIED'],
+    `const lookup = await new Promise((got) => dns.lookup('example.com', got));
+    const connected = await new Promise((got) => net.connect(443, '192.0.2.1').on('connect', got).on('error', got));
+    const fetched = await fetch('https://example.com/').catch((error) => error);
+    return { o: [lookup.code, /UNREACH/.test(connected.code), fetched.code] };`,
+    "import dns from 'node:dns'; import net from 'node:net';",
+  ],
+  [
     'awaits at its top level',
     3,
     'return { o: n };',

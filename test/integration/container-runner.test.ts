@@ -3,10 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { runnerSteps } from '../support/step-host.ts';
 import { bundleOf, startRunner } from '../support/worker-host.ts';
 import { guestFetchSuite } from './guest-fetch-suite.ts';
+import { guestGlobalsSuite } from './guest-globals-suite.ts';
 import { guestSuite } from './guest-suite.ts';
 
 const steps = runnerSteps();
 guestSuite(steps);
+guestGlobalsSuite(steps);
 guestFetchSuite(steps);
 
 const text = { o: { type: 'string' } } as const;

@@ -6,6 +6,7 @@ import { skipBecause } from '../support/skip.ts';
 import { stepsOf } from '../support/step-host.ts';
 import { isolateWorkerProgram, WorkerHost } from '../support/worker-host.ts';
 import { guestFetchSuite } from './guest-fetch-suite.ts';
+import { guestGlobalsSuite } from './guest-globals-suite.ts';
 import { guestSuite } from './guest-suite.ts';
 
 const RELAY = path.join(import.meta.dirname, '..', 'fixtures', 'sandbox', 'container-worker-relay.ts');
@@ -29,5 +30,6 @@ describe.each(['runc', 'runsc'] as const)('a worker container on %s', (runtime) 
     return worker;
   });
   guestSuite(steps);
+  guestGlobalsSuite(steps);
   guestFetchSuite(steps);
 });

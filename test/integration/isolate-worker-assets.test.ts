@@ -49,8 +49,8 @@ test('several processes that start at once all get a worker that runs', async ()
 });
 
 test('the prelude names no file of this machine and is plain ASCII', async () => {
-  const { core, url } = await buildIsolatePrelude();
-  for (const { text } of [await buildPrelude(), core, url]) {
+  const { core, url, hashes } = await buildIsolatePrelude();
+  for (const { text } of [await buildPrelude(), core, url, hashes]) {
     expect(text).not.toContain(path.resolve(import.meta.dirname, '..', '..'));
     expect([...text].every((character) => character.charCodeAt(0) < 128)).toBe(true);
   }

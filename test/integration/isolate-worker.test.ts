@@ -4,10 +4,12 @@ import { afterAll, beforeEach, expect, test } from 'vitest';
 import { isolateSteps } from '../support/step-host.ts';
 import { bundleOf, startWorker, type WorkerHost } from '../support/worker-host.ts';
 import { guestFetchSuite } from './guest-fetch-suite.ts';
+import { guestGlobalsSuite } from './guest-globals-suite.ts';
 import { guestSuite } from './guest-suite.ts';
 
 const steps = isolateSteps();
 guestSuite(steps);
+guestGlobalsSuite(steps);
 guestFetchSuite(steps);
 
 let host: WorkerHost | undefined;

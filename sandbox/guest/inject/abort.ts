@@ -3,6 +3,7 @@
  * no `any` and no `timeout`). https://dom.spec.whatwg.org/#aborting-ongoing-activities
  */
 import { Event, EventTarget } from 'event-target-shim';
+import { namedError } from './named-error.ts';
 
 export { Event, EventTarget };
 
@@ -97,10 +98,4 @@ function makeSignal(): AbortSignal {
   } finally {
     isMaking = false;
   }
-}
-
-function namedError(name: string, message: string): Error {
-  const error = new Error(message);
-  Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
-  return error;
 }

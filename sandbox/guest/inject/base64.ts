@@ -1,4 +1,6 @@
 /** atob and btoa. https://infra.spec.whatwg.org/#forgiving-base64 */
+import { namedError } from './named-error.ts';
+
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 
 export function btoa(value: unknown): string {
@@ -37,7 +39,5 @@ function digit(bits: number): string {
 }
 
 function invalid(message: string): Error {
-  const error = new Error(message);
-  Object.defineProperty(error, 'name', { value: 'InvalidCharacterError', configurable: true, writable: true });
-  return error;
+  return namedError('InvalidCharacterError', message);
 }

@@ -1,5 +1,7 @@
-/** crypto.getRandomValues and crypto.randomUUID; the random bytes are the worker's. https://www.w3.org/TR/webcrypto/ */
+/** crypto: random bytes, which are the worker's, and digests. https://www.w3.org/TR/webcrypto/ */
 import { HOST_OP, type HostFunction, MAX_RANDOM_BYTES } from '../guest-protocol.ts';
+import { digest } from './digest.ts';
+import { namedError } from './named-error.ts';
 
 export function createCrypto(host: HostFunction): object {
   const fill = (bytes: Uint8Array): void => {
@@ -9,10 +11,10 @@ export function createCrypto(host: HostFunction): object {
   return {
     getRandomValues: <T>(array: T): T => {
       if (!ArrayBuffer.isView(array) || array instanceof DataView || /^Float/.test(nameOf(array))) {
-        throw named('TypeMismatchError', 'getRandomValues takes an integer typed array');
+        throw namedError('TypeMismatchError', 'getRandomValues takes an integer typed array');
       }
       if (array.byteLength > MAX_RANDOM_BYTES) {
-        throw named('QuotaExceededError', `getRandomValues gives at most ${MAX_RANDOM_BYTES} bytes at once`);
+        throw namedError('QuotaExceededError', `getRandomValues gives at most ${MAX_RANDOM_BYTES} bytes at once`);
       }
       fill(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
       return array;
@@ -28,15 +30,10 @@ export function createCrypto(host: HostFunction): object {
       }
       return text;
     },
+    subtle: { digest },
   };
 }
 
 function nameOf(view: ArrayBufferView): string {
   return Object.prototype.toString.call(view).slice('[object '.length);
-}
-
-function named(name: string, message: string): Error {
-  const error = new Error(message);
-  Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
-  return error;
 }

@@ -7,13 +7,12 @@ import { REMOVED_GLOBALS } from '@flowops/proto/guest-globals.ts';
 import { dateNow } from '@flowops/sdk/primordials.ts';
 import type { HostFunction } from '../guest-protocol.ts';
 import { atob, btoa } from './base64.ts';
+import { withClassNames } from './class-names.ts';
 import { createCrypto } from './crypto.ts';
-import type { LazyFetch } from './lazy-fetch.ts';
+import { FETCH_NAMES, type LazyFetch } from './lazy-fetch.ts';
 import { createConsole, type GuestLog } from './logging.ts';
 import { type GlobalName, POLYFILLS, useNatives } from './polyfills.ts';
 import type { GuestTimers } from './timers.ts';
-
-const FETCH_NAMES = ['Headers', 'Request', 'Response', 'fetch'] as const satisfies readonly GlobalName[];
 
 type Values = Readonly<Record<GlobalName, unknown>>;
 
@@ -75,7 +74,7 @@ function defineLazy<N extends GlobalName>(names: readonly N[], make: () => Reado
   const evaluate = (): void => {
     // A polyfill looks whether the real thing is there: while it loads, it is not.
     for (const name of waiting) define(name, undefined);
-    const values = make();
+    const values = withClassNames(make(), names);
     for (const name of waiting) define(name, values[name]);
     waiting.clear();
   };

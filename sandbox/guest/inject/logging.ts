@@ -83,7 +83,9 @@ export function createConsole(log: GuestLog): object {
     warn: at('warn'),
     error: at('error'),
     trace: at('debug'),
+    clear: () => undefined,
     dir: (value: unknown) => show(value),
+    dirxml: show,
     table: (value: unknown) => show(value),
     group: (...values: unknown[]) => {
       if (values.length > 0) log.line('info', () => formatArguments(values));

@@ -5,6 +5,7 @@
  */
 
 import { PRELUDE } from 'flowops:prelude';
+import { PRELUDE_HASHES } from 'flowops:prelude-hashes';
 import { PRELUDE_URL } from 'flowops:prelude-url';
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -25,7 +26,7 @@ async function main(): Promise<void> {
   const { version } = z.object({ version: z.string() }).parse(require('isolated-vm/package.json'));
   const problem = versionProblem({ isolatedVm: version, execArgv: process.execArgv });
   if (problem !== undefined) return refuse(problem);
-  const factory = await IsolateFactory.create(PRELUDE, { url: PRELUDE_URL });
+  const factory = await IsolateFactory.create(PRELUDE, { url: PRELUDE_URL, hashes: PRELUDE_HASHES });
   new WorkerApp({
     stream: hostStream(),
     instance: `worker-${randomUUID()}`,

@@ -97,7 +97,7 @@ export class PreparedIsolate {
       this.#home.takeIntruder();
       return 1;
     }
-    if (op === HOST_OP.part) return a === 'url' ? this.#parts.url : 1;
+    if (op === HOST_OP.part) return a === 'url' || a === 'hashes' ? this.#parts[a] : 1;
     return this.owner?.onCall(op, a, b, c) ?? 1;
   }
 

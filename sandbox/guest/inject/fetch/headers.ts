@@ -89,10 +89,6 @@ export class Headers {
     return this.entries();
   }
 
-  get [Symbol.toStringTag](): string {
-    return 'Headers';
-  }
-
   #entry(what: string, name: unknown, value: unknown): [string, string] | undefined {
     const key = readName(what, name);
     const text = String(value).replace(OUTER_SPACE, '');

@@ -70,10 +70,6 @@ export class Request extends Body {
     return new Request(url, { method, headers, redirect, signal, body: copyContent(this) });
   }
 
-  get [Symbol.toStringTag](): string {
-    return 'Request';
-  }
-
   static {
     partsOf = (request) => request.#parts;
   }

@@ -75,10 +75,6 @@ export class Response extends Body {
     return responseOf({ ...this.#parts, headers: guardedHeaders(headers, guard), content: copyContent(this) });
   }
 
-  get [Symbol.toStringTag](): string {
-    return 'Response';
-  }
-
   static json(data: unknown, init?: ResponseSettings): Response {
     const text: string | undefined = JSON.stringify(data);
     if (text === undefined) throw new TypeError('Response.json: the value has no JSON');
