@@ -14,9 +14,9 @@ import type { BaseTask } from './base-task.ts';
 import type { DefinedTask, InputDefinition, OutputDefinition, OutputValues } from './define-task.ts';
 import { toJsonText } from './json-text.ts';
 import { METADATA, TASK, type ValueTypes } from './metadata.ts';
-import { describeTask, failed, reportThrown, runTask as runDescribed, type TaskRun } from './task-runtime.ts';
+import { describeTask, failed, type Hook, reportThrown, runTask as runDescribed } from './task-runtime.ts';
 import { guestGlobals } from './testing/guest-globals.ts';
-import { inGuestScope } from './testing/guest-scope.ts';
+import { type OpenGuestScope, openGuestScope } from './testing/guest-scope.ts';
 import { createTestConsole } from './testing/test-console.ts';
 import { type StepEnd, TestStep } from './testing/test-step.ts';
 import type { RunTaskOptions, TaskResult } from './testing/test-types.ts';
@@ -55,13 +55,22 @@ export async function runTask(task: unknown, options: RunTaskOptions = {}): Prom
   const step = new TestStep(options);
   const console = createTestConsole(step.init.logger);
   const globals = guestGlobals({ console, fetch: step.fetch, isNode: declaresNode(task) });
-  const scope = { globals, onMissing: (name: string) => step.missed(name) };
-  return await inGuestScope(scope, [...globals.keys()], async () => step.resultOf(await runToEnd(task, options, step)));
+  const guest = openGuestScope({ globals, onMissing: (name) => step.missed(name) });
+  try {
+    return step.resultOf(await runToEnd(task, options, step, guest));
+  } finally {
+    guest.close();
+  }
 }
 
-async function runToEnd(task: unknown, options: RunTaskOptions, step: TestStep): Promise<StepEnd> {
+async function runToEnd(
+  task: unknown,
+  options: RunTaskOptions,
+  step: TestStep,
+  guest: OpenGuestScope,
+): Promise<StepEnd> {
   const { init, codeOf } = step;
-  const described = describe(task, step);
+  const described = guest.run(() => describe(task, step));
   if ('status' in described) return described;
   if (!described.ok) return failed('PLUGIN_INVALID', described.problem);
   const read = readManifest(described.declaration.manifestJson);
@@ -70,13 +79,18 @@ async function runToEnd(task: unknown, options: RunTaskOptions, step: TestStep):
   const inputs = readInputs(options.inputs ?? {}, read.manifest);
   if (!inputs.ok) return failed('INPUT_INVALID', inputs.message);
   if (options.signal?.aborted === true) return cancelled('stopped before the task began');
-  const run = runDescribed(described.declaration, inputs.json, {
+  const environment = {
     init,
     maxOutputLength: MAX_TEST_OUTPUT_BYTES,
     codeOf,
-    onHookError: (hook, message) => init.logger.error(`${hook}() failed: ${message}`),
-  });
-  return await untilStopped(run, options.signal, () => step.stop());
+    onHookError: (hook: Hook, message: string) => init.logger.error(`${hook}() failed: ${message}`),
+  };
+  const run = guest.run(() => runDescribed(described.declaration, inputs.json, environment));
+  const stop = () => {
+    step.stop();
+    run.call('stop');
+  };
+  return await untilStopped(run.report, options.signal, () => guest.run(stop));
 }
 
 function describe(task: unknown, step: TestStep): ReturnType<typeof describeTask> | StepEnd {
@@ -88,19 +102,23 @@ function describe(task: unknown, step: TestStep): ReturnType<typeof describeTask
 }
 
 /** A task that was stopped is CANCELLED, whatever it reports: the run has no use for it any more. */
-async function untilStopped(run: TaskRun, signal: AbortSignal | undefined, stop: () => void): Promise<StepEnd> {
-  if (signal === undefined) return await run.report;
+async function untilStopped(
+  report: Promise<StepEnd>,
+  signal: AbortSignal | undefined,
+  stop: () => void,
+): Promise<StepEnd> {
+  if (signal === undefined) return await report;
   const tooLong = Promise.withResolvers<StepEnd>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const onAbort = (): void => {
     const message = `stopped, and did not end within ${STOP_GRACE_MS} ms: the sandbox ends such a task by force`;
     timer = setTimeout(() => tooLong.resolve(cancelled(message)), STOP_GRACE_MS);
     stop();
-    run.call('stop');
   };
   signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort(); // the task's own first call may have led to it
   try {
-    const end = await Promise.race([run.report, tooLong.promise]);
+    const end = await Promise.race([report, tooLong.promise]);
     return signal.aborted && end.status !== 'cancelled' ? cancelled('stopped') : end;
   } finally {
     clearTimeout(timer);

@@ -22,14 +22,24 @@ let openCount = 0;
 const RUNNER_FRAME =
   /\bnode:|[\\/]node_modules[\\/](?:\.pnpm[\\/][^\\/]+[\\/]node_modules[\\/])?(?:@?vitest|vite|tinyspy)[\\/]/;
 
-/** Runs a task's code in the scope. Closed when the promise has settled. */
-export async function inGuestScope<T>(scope: GuestScope, names: readonly string[], work: () => Promise<T>): Promise<T> {
-  open(names);
-  try {
-    return await scopes.run(scope, work);
-  } finally {
-    close();
-  }
+export interface OpenGuestScope {
+  /** For the task's code. What it leaves behind (timers, promises) is in the scope too. */
+  run<T>(work: () => T): T;
+  /** The globals are as they were, unless another scope is open. Idempotent. */
+  close(): void;
+}
+
+/** Whoever opens it closes it. @param scope whose globals are looked at. */
+export function openGuestScope(scope: GuestScope): OpenGuestScope {
+  replaceGlobals([...scope.globals.keys()]);
+  let isOpen = true;
+  return {
+    run: (work) => scopes.run(scope, work),
+    close: () => {
+      if (isOpen) restoreGlobals();
+      isOpen = false;
+    },
+  };
 }
 
 /** For code of the test that a task calls. */
@@ -37,7 +47,7 @@ export function outsideOfScope<T>(work: () => T): T {
   return scopes.run(undefined, work);
 }
 
-function open(names: readonly string[]): void {
+function replaceGlobals(names: readonly string[]): void {
   openCount++;
   for (const name of names) {
     if (replaced.has(name)) continue;
@@ -48,7 +58,7 @@ function open(names: readonly string[]): void {
   }
 }
 
-function close(): void {
+function restoreGlobals(): void {
   openCount--;
   if (openCount > 0) return;
   for (const [name, real] of replaced) {
