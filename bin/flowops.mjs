@@ -10,7 +10,16 @@
  */
 import module from 'node:module';
 import { join } from 'node:path';
-import { absentPackages, COMPILE_CACHE, findNode24, isNode24, NODE_NEEDED, ROOT, SETUP_COMMAND } from './node24.mjs';
+import {
+  absentPackages,
+  compileCache,
+  findNode24,
+  isNode24,
+  NODE_NEEDED,
+  nodeAdvice,
+  packagesAdvice,
+  ROOT,
+} from './node24.mjs';
 import { runAs } from './run-as.mjs';
 
 const EXIT_USAGE = 2;
@@ -21,7 +30,8 @@ const problem = findProblem();
 if (problem !== undefined) {
   fail(problem);
 } else if (isNode24(process.versions.node)) {
-  module.enableCompileCache(COMPILE_CACHE);
+  const folder = compileCache();
+  if (folder !== undefined) module.enableCompileCache(folder);
   await import('./flowops.ts');
 } else {
   const child = join(ROOT, 'bin', 'flowops-child.mjs');
@@ -30,13 +40,13 @@ if (problem !== undefined) {
 
 function findProblem() {
   if (findNode24() === undefined) {
-    return `it needs ${NODE_NEEDED}, this is Node ${process.versions.node}; to install it into this folder: ${SETUP_COMMAND}`;
+    return `it needs ${NODE_NEEDED}, this is Node ${process.versions.node}; ${nodeAdvice()}`;
   }
   const absent = absentPackages();
   if (absent.length === 0) return undefined;
   const named = absent.slice(0, NAMED_PACKAGES_MAX).join(', ');
   const more = absent.length > NAMED_PACKAGES_MAX ? ` and ${absent.length - NAMED_PACKAGES_MAX} more` : '';
-  return `not installed: ${named}${more}; to install what is missing: ${SETUP_COMMAND}`;
+  return `not installed: ${named}${more}; ${packagesAdvice()}`;
 }
 
 function fail(message) {
