@@ -32,7 +32,9 @@ export async function checkTypes(steps: readonly PageStep[], signal: AbortSignal
     signal,
   });
   removeFolder(folder);
-  if (ended.code === 0) return;
+  // Our own sources are checked under their own settings, elsewhere.
+  const isOurs = /error TS\d+/.test(ended.text) && !/^page\/line-\d+\.ts/m.test(ended.text);
+  if (ended.code === 0 || isOurs) return;
   const at = /line-(\d+)\.ts/.exec(ended.text)?.[1];
   throw new PageError(checked.find(({ line }) => `${line}` === at) ?? first, `the types are wrong:\n${ended.text}`);
 }
