@@ -1,5 +1,5 @@
 /** `@flowops/sdk`: what a plugin's author imports. No dependency at run time. */
-export { BaseTask } from './base-task.ts';
+export { BaseTask, type TaskInit } from './base-task.ts';
 export type { Logger, TaskContext } from './context.ts';
 export { Input, Output, TaskType } from './decorators.ts';
 export {
@@ -12,5 +12,13 @@ export {
   type RunArguments,
   type TaskDefinition,
 } from './define-task.ts';
-export type { InputOptions, JsonValue, OutputOptions, Permissions, TaskOptions, ValueType } from './metadata.ts';
+export type {
+  InputOptions,
+  JsonValue,
+  OutputOptions,
+  Permissions,
+  TaskOptions,
+  ValueType,
+  ValueTypes,
+} from './metadata.ts';
 export { TaskError, type TaskErrorOptions } from './task-error.ts';

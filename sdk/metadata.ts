@@ -6,11 +6,28 @@
 
 /** The words of `@Input` and `@Output`; the same list as in the manifest contract. */
 export const VALUE_TYPES = ['string', 'integer', 'float', 'boolean', 'json'] as const;
+/**
+ * The types that an input or output can have.
+ *
+ * @example
+ * const types: readonly ValueType[] = ['string', 'integer', 'float', 'boolean', 'json'];
+ */
 export type ValueType = (typeof VALUE_TYPES)[number];
 
+/**
+ * Any JSON, for an input or output of the type json that is checked before it is used.
+ *
+ * @example
+ * const isText = (value: JsonValue): value is string => typeof value === 'string';
+ */
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
-/** The TypeScript type that a declared type stands for. `json` is for the author to narrow. */
+/**
+ * The TypeScript type that a declared type stands for. `json` is for the author to narrow.
+ *
+ * @example
+ * const count: ValueTypes['integer'] = 3;
+ */
 export interface ValueTypes {
   string: string;
   integer: number;
@@ -20,12 +37,23 @@ export interface ValueTypes {
   json: any;
 }
 
-/** `"host:port"`, `"private:host:port"`, names of secrets: what a task asks for (it gets what the policy grants). */
+/**
+ * `"host:port"`, `"private:host:port"`, names of secrets: what a task asks for. It gets what the policy grants too.
+ *
+ * @example
+ * const permissions: Permissions = { net: ['api.example.com:443', 'private:10.0.0.5:8080'], secrets: ['API_TOKEN'] };
+ */
 export interface Permissions {
   readonly net?: readonly string[];
   readonly secrets?: readonly string[];
 }
 
+/**
+ * What names a task and says what it needs: given to `@TaskType`, and part of what `defineTask` is given.
+ *
+ * @example
+ * const options: TaskOptions = { name: 'acme.greet', version: '1.0.0', description: 'Greets somebody.' };
+ */
 export interface TaskOptions {
   /** 1 to 128 of `a-z 0-9 . _ -`, beginning with a letter or digit. */
   readonly name: string;
@@ -37,6 +65,12 @@ export interface TaskOptions {
   readonly runtime?: 'node';
 }
 
+/**
+ * What `@Input` is given.
+ *
+ * @example
+ * const options: InputOptions<'integer'> = { type: 'integer', name: 'max-items', default: 10, description: 'At most' };
+ */
 export interface InputOptions<T extends ValueType = ValueType> {
   readonly type: T;
   /** Default: the field's name. */
@@ -47,6 +81,12 @@ export interface InputOptions<T extends ValueType = ValueType> {
   readonly description?: string;
 }
 
+/**
+ * What `@Output` is given.
+ *
+ * @example
+ * const options: OutputOptions<'json'> = { type: 'json', description: 'One entry for each order' };
+ */
 export interface OutputOptions<T extends ValueType = ValueType> {
   readonly type: T;
   /** Default: the field's name. */

@@ -14,12 +14,23 @@ import {
   VALUE_TYPES,
   type ValueType,
 } from './metadata.ts';
-import { hasOwn, isFiniteNumber, isSafeInteger, jsonParse, reflectConstruct, reflectOwnKeys } from './primordials.ts';
+import {
+  hasOwn,
+  isFiniteNumber,
+  isSafeInteger,
+  jsonParse,
+  jsonStringify,
+  reflectConstruct,
+  reflectOwnKeys,
+} from './primordials.ts';
+import { cut } from './thrown.ts';
 
 /** Of the whole manifest: the same number bounds a bundle's first line. */
 const MAX_MANIFEST_LENGTH = 256 * 1024;
 /** More fields than any step has; bounds the loops over a record that a plugin made by hand. */
 const MAX_FIELDS = 1000;
+/** Of a type that does not exist, in a message. */
+const MAX_SHOWN_TYPE = 60;
 
 export interface DeclaredInput {
   readonly name: string;
@@ -63,6 +74,8 @@ export function describeTask(exported: unknown, init?: unknown): Described {
   if (code.kind === 'class' && typeof code.instance.start !== 'function') {
     problems[problems.length] = 'the class has no start() method';
   }
+  addMissing('name', "'acme.greet'", record.name, problems);
+  addMissing('version', "'1.0.0'", record.version, problems);
   const inputs = readInputs(record.inputs, code, problems);
   const outputs = readOutputs(record.outputs, problems);
   const manifest = toJsonText(
@@ -81,6 +94,11 @@ export function describeTask(exported: unknown, init?: unknown): Described {
   if (!manifest.ok || problems.length > 0) return { ok: false, problem: joinProblems(problems) };
   const declaration = { manifestJson: manifest.text, inputs: inputs.declared, outputs: outputs.declared, code };
   return { ok: true, declaration };
+}
+
+function addMissing(word: string, example: string, value: unknown, problems: string[]): void {
+  if (value === undefined || value === '')
+    problems[problems.length] = `the task has no ${word}; give it one: ${word}: ${example}`;
 }
 
 type Target =
@@ -107,7 +125,7 @@ function findRecord(exported: unknown): Found {
   if (typeof exported === 'function') {
     if (ofFunction !== undefined) return wrong(`a class or function carries the record of defineTask(…); ${HOW}`);
     if (!isRecord(ofClass)) return wrong(`the default export is a function or class without @TaskType; ${HOW}`);
-    if (ofClass.name === undefined) return wrong('the class has @Input or @Output but no @TaskType');
+    if (ofClass.name === undefined) return wrong(joinProblems(withoutName(ofClass)));
     return { ok: true, record: ofClass, target: { kind: 'class', constructable: exported as Constructable } };
   }
   if (!isRecord(ofFunction)) return wrong(`the default export is an object that defineTask(…) did not make; ${HOW}`);
@@ -117,6 +135,12 @@ function findRecord(exported: unknown): Found {
 }
 
 type Constructable = new (init: unknown) => unknown;
+
+/** A decorator that was used wrongly may be the reason why there is no name. */
+function withoutName(record: TaskRecord): string[] {
+  const problems = copyProblems(record.problems);
+  return problems.length > 0 ? problems : ['the class has @Input or @Output but no @TaskType'];
+}
 
 function wrong(problem: string): Found & { ok: false } {
   return { ok: false, problem };
@@ -182,12 +206,31 @@ function eachField<R extends { readonly type: ValueType; readonly field: string 
     const type: unknown = record?.type;
     const field: unknown = record?.field;
     if (record === undefined || !isValueType(type) || typeof field !== 'string') {
-      problems[problems.length] =
-        `${word} "${name}" has the type ${describeValue(type)}; types are string, integer, float, boolean and json`;
+      problems[problems.length] = `${word} "${name}" ${wrongType(type)}`;
       continue;
     }
     take(name, record, type, field);
   }
+}
+
+/** Words of other languages for what has a name here. */
+const MEANT: Readonly<Record<string, string>> = {
+  number: 'integer or float',
+  int: 'integer',
+  double: 'float',
+  bool: 'boolean',
+  text: 'string',
+  object: 'json',
+  array: 'json',
+  any: 'json',
+};
+
+function wrongType(type: unknown): string {
+  if (type === undefined)
+    return "has no type; say one of them: type: 'string', 'integer', 'float', 'boolean' or 'json'";
+  const meant = typeof type === 'string' && hasOwn(MEANT, type) ? `; take ${MEANT[type]}` : '';
+  const shown = typeof type === 'string' ? jsonStringify(cut(type, MAX_SHOWN_TYPE)) : describeValue(type);
+  return `has the type ${shown}${meant}; types are string, integer, float, boolean and json`;
 }
 
 function readDefault(

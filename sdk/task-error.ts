@@ -1,6 +1,12 @@
 /** The error with which a task steers its own retries. */
 import { TASK_ERROR } from './metadata.ts';
 
+/**
+ * What is to become of the attempt that threw.
+ *
+ * @example
+ * const limited: TaskErrorOptions = { retryAfterMs: 30_000 };
+ */
 export interface TaskErrorOptions {
   /** False: trying again cannot help (code PLUGIN_FATAL). Default true. */
   readonly retryable?: boolean;
@@ -9,6 +15,15 @@ export interface TaskErrorOptions {
   readonly cause?: unknown;
 }
 
+/**
+ * The error with which a task says whether another try can help. Any other error is retried as the flow says.
+ *
+ * @example
+ * const check = (status: number) => {
+ *   if (status === 404) throw new TaskError('no such customer', { retryable: false });
+ *   if (status === 429) throw new TaskError('too many requests', { retryAfterMs: 30_000 });
+ * };
+ */
 export class TaskError extends Error {
   override readonly name: string = 'TaskError';
   readonly retryable: boolean;

@@ -5,7 +5,12 @@
  */
 import type * as Esbuild from 'esbuild';
 
-/** The parts of a vite plugin that are used here. */
+/**
+ * The parts of a vite plugin that are used here.
+ *
+ * @example
+ * const plugins: DecoratorsPlugin[] = [flowops()];
+ */
 export interface DecoratorsPlugin {
   readonly name: string;
   readonly enforce: 'pre';

@@ -10,7 +10,12 @@ import { NetGrants, readTarget, type Target } from '@flowops/proto/net-grants.ts
 import { callError } from './call-error.ts';
 import { outsideOfScope } from './guest-scope.ts';
 
-/** What the network is in a test. */
+/**
+ * What the network is in a test.
+ *
+ * @example
+ * const fetch: TestFetch = async (request) => Response.json({ method: request.method, sent: await request.text() });
+ */
 export type TestFetch = (request: Request) => Response | Promise<Response>;
 
 export interface TestFetchOptions {
