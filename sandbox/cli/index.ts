@@ -37,9 +37,10 @@ function registerSandboxGroup(program: Command, parts: CliParts): void {
     .addOption(new Option('--tier <tier>', 'the tier to ask for').choices(['isolate', 'container']))
     .option('--policy <file>', 'the sandbox policy; without it a developer policy is used, and shown')
     .option('--env-file <file>', 'NAME=value lines that stand in for the secrets of SECRETS_DIR')
+    .option('--watch', 'build and run again at every change of its files, until Ctrl-C')
     .option('--inspect', 'wait for Chrome DevTools and stop at the first line of the plugin (isolate tier)')
     .addOption(new Option('--inspect-port <port>', 'as --inspect, on this port of 127.0.0.1').argParser(portNumber))
-    .option('--json', 'print one JSON object and nothing else on stdout')
+    .option('--json', 'print one JSON object and nothing else on stdout (--watch: one line for each run)')
     .action(async (plugin: string, options: SandboxRunOptions) => {
       const { sandboxRun } = await import('./run-command.ts');
       await sandboxRun(plugin, options, parts);

@@ -1,18 +1,21 @@
 /**
- * `flowops sandbox run`: settings, policy, host, signals and the two output streams around run-plugin.ts. stdout gets
- * the result, stderr all that happens on the way; `--json` is one object on stdout.
+ * `flowops sandbox run`: settings, policy, host, signals and the two output streams around run-plugin.ts and
+ * watch-plugin.ts. stdout gets the result, stderr all that happens on the way; `--json` is one object on stdout, with
+ * `--watch` one line for each run.
  */
 import path from 'node:path';
 import { type CliParts, EXIT, exitCodeOf } from '@flowops/proto/cli.ts';
 import { collectInputs } from '@flowops/proto/collect-inputs.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import { jsonLine } from '@flowops/proto/json-line.ts';
+import { logText, takesColour } from '@flowops/proto/log-text.ts';
 import { readEnvFile } from '@flowops/proto/secret-values.ts';
 import { showControls, showIndented } from '@flowops/proto/terminal-text.ts';
+import { type BuiltPlugin, formatProblem } from '@flowops/sdk/build/build-result.ts';
 import { describeDeveloperPolicy } from '../policy/developer-text.ts';
 import { CommandHost, type HostPolicy } from './open-host.ts';
-import { type Debugger, type RanPlugin, runPlugin } from './run-plugin.ts';
-import { logText, outputsText, progressText, receiptText } from './run-text.ts';
+import { type Debugger, type RanPlugin, type RunPluginOptions, type RunPluginParts, runPlugin } from './run-plugin.ts';
+import { outputsText, progressText, receiptText } from './run-text.ts';
 import { startCommandHost } from './start-host.ts';
 
 export interface SandboxRunOptions {
@@ -21,56 +24,98 @@ export interface SandboxRunOptions {
   readonly tier?: 'isolate' | 'container';
   readonly policy?: string;
   readonly envFile?: string;
+  readonly watch?: true;
   readonly inspect?: true;
   readonly inspectPort?: number;
   readonly json?: true;
 }
 
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
 export async function sandboxRun(plugin: string, options: SandboxRunOptions, parts: CliParts): Promise<void> {
   const isDebugged = options.inspect === true || options.inspectPort !== undefined;
-  if (isDebugged && options.tier === 'container') {
-    throw new FlowopsError('USAGE_INVALID', '--inspect opens a debugger on an isolate; leave --tier container out');
-  }
+  checkCall(options, isDebugged);
   const settings = await parts.settings({ SANDBOX_POLICY: options.policy });
   const { values } = settings;
   const policy = await policyOf(values.SANDBOX_POLICY);
-  const inputs = await collectInputs({ pairs: options.input ?? [], file: options.inputs }, process.stdin);
+  const readInputs = inputsReader(options);
+  const inputs = await readInputs();
   const secrets = options.envFile === undefined ? undefined : await readEnvFile(options.envFile);
   const host = new CommandHost(() => startCommandHost({ policy, settings, secrets, isDebugged }));
   host.prepare();
   const interrupts = watchInterrupts(host);
-  const say = (line: string) => process.stderr.write(`${line}\n`);
+  const run: RunPluginOptions = {
+    plugin,
+    inputs,
+    tier: options.tier,
+    cacheDir: path.join(values.FLOWOPS_HOME, 'cache'),
+    stopGraceMs: values.STOP_GRACE_MS,
+  };
+  const around: RunPluginParts = {
+    ...listener(policy.kind === 'developer'),
+    sandbox: () => host.open(),
+    stop: interrupts.stop,
+    ...(isDebugged ? { debug: ({ name }) => openDebugger(name, options.inspectPort ?? 0) } : {}),
+  };
+  const print = (ran: RanPlugin): void => printRan(ran, options.json === true);
   try {
-    const ran = await runPlugin(
-      {
-        plugin,
-        inputs,
-        tier: options.tier,
-        cacheDir: path.join(values.FLOWOPS_HOME, 'cache'),
-        stopGraceMs: values.STOP_GRACE_MS,
-      },
-      {
-        sandbox: () => host.open(),
-        stop: interrupts.stop,
-        onPlugin: ({ permissions }) => {
-          if (policy.kind === 'developer')
-            for (const line of describeDeveloperPolicy(permissions)) say(showControls(line));
-        },
-        onLog: (line) => say(logText(line)),
-        onProgress: (progress) => say(progressText(progress)),
-        ...(isDebugged ? { debug: ({ name }) => openDebugger(name, options.inspectPort ?? 0, say) } : {}),
-      },
-    );
-    print(ran, options.json === true);
-    process.exitCode = exitCodeFor(ran, interrupts.stop.aborted);
+    if (options.watch === true) {
+      const { sandboxWatch } = await import('./watch-command.ts');
+      const ran = await sandboxWatch({ run, around, readInputs, inputsFile: options.inputs, print, say });
+      process.exitCode = ran === undefined ? EXIT.interrupted : exitCodeFor(ran, interrupts.stop.aborted);
+    } else {
+      const ran = await runPlugin(run, around);
+      print(ran);
+      process.exitCode = exitCodeFor(ran, interrupts.stop.aborted);
+    }
   } finally {
     interrupts.close();
     await host.close();
   }
 }
 
+function checkCall({ tier, watch }: SandboxRunOptions, isDebugged: boolean): void {
+  if (isDebugged && tier === 'container') {
+    throw new FlowopsError('USAGE_INVALID', '--inspect opens a debugger on an isolate; leave --tier container out');
+  }
+  if (isDebugged && watch === true) {
+    throw new FlowopsError('USAGE_INVALID', '--inspect waits for a debugger once; leave --watch out');
+  }
+}
+
+/** What was given with the call, or stands in the file now; standard input is read once. */
+function inputsReader({ input = [], inputs: file }: SandboxRunOptions): () => ReturnType<typeof collectInputs> {
+  const read = () => collectInputs({ pairs: input, file }, process.stdin);
+  let first: ReturnType<typeof collectInputs> | undefined;
+  return () => {
+    first ??= read();
+    return file === '-' ? first : read();
+  };
+}
+
+/** What is said while a plugin runs. Warnings and what is granted are said when they are news. */
+function listener(isDeveloper: boolean): Pick<RunPluginParts, 'onPlugin' | 'onLog' | 'onProgress'> {
+  const hasColour = takesColour(process.stderr);
+  let told = '';
+  return {
+    onPlugin: (built) => {
+      const text = introText(built, isDeveloper);
+      if (text !== told && text !== '') say(text);
+      told = text;
+    },
+    onLog: (line) => say(logText(line, hasColour)),
+    onProgress: (progress) => say(progressText(progress)),
+  };
+}
+
+function introText({ manifest, warnings }: BuiltPlugin, isDeveloper: boolean): string {
+  const problems = warnings.map((warning) => showControls(`warning: ${formatProblem(warning)}`, { keepLines: true }));
+  const policy = isDeveloper ? describeDeveloperPolicy(manifest.permissions).map((line) => showControls(line)) : [];
+  return [...problems, ...policy].join('\n');
+}
+
 /** Prints where the debugger is to be pointed at; the plugin waits for it. */
-async function openDebugger(name: string, port: number, say: (line: string) => void): Promise<Debugger> {
+async function openDebugger(name: string, port: number): Promise<Debugger> {
   const { openDebuggerBridge } = await import('./debugger-bridge.ts');
   const onAttached = (): void => say('the debugger is there');
   const bridge = await openDebuggerBridge({ port, title: `FlowOps plugin ${name}`, onAttached });
@@ -86,11 +131,11 @@ async function policyOf(file: string | undefined): Promise<HostPolicy> {
   const { loadPolicy } = await import('../policy/load.ts');
   const loaded = await loadPolicy(file);
   if (loaded.ok) return { kind: 'file', file };
-  const { formatProblem } = await import('../policy/document.ts');
-  throw new FlowopsError('CONFIG_INVALID', loaded.problems.map(formatProblem).join('\n'));
+  const { formatProblem: policyProblem } = await import('../policy/document.ts');
+  throw new FlowopsError('CONFIG_INVALID', loaded.problems.map(policyProblem).join('\n'));
 }
 
-function print({ report, frames }: RanPlugin, isJson: boolean): void {
+function printRan({ report, frames }: RanPlugin, isJson: boolean): void {
   if (isJson) {
     process.stdout.write(`${jsonLine(report)}\n`);
     return;

@@ -9,12 +9,12 @@ import { errorFrames } from '@flowops/proto/error-frames.ts';
 import { assertNever, type ErrorCode } from '@flowops/proto/errors.ts';
 import { fitInputs } from '@flowops/proto/fit-inputs.ts';
 import { isJsonObject, type JsonObject, parseJson } from '@flowops/proto/json.ts';
+import { reportedLine } from '@flowops/proto/log-text.ts';
 import type { Manifest } from '@flowops/proto/manifest.ts';
 import type { BuildResult, BuiltPlugin, OpenSandbox } from '@flowops/sdk/build/build-result.ts';
 import { loadPluginFile } from '@flowops/sdk/build/load-plugin-file.ts';
 import { findPluginEntry } from '@flowops/sdk/build/plugin-entry.ts';
 import type { ReportedLine, RunReport } from './reports.ts';
-import { reportedLine } from './run-text.ts';
 
 /** Lines kept for the report; the host's byte cap (policy: logBytes) ends a flood long before. */
 const MAX_KEPT_LINES = 100_000;
@@ -34,7 +34,8 @@ export interface RunPluginParts {
   readonly sandbox: OpenSandbox;
   /** First abort: the plugin is stopped. The caller kills by closing the host. */
   readonly stop: AbortSignal;
-  onPlugin(manifest: Manifest): void;
+  /** Before it is run. */
+  onPlugin(built: BuiltPlugin): void;
   onLog(line: ReportedLine): void;
   onProgress(progress: { fraction: number; message: string }): void;
   /** Whoever debugs it; absent: nobody. */
@@ -52,17 +53,41 @@ export interface RanPlugin {
   readonly frames: string;
 }
 
+/** What is to be run, and where its sources lie; a bundle's are nobody's business. */
+export interface LoadedPlugin {
+  readonly built: BuiltPlugin;
+  readonly sourceFolder: string | undefined;
+}
+
+export type LoadResult =
+  | { readonly ok: true; readonly plugin: LoadedPlugin }
+  | { readonly ok: false; readonly ran: RanPlugin };
+
 /** Never throws for what a plugin, its inputs or the sandbox do. */
 export async function runPlugin(options: RunPluginOptions, parts: RunPluginParts): Promise<RanPlugin> {
-  const entry = await findPluginEntry(options.plugin);
-  if (!entry.ok) return failed(entry.code, entry.message);
-  const loaded = await loadPluginFile(options.plugin, {
-    cacheDir: options.cacheDir,
-    sandbox: parts.sandbox,
-    signal: parts.stop,
-  });
-  if (!loaded.ok) return failedToLoad(loaded, parts.stop);
-  parts.onPlugin(loaded.manifest);
+  const loaded = await loadPlugin(options, parts);
+  return loaded.ok ? await runLoaded(loaded.plugin, options, parts) : loaded.ran;
+}
+
+/** Builds or reads it. Never throws for what is wrong with it. */
+export async function loadPlugin(
+  { plugin, cacheDir }: Pick<RunPluginOptions, 'plugin' | 'cacheDir'>,
+  { sandbox, stop }: Pick<RunPluginParts, 'sandbox' | 'stop'>,
+): Promise<LoadResult> {
+  const entry = await findPluginEntry(plugin);
+  if (!entry.ok) return { ok: false, ran: failed(entry.code, entry.message) };
+  const built = await loadPluginFile(plugin, { cacheDir, sandbox, signal: stop });
+  if (!built.ok) return { ok: false, ran: failedToLoad(built, stop) };
+  return { ok: true, plugin: { built, sourceFolder: entry.isBundle ? undefined : path.dirname(entry.file) } };
+}
+
+/** One attempt of it. Never throws for what it or the sandbox does. */
+export async function runLoaded(
+  { built: loaded, sourceFolder }: LoadedPlugin,
+  options: RunPluginOptions,
+  parts: RunPluginParts,
+): Promise<RanPlugin> {
+  parts.onPlugin(loaded);
   const fitted = fitInputs(options.inputs, loaded.manifest.inputs, 'plugin');
   if (!fitted.ok) return failed('INPUT_INVALID', fitted.message);
   if (parts.stop.aborted) return failed('CANCELLED', 'stopped before the plugin started');
@@ -77,12 +102,7 @@ export async function runPlugin(options: RunPluginOptions, parts: RunPluginParts
     },
   });
   const frames =
-    outcome.status === 'FAILED'
-      ? await errorFrames(outcome.stack, {
-          sourceMap: loaded.sourceMap,
-          sourceFolder: entry.isBundle ? undefined : path.dirname(entry.file),
-        })
-      : '';
+    outcome.status === 'FAILED' ? await errorFrames(outcome.stack, { sourceMap: loaded.sourceMap, sourceFolder }) : '';
   return { report: reportOf(outcome, logs), frames };
 }
 
@@ -171,6 +191,6 @@ function failedToLoad(result: Extract<BuildResult, { ok: false }>, stop: AbortSi
   return failed(result.code, result.message);
 }
 
-function failed(code: ErrorCode, error: string): RanPlugin {
+export function failed(code: ErrorCode, error: string): RanPlugin {
   return { report: { status: 'FAILED', code, error, outputs: {}, logs: [], receipt: null }, frames: '' };
 }

@@ -1,37 +1,13 @@
 /**
- * What `sandbox run` prints: log lines as they come, the outputs, the receipt against its limits. Pure.
+ * What `sandbox run` prints beside log lines: progress, the outputs, the receipt against its limits. Pure.
  * A plugin's text goes through showControls wherever a terminal may be.
  */
-import type { LogLine } from '@flowops/proto/attempt.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
 import type { Receipt } from '@flowops/proto/receipt.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
-import type { ReportedLine } from './reports.ts';
 
-/** Fields of one log line, on a terminal; `--json` has them whole. */
-const MAX_FIELDS_CHARS = 2000;
 const MIB = 1024 * 1024;
 const DAY_MS = 86_400_000;
-/** 31 December 9999: later ones have no four-digit year. The wire's times are 64 bits wide. */
-const MAX_TIME_MS = Date.UTC(9999, 11, 31);
-
-export function reportedLine({ timeMs, level, message, fields }: LogLine): ReportedLine {
-  const time = new Date(Math.min(timeMs, MAX_TIME_MS)).toISOString();
-  return { time, level, message, fields: fields ?? {} };
-}
-
-/** `12:00:00.123 warn  disk is nearly full  free=12 of="40 GB"`, in UTC like every time of ours. */
-export function logText({ time, level, message, fields }: ReportedLine): string {
-  const clock = time.slice('2026-01-01T'.length, -1);
-  const parts = Object.entries(fields).map(([name, value]) => `${showControls(name)}=${fieldText(value)}`);
-  const tail = parts.join(' ');
-  const shownTail = tail.length > MAX_FIELDS_CHARS ? `${tail.slice(0, MAX_FIELDS_CHARS)}…` : tail;
-  return `${clock} ${level.padEnd(5)} ${showControls(message)}${tail === '' ? '' : `  ${shownTail}`}`;
-}
-
-function fieldText(value: unknown): string {
-  return showControls(typeof value === 'string' && /^[\w.:/-]+$/.test(value) ? value : JSON.stringify(value));
-}
 
 export function progressText({ fraction, message }: { fraction: number; message: string }): string {
   const percent = `${Math.round(Math.min(1, Math.max(0, fraction)) * 100)} %`;

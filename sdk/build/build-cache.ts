@@ -17,6 +17,7 @@ import { parseJson } from '@flowops/proto/json.ts';
 import { type Manifest, manifestSchema } from '@flowops/proto/manifest.ts';
 import { z } from 'zod';
 import type { BuiltPlugin } from './build-result.ts';
+import { authorsFiles } from './source-names.ts';
 
 /** Raised when the same sources would give other bytes than before. */
 const BUILD_FORMAT = 3;
@@ -69,7 +70,8 @@ export async function readCachedBuild(cacheDir: string, file: string): Promise<B
   const content = await buildStore(cacheDir).read(record.digest);
   if (content === undefined) return undefined;
   const { digest, manifest, warnings } = record;
-  return { ok: true, bundle: content.bytes, digest, manifest, sourceMap: content.sourceMap ?? '', warnings };
+  const sources = authorsFiles(record.files.map(({ path: source }) => source));
+  return { ok: true, bundle: content.bytes, digest, manifest, sourceMap: content.sourceMap ?? '', warnings, sources };
 }
 
 /**

@@ -54,6 +54,8 @@ export interface BuiltPlugin {
   /** Text of the .sig file beside a bundle that was built before. */
   readonly signature?: string;
   readonly warnings: readonly BuildProblem[];
+  /** Real paths of the files that are the author's own: a change of one may change the bundle. */
+  readonly sources: readonly string[];
 }
 
 export interface BuildFailure {

@@ -13,6 +13,7 @@ import { exportProblem, sizeProblem } from './bundle-checks.ts';
 import { type Compiled, type CompileTarget, compile } from './compile.ts';
 import { type InspectResult, inspectCode } from './inspect-bundle.ts';
 import { inspectFailure } from './inspect-failure.ts';
+import { authorsFiles } from './source-names.ts';
 
 export interface SourceBuild {
   readonly result: BuildResult;
@@ -92,6 +93,7 @@ function assemble(manifest: Manifest, compiled: Compiled, { file, display }: Wor
     manifest: read.manifest,
     sourceMap: compiled.sourceMap,
     warnings: compiled.warnings,
+    sources: authorsFiles([...compiled.files.values()]),
   };
 }
 

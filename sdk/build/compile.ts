@@ -16,7 +16,8 @@ import { ownModule } from '@flowops/proto/own-module.ts';
 import type { BuildOptions, BuildFailure as EsbuildFailure, Metafile, Plugin } from 'esbuild';
 import type { BuildProblem } from './build-result.ts';
 import { explainMessages, isUnbundled, outsideProblems, plainProblem } from './compile-problems.ts';
-import { nodeStandInPlugin } from './node-stand-in.ts';
+import { nativeWarnings } from './native-packages.ts';
+import { nodeStandInPlugin, STAND_IN_BANNER } from './node-stand-in.ts';
 import { bundleSourceMap } from './source-map.ts';
 import { type PackageRoot, renameSources, stableName } from './source-names.ts';
 
@@ -31,9 +32,11 @@ const OWN_PACKAGES: readonly PackageRoot[] = [
   },
 ];
 
-/** CommonJS packages in the bundle call `require` for Node's modules; an ES module has none of its own. */
+/** CommonJS packages in the bundle call `require` for Node's modules, and ask where they lie; an ES module has neither. */
 const NODE_BANNER =
-  "import { createRequire as __flowopsCreateRequire } from 'node:module'; globalThis.require ??= __flowopsCreateRequire('/plugin.js');";
+  "import { createRequire as __flowopsCreateRequire } from 'node:module'; globalThis.require ??= __flowopsCreateRequire('/plugin.js'); " +
+  "globalThis.__filename ??= '/plugin.js'; globalThis.__dirname ??= '/';";
+const BANNERS = { isolate: {}, node: { js: NODE_BANNER }, 'node-inspect': { js: STAND_IN_BANNER } } as const;
 
 /**
  * `isolate`: Node's modules stop the build. `node`: they stay imports (container tier). `node-inspect`: they are stood
@@ -70,6 +73,7 @@ export type CompileResult =
 export async function compile({ file, target, display }: CompileRequest): Promise<CompileResult> {
   const esbuild = await import('esbuild'); // on demand: an unchanged plugin is taken from the cache without it
   const root = path.dirname(file);
+  const entry = path.basename(file);
   const places = { root, display, sdkFile: SDK_FILE };
   const options = esbuildOptions(file, target);
   const result = await esbuild.build(options).catch((thrown: unknown) => {
@@ -77,14 +81,13 @@ export async function compile({ file, target, display }: CompileRequest): Promis
     throw thrown;
   });
   if (result instanceof Error) {
-    const entry = path.basename(file);
     const graph = async (): Promise<Metafile | undefined> => {
       const plugins = [...options.plugins, leaveOutsidePlugin()];
       return (await esbuild.build({ ...options, plugins }).catch(() => undefined))?.metafile;
     };
     return { ok: false, ...(await explainMessages({ ...places, messages: result.errors, entry, graph })) };
   }
-  const outside = await outsideProblems({ ...places, metafile: result.metafile, entry: path.basename(file) });
+  const outside = await outsideProblems({ ...places, metafile: result.metafile, entry });
   if (outside.length > 0) return { ok: false, problems: outside, importsNode: false };
   const names = new Map<string, string>();
   const files = new Map<string, string>();
@@ -101,6 +104,8 @@ export async function compile({ file, target, display }: CompileRequest): Promis
     files.set(name, input);
     bytesOf.set(name, output.inputs[key]?.bytesInOutput ?? 0);
   }
+  const told = await Promise.all(result.warnings.map((message) => plainProblem(message, places)));
+  const native = target === 'node' ? await nativeWarnings({ ...places, metafile: result.metafile, entry }) : [];
   return {
     ok: true,
     code: renameSources(codeFile.text, names),
@@ -108,7 +113,7 @@ export async function compile({ file, target, display }: CompileRequest): Promis
     exports: output.exports,
     files,
     bytesOf,
-    warnings: await Promise.all(result.warnings.map((message) => plainProblem(message, places))),
+    warnings: [...told, ...native],
   };
 }
 
@@ -129,7 +134,7 @@ function esbuildOptions(file: string, target: CompileTarget) {
     charset: 'utf8',
     logLevel: 'silent',
     define: { 'process.env.NODE_ENV': '"production"' },
-    banner: target === 'node' ? { js: NODE_BANNER } : {},
+    banner: BANNERS[target],
     tsconfigRaw: { compilerOptions: { experimentalDecorators: false, useDefineForClassFields: true } },
     plugins: [sdkPlugin(), ...(target === 'node-inspect' ? [nodeStandInPlugin()] : [])],
   } as const satisfies BuildOptions;

@@ -89,7 +89,7 @@ interface OwningPackage {
 }
 
 /** Undefined for a file that is in no package of a `node_modules`. */
-async function packageOf(file: string): Promise<OwningPackage | undefined> {
+export async function packageOf(file: string): Promise<OwningPackage | undefined> {
   const owner = packageNameAt(file);
   if (owner === undefined) return undefined;
   const parsed = parseJson(await readFile(path.join(owner.directory, 'package.json'), 'utf8').catch(() => ''));

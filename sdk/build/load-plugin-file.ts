@@ -53,6 +53,7 @@ async function readBundleFile(file: string): Promise<BuildResult> {
     manifest: read.manifest,
     sourceMap,
     warnings: [],
+    sources: [file],
     ...(signature === '' ? {} : { signature }),
   };
 }

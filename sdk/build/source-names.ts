@@ -28,6 +28,11 @@ export function packageNameAt(file: string): PackageRoot | undefined {
   return { name, directory: path.join(slashedFile.slice(0, at), PACKAGE_PREFIX, name) };
 }
 
+/** Those of the files that are in no `node_modules`. */
+export function authorsFiles(files: readonly string[]): string[] {
+  return files.filter((file) => packageNameAt(file) === undefined);
+}
+
 /** @param ownPackages packages that lie outside any `node_modules`: our SDK and what it imports. */
 export function stableName(file: string, entryFolder: string, ownPackages: readonly PackageRoot[]): string {
   for (const { name, directory, except } of ownPackages) {

@@ -27,7 +27,15 @@ async function build(file: string): Promise<BuildResult> {
   const [, version = '1.0.0'] = /version: '([^']*)'/.exec(text) ?? [];
   const bundle = bundleBytes({ name, version, code: JSON.stringify(text) });
   const manifest = { name, version, description: '', permissions: { net: [], secrets: [] }, inputs: {}, outputs: {} };
-  return { ok: true, bundle, digest: digestOf(bundle), manifest, sourceMap: '{"version":3}', warnings: [] };
+  return {
+    ok: true,
+    bundle,
+    digest: digestOf(bundle),
+    manifest,
+    sourceMap: '{"version":3}',
+    warnings: [],
+    sources: [],
+  };
 }
 
 function open(): SourceFolderSource {

@@ -34,7 +34,7 @@ async function run({ plugin, host = scriptedHost(() => COMPLETED), inputs = {}, 
     {
       sandbox: async () => ({ ok: true, host }),
       stop: stop.signal,
-      onPlugin: ({ name }) => seen.push(`plugin ${name}`),
+      onPlugin: ({ manifest }) => seen.push(`plugin ${manifest.name}`),
       onLog: ({ message }) => seen.push(`log ${message}`),
       onProgress: ({ fraction }) => seen.push(`progress ${fraction}`),
     },
