@@ -2,8 +2,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { ROOT } from '../support/clone.ts';
-import { type PageOptions, runPage } from '../support/docs-runner.ts';
+import { type PageOptions, runPage, type World } from '../support/docs-runner.ts';
 import { linkCli } from '../support/linked-cli.ts';
 
 /** Downloads over a slow line, and builds on a busy machine. */
@@ -14,11 +15,12 @@ const QUICK_START = 'docs/quick-start.md';
 /** The pages with commands, files or types in them, and what each needs. */
 const PAGES: Readonly<Record<string, PageOptions>> = {
   'README.md': { given: ['sdk/examples'] },
-  'docs/plugins.md': { ports: [9091] },
+  'docs/plugins.md': {},
   'docs/publishing.md': { ports: [9091] },
-  'docs/signing.md': { ports: [9091] },
+  'docs/signing.md': { ports: [9091], after: seesThePublisher },
   'docs/network-and-secrets.md': {},
   'docs/library.md': { before: linkCli },
+  'docs/what-works.md': {},
 };
 
 /** Pages that nobody can follow on one machine, or that other tests hold. */
@@ -56,6 +58,16 @@ describe.runIf(process.platform !== 'win32')('the pages', () => {
     expect(Object.keys(OTHERS).filter((page) => !withFences.includes(page) && !hasFence(page))).toEqual([]);
   });
 });
+
+function seesThePublisher({ folder }: World): void {
+  const { receipt } = z
+    .object({ receipt: z.object({ publisher: z.string().nullable(), rule: z.string() }) })
+    .parse(JSON.parse(readFileSync(join(folder, 'run.json'), 'utf8')));
+  expect(receipt).toEqual({ publisher: 'acme', rule: 'rule 1 (policy.yaml:5)' });
+  expect(readFileSync(join(folder, 'registry', 'acme.greet', '1.0.0.js.sig'), 'utf8')).toBe(
+    readFileSync(join(folder, 'greet.js.sig'), 'utf8'),
+  );
+}
 
 function hasFence(page: string): boolean {
   return /^\s*```/m.test(readFileSync(join(ROOT, page), 'utf8'));
