@@ -23,6 +23,10 @@ const TSC_MAX_MS = 120_000;
 /** As tsc writes them: `from "x"`, `import("x")`, `import "x"`; or a comment, whose examples stay as they are. */
 const SPECIFIER = /\/\*[\s\S]*?\*\/|(\bfrom |\bimport\(|\bimport )(["'])([^"'\n]+)\2/g;
 
+/** Newer than the libraries that a reader's compiler has by default. */
+const NEW_NAME = /\bAsyncDisposable\b/;
+const NEW_NAMES_LIBRARY = '/// <reference lib="esnext.disposable" />\n';
+
 /** @param entries from the root of the clone */
 export async function declarations(entries: readonly string[]): Promise<Declared> {
   // Inside the clone: types of packages are looked for from here upwards.
@@ -96,7 +100,8 @@ async function collect(folder: string, entries: readonly string[]): Promise<Decl
 /** What tsc wrote; for a module that is JavaScript here already, the declarations that lie beside it. */
 async function declarationOf(folder: string, file: string): Promise<string> {
   const beside = extname(file) === '.ts' ? folder : ROOT;
-  return readFile(join(beside, declarationPath(file)), 'utf8');
+  const text = await readFile(join(beside, declarationPath(file)), 'utf8');
+  return NEW_NAME.test(text) ? `${NEW_NAMES_LIBRARY}${text}` : text;
 }
 
 function declarationPath(file: string): string {

@@ -65,8 +65,10 @@ export function givenSettings({ given }: Pick<Settings, 'given'>): EngineSetting
   return Object.fromEntries(names.map((name) => [name, given[name]]));
 }
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** What a process needs to run at all, without any setting of ours. */
-export function environmentWithoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+export function environmentWithoutSettings(env: Environment): Environment {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isSettingName(name)));
 }
 
