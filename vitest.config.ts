@@ -6,7 +6,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
-import { decorators } from './test/support/decorators-plugin.ts';
+import { flowops } from './sdk/vitest.ts';
 
 const SERVICES = './test/services/global-setup.ts';
 const CORES = availableParallelism();
@@ -32,7 +32,7 @@ function project(name: string, options: ProjectOptions) {
 }
 
 export default defineConfig({
-  plugins: [decorators()],
+  plugins: [flowops()],
   test: {
     pool: 'forks',
     execArgv: ['--no-node-snapshot'],
