@@ -27,6 +27,8 @@ const process = { version: '${process.version}', versions: { node: '${process.ve
 globalThis.process = Object.assign(Object.create(names), process);
 globalThis.Buffer = inert;
 globalThis.global = globalThis;
+globalThis.__filename = '/plugin.js';
+globalThis.__dirname = '/';
 globalThis.__flowopsInert = inert;
 })();`;
 

@@ -111,6 +111,39 @@ module.exports = { Dialect };`,
   });
 });
 
+describe('while the manifest of a plugin for Node is read', () => {
+  it('its packages that need Node are stood in for, and its other ones and its own files run', async () => {
+    const folder = sourceTree({
+      'task.ts': `import { EventEmitter, once } from 'node:events';
+import * as os from 'os';
+import { defineTask } from '@flowops/sdk';
+import { connect } from 'reaches-out';
+import { slug } from 'needs-nothing';
+class Bus extends EventEmitter {}
+const bus = new Bus().on('x', () => {});
+const [major] = process.versions.node.split('.');
+const known = [...connect({ cpus: os.cpus().length }), __filename, bus, once];
+export default defineTask({
+  name: slug('Demo Node'), version: \`\${major}.0.0\`, runtime: 'node', outputs: { n: { type: 'integer' } },
+  run: () => ({ n: known.length }),
+});`,
+      'node_modules/reaches-out/package.json': '{"name":"reaches-out","version":"1.0.0"}',
+      'node_modules/reaches-out/index.js': "require('deeper'); exports.connect = () => []; exports.version();",
+      'node_modules/deeper/package.json': '{"name":"deeper","version":"1.0.0"}',
+      'node_modules/deeper/index.js': "require('fs').readFileSync('/'); throw new Error('it ran');",
+      'node_modules/needs-nothing/package.json': '{"name":"needs-nothing","version":"1.0.0","type":"module"}',
+      'node_modules/needs-nothing/index.js':
+        "export const slug = (text) => (typeof process === 'object' ? text : '').toLowerCase().replace(' ', '.');",
+    });
+    const built = await buildPlugin(folder, { sandbox, relativeTo: folder });
+    expect(built.ok ? '' : built.message).toBe('');
+    expect(built).toMatchObject({
+      manifest: { name: 'demo.node', version: `${process.versions.node.split('.')[0]}.0.0`, runtime: 'node' },
+      warnings: [],
+    });
+  });
+});
+
 describe('a top level that does what it should not', () => {
   it('writes no file, whether it fails by it or goes on', async () => {
     const folder = sourceTree({});

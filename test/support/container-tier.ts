@@ -34,6 +34,8 @@ export interface StepRequest {
   readonly isNode?: boolean;
   /** Module text before the task. */
   readonly prologue?: string;
+  /** A whole one, in place of a body. */
+  readonly bundle?: Uint8Array;
   readonly onHostCall?: () => Promise<HostCallAnswer>;
 }
 
@@ -99,17 +101,21 @@ function start(tier: Tier, request: TierRequest, { onHostCall }: StepRequest): S
 }
 
 /** A plugin whose first line asks for Node where the step does. */
-export function storedBundle(body: string, { isNode, prologue }: StepRequest = {}): StoredBundle {
+export function storedBundle(body: string, request: StepRequest = {}): StoredBundle {
+  const bytes = request.bundle ?? handMadeBundle(body, request);
+  const added = new BundleStore().add({ digest: digestOf(bytes), bytes });
+  if (!added.ok) throw new Error(added.problem);
+  return added.bundle;
+}
+
+function handMadeBundle(body: string, { isNode, prologue }: StepRequest): Uint8Array {
   const manifest = manifestSchema.parse({
     name: 'test.real',
     version: '1.0.0',
     outputs: { o: { type: 'json' } },
     ...(isNode === true ? { runtime: 'node' } : {}),
   });
-  const { bytes } = wholeBundle(manifest, moduleOf(body, manifest, prologue));
-  const added = new BundleStore().add({ digest: digestOf(bytes), bytes });
-  if (!added.ok) throw new Error(added.problem);
-  return added.bundle;
+  return wholeBundle(manifest, moduleOf(body, manifest, prologue)).bytes;
 }
 
 function requestOf(body: string, runtime: Runtime, request: StepRequest): TierRequest {
