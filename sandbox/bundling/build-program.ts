@@ -3,7 +3,6 @@
  * from what was built before does without.
  */
 import path from 'node:path';
-import { PART_NAMES, type PartName } from '../guest/guest-protocol.ts';
 import { ONE_LANGUAGE } from './one-language.ts';
 
 /** What is built, and the absolute paths of the files it was built from. */
@@ -67,17 +66,21 @@ export async function buildProgram({ entry, format, external = [], texts = {} }:
 
 const INJECT = path.join(import.meta.dirname, '..', 'guest', 'inject');
 /** Parts of the prelude that most steps never need: `url.ts` has it beside it, `url-part.ts` asks for it. */
-const INLINE_PART = new RegExp(`/(${PART_NAMES.join('|')})\\.ts$`);
+const INLINE_PART = /\/(?:url|hashes)\.ts$/;
 
 /** The prelude as one strict expression that gives `boot`, complete. */
 export async function buildPrelude(): Promise<BuiltText> {
   return preludeOf(await bundleGuestCode('prelude.ts'));
 }
 
+export interface IsolatePrelude {
+  readonly core: BuiltText;
+  readonly url: BuiltText;
+  readonly hashes: BuiltText;
+}
+
 /** The same for isolates, each of which gets a copy of the text: what is long and seldom used is a text of its own. */
-export async function buildIsolatePrelude(): Promise<
-  { readonly core: BuiltText } & Readonly<Record<PartName, BuiltText>>
-> {
+export async function buildIsolatePrelude(): Promise<IsolatePrelude> {
   const [core, url, hashes] = await Promise.all([
     bundleGuestCode('prelude.ts', true),
     bundleGuestCode('url-module.ts'),

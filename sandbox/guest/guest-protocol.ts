@@ -33,8 +33,7 @@ export const HOST_OP = {
 } as const;
 
 /** A function body each, which returns what the part exports. */
-export const PART_NAMES = ['url', 'hashes'] as const;
-export type PartName = (typeof PART_NAMES)[number];
+export type PartName = 'url' | 'hashes';
 export type PreludeParts = Readonly<Record<PartName, string>>;
 
 /** Worker to guest. */

@@ -1,3 +1,6 @@
 /** Entry of the part that hashes-part.ts loads. */
-export { sha1 } from '@noble/hashes/legacy.js';
-export { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
+import { sha1 as legacy } from '@noble/hashes/legacy.js';
+import * as sha2 from '@noble/hashes/sha2.js';
+
+export const sha1 = legacy;
+export const { sha256, sha384, sha512 } = sha2;
