@@ -131,11 +131,12 @@ function redirected(request: Request, status: number, url: URL): Request {
   });
 }
 
-/** A Response that a test made knows no URL. */
+/** A Response that a test made knows no URL; one in the sandbox has no stream. */
 function withOrigin(answer: Response, url: string, isRedirected: boolean): Response {
   const { href } = new URL(url);
   Object.defineProperty(answer, 'url', { value: href.split('#', 1)[0], configurable: true });
   Object.defineProperty(answer, 'redirected', { value: isRedirected, configurable: true });
+  Object.defineProperty(answer, 'body', { value: null, configurable: true });
   return answer;
 }
 

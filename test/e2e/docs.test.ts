@@ -21,6 +21,8 @@ const PAGES: Readonly<Record<string, PageOptions>> = {
   'docs/network-and-secrets.md': {},
   'docs/library.md': { before: linkCli },
   'docs/what-works.md': {},
+  'docs/sdk.md': {},
+  'docs/testing.md': {},
 };
 
 /** Pages that nobody can follow on one machine, or that other tests hold. */
