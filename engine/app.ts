@@ -28,6 +28,7 @@ import { RecentSignatures } from './plugins/recent-signatures.ts';
 import type { Publisher } from './publishing/publisher.ts';
 import { Admission, capacityOf } from './runs/admission.ts';
 import { Quarantine } from './runs/quarantine.ts';
+import type { StepFailure } from './runs/run-context.ts';
 import { RunService } from './runs/run-service.ts';
 import type { Sandboxes } from './sandbox-client/sandboxes.ts';
 import type { RunRef, RunStore } from './store/run-store.ts';
@@ -64,6 +65,7 @@ export interface EngineParts {
   readonly newToken?: () => string;
   readonly onStepLog?: (run: RunRef, stepId: string, line: LogLine) => void;
   readonly onStepProgress?: (run: RunRef, stepId: string, progress: { fraction: number; message: string }) => void;
+  readonly onStepFailed?: (run: RunRef, stepId: string, failure: StepFailure) => void;
   readonly onRunEnded?: (run: RunRef) => void;
 }
 
@@ -105,6 +107,7 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
     stopGraceMs: parts.stopGraceMs,
     onStepLog: parts.onStepLog ?? logStepLine(log),
     onStepProgress: parts.onStepProgress ?? (() => undefined),
+    ...(parts.onStepFailed === undefined ? {} : { onStepFailed: parts.onStepFailed }),
     ...(parts.onRunEnded === undefined ? {} : { onRunEnded: parts.onRunEnded }),
     signal: abort.signal,
   });

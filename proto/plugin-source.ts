@@ -44,6 +44,11 @@ export interface PluginSource {
   signature(plugin: { pluginId: string; version: string; digest: string }): Promise<string | undefined>;
   /** The source map of a bundle, only to show errors; undefined when there is none. */
   sourceMap(digest: string): Promise<string | undefined>;
+  /**
+   * Where the sources lie that this source itself built a bundle from, only to show errors; absent or undefined for
+   * bundles that came as they are.
+   */
+  sourceFolder?(digest: string): string | undefined;
   /** What can be run: for messages that name the nearest plugin. Empty when the source cannot list. */
   names(signal: AbortSignal): Promise<readonly string[]>;
   /** Idempotent. */

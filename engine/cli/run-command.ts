@@ -7,6 +7,7 @@ import { type CliParts, EXIT, exitCodeOf } from '@flowops/proto/cli.ts';
 import { collectInputs } from '@flowops/proto/collect-inputs.ts';
 import { FlowopsError } from '@flowops/proto/errors.ts';
 import type { JsonObject } from '@flowops/proto/json.ts';
+import { takesColour } from '@flowops/proto/log-text.ts';
 import { readEnvFile } from '@flowops/proto/secret-values.ts';
 import type { Settings } from '@flowops/proto/settings-reader.ts';
 import type { EngineOptions, Flow, FlowEngine, FlowRun, RunResult } from '../embedded/api.ts';
@@ -16,6 +17,7 @@ import { prepareFlow, readFlow } from '../embedded/read-flow.ts';
 import { textLog } from '../embedded/text-log.ts';
 import { choosePlugins } from './plugin-choice.ts';
 import { jsonView, type RunView, type Streams, textView } from './run-view.ts';
+import { StepFrames } from './step-frames.ts';
 
 export interface RunOptions {
   readonly resume?: string;
@@ -33,17 +35,18 @@ export async function runFlow(file: string | undefined, options: RunOptions, par
   const streams: Streams = {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
-    hasColour: process.stderr.isTTY === true && !process.env.NO_COLOR,
+    hasColour: takesColour(process.stderr),
   };
   const view = options.json === true ? jsonView(streams) : textView(streams);
   const settings = await parts.settings({ SANDBOX_POLICY: options.policy });
   const flow = file === undefined ? undefined : await prepare(file, options);
-  const engine = await createEngine(await engineOptions({ file, options, settings, streams, view }), parts);
+  const frames = new StepFrames(view);
+  const engine = await createEngine(await engineOptions({ file, options, settings, streams, view, frames }), parts);
   try {
     const run = await begin(engine, flow, options);
     view.started({ ...run, steps: flow?.flow.steps.length ?? 0 });
     const interrupts = watchInterrupts(run, streams.err);
-    const result = await show(run, view).finally(interrupts.close);
+    const result = await show(run, view, frames).finally(interrupts.close);
     process.exitCode = exitCodeFor(result, interrupts.wasInterrupted());
   } finally {
     await engine.close();
@@ -69,9 +72,10 @@ interface Call {
   readonly settings: Settings;
   readonly streams: Streams;
   readonly view: RunView;
+  readonly frames: StepFrames;
 }
 
-async function engineOptions({ file, options, settings, streams, view }: Call): Promise<EngineOptions> {
+async function engineOptions({ file, options, settings, streams, view, frames }: Call): Promise<EngineOptions> {
   const { values } = settings;
   const policy = values.SANDBOX_POLICY;
   if (policy === undefined && options.json !== true) {
@@ -89,6 +93,7 @@ async function engineOptions({ file, options, settings, streams, view }: Call): 
     log: textLog(streams.err),
     onStepLog: ({ stepId, ...line }) => view.log(stepId, line),
     onStepProgress: ({ stepId, ...progress }) => view.progress(stepId, progress),
+    onStepError: (error) => frames.show(error),
   };
 }
 
@@ -107,9 +112,10 @@ function checkCall(file: string | undefined, options: RunOptions): void {
   }
 }
 
-async function show(run: FlowRun, view: RunView): Promise<RunResult> {
+async function show(run: FlowRun, view: RunView, frames: StepFrames): Promise<RunResult> {
   for await (const event of run.events({ from: run.toldBefore + 1 })) view.event(event);
   const result = await run.result();
+  await frames.shown();
   view.result(result);
   return result;
 }

@@ -5,6 +5,7 @@
  */
 import type { LogLine } from '@flowops/proto/attempt.ts';
 import { jsonLine } from '@flowops/proto/json-line.ts';
+import { logText, reportedLine } from '@flowops/proto/log-text.ts';
 import type { FlowStatus, StatusEvent, StepStatus } from '@flowops/proto/statuses.ts';
 import { showControls, showIndented } from '@flowops/proto/terminal-text.ts';
 import type { RunResult } from '../embedded/api.ts';
@@ -23,6 +24,8 @@ export interface RunView {
   started(run: { flowId: string; runId: string; steps: number }): void;
   event(event: StatusEvent): void;
   log(stepId: string, line: LogLine): void;
+  /** @param frames where it failed, harmless for a terminal; several lines */
+  stepFrames(stepId: string, frames: string): void;
   progress(stepId: string, progress: { fraction: number; message: string }): void;
   result(result: RunResult): void;
 }
@@ -33,6 +36,7 @@ export function jsonView({ out }: Pick<Streams, 'out'>): RunView {
     started: ignore,
     event: (event) => out(`${jsonLine(event)}\n`),
     log: ignore,
+    stepFrames: ignore,
     progress: ignore,
     result: (result) => out(`${jsonLine({ eventType: 'RUN_RESULT', ...result })}\n`),
   };
@@ -81,10 +85,11 @@ export function textView(streams: Streams): RunView {
         `  ${paint(colour, mark)} ${stepId} ${status.toLowerCase()}${took} [${done}/${steps}]${errorText(event.error)}\n`,
       );
     },
-    log(stepId, { level, message, fields }) {
-      const tail =
-        fields === undefined || Object.keys(fields).length === 0 ? '' : ` ${showControls(JSON.stringify(fields))}`;
-      err(`    ${stepId} ${level}: ${showControls(message)}${tail}\n`);
+    log(stepId, line) {
+      err(`    ${stepId} ${logText(reportedLine(line), streams.hasColour)}\n`);
+    },
+    stepFrames(stepId, frames) {
+      if (frames !== '') err(`    ${stepId} ${frames.trimStart().replaceAll('\n', '\n    ')}\n`);
     },
     progress(stepId, { fraction, message }) {
       err(`    ${stepId} ${Math.round(fraction * 100)} %${message === '' ? '' : ` ${showControls(message)}`}\n`);

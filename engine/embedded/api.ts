@@ -32,6 +32,8 @@ export interface EngineOptions {
   /** What plugins log, as it comes. Absent: to `log`, at debug. */
   readonly onStepLog?: (line: StepLogLine) => void;
   readonly onStepProgress?: (progress: StepProgress) => void;
+  /** Each attempt that failed, also one that is tried again. */
+  readonly onStepError?: (error: StepError) => void;
 }
 
 export interface StepLogLine extends RunRef, LogLine {
@@ -43,6 +45,18 @@ export interface StepProgress extends RunRef {
   /** From 0 to 1. */
   readonly fraction: number;
   readonly message: string;
+}
+
+export interface StepError extends RunRef {
+  readonly stepId: string;
+  /** One of docs/errors.md. */
+  readonly code: ErrorCode;
+  readonly message: string;
+  /**
+   * Where in the plugin's own files, as lines for a terminal: at most 10 places, with the code around the first when the
+   * plugin was built from sources here. Empty when nothing tells. Never rejects.
+   */
+  frames(): Promise<string>;
 }
 
 /** A flow as a file has it (docs: `flowops validate` checks one). */

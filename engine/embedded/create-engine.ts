@@ -24,6 +24,7 @@ import { LocalFlowEngine } from './flow-engine.ts';
 import { hostLogLines } from './host-log-lines.ts';
 import { openPlugins } from './open-plugins.ts';
 import { RunBell } from './run-bell.ts';
+import { stepError } from './step-error.ts';
 import { textLog } from './text-log.ts';
 
 /** Other than a file with this name, which is written `./developer`. */
@@ -117,7 +118,7 @@ function policyOf(policy: string | undefined) {
   return { policy: { kind: 'file' as const, file: resolve(policy) } };
 }
 
-export interface JoinOptions extends Pick<EngineOptions, 'onStepLog' | 'onStepProgress'> {
+export interface JoinOptions extends Pick<EngineOptions, 'onStepLog' | 'onStepProgress' | 'onStepError'> {
   /** Absolute. */
   readonly home: string;
   readonly log: Log;
@@ -128,7 +129,7 @@ export interface JoinOptions extends Pick<EngineOptions, 'onStepLog' | 'onStepPr
 
 /** Joins opened parts, with a store of its own in the home. On failure plugins and sandboxes are still the caller's. */
 export async function joinEngine(options: JoinOptions): Promise<LocalFlowEngine> {
-  const { home, log, settings, plugins, onStepLog, onStepProgress } = options;
+  const { home, log, settings, plugins, onStepLog, onStepProgress, onStepError } = options;
   const bell = new RunBell();
   const publisher = new LocalPublisher(log);
   publisher.subscribe({ onEvents: (run) => bell.ring(runKey(run)) });
@@ -146,6 +147,9 @@ export async function joinEngine(options: JoinOptions): Promise<LocalFlowEngine>
       onRunEnded: (run) => joined?.hasEnded(run),
       ...(onStepLog && { onStepLog: (run, stepId, line) => onStepLog({ ...run, stepId, ...line }) }),
       ...(onStepProgress && { onStepProgress: (run, stepId, told) => onStepProgress({ ...run, stepId, ...told }) }),
+      ...(onStepError && {
+        onStepFailed: (run, stepId, failure) => onStepError(stepError({ run, stepId, failure, plugins })),
+      }),
     });
     joined = new LocalFlowEngine({ engine, history, bell, home });
     return joined;

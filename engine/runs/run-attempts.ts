@@ -96,15 +96,16 @@ export class RunAttempts {
     }
     const request = this.#request(planned, plugin, prepared, effect);
     const attempt = prepared.host.run(request, this.listenerOf(planned.stepId));
-    this.#follow({ ...held, attempt }, attempt, plugin);
+    this.#follow({ ...held, attempt }, attempt, { plugin, stepId: planned.stepId });
   }
 
   /** Takes over an attempt that a former owner started. */
   adopt(state: RunState, step: number, found: { token: string; host: SandboxHost; attempt: Attempt }): void {
     const plugin = pluginOf(state, step);
-    if (plugin === undefined) throw new Error(`step ${step} has no plugin`);
+    const stepId = state.definition.steps[step]?.stepId;
+    if (plugin === undefined || stepId === undefined) throw new Error(`step ${step} has no plugin`);
     this.#context.admission.occupy();
-    this.#follow({ step, ...found, heldBytes: 0, isWithdrawn: false }, found.attempt, plugin);
+    this.#follow({ step, ...found, heldBytes: 0, isWithdrawn: false }, found.attempt, { plugin, stepId });
   }
 
   /** What the attempt's step says and tells on its way. */
@@ -185,11 +186,12 @@ export class RunAttempts {
     }
   }
 
-  #follow(held: HeldAttempt, attempt: Attempt, plugin: PinnedPlugin): void {
+  #follow(held: HeldAttempt, attempt: Attempt, { plugin, stepId }: { plugin: PinnedPlugin; stepId: string }): void {
     const { step, token } = held;
     this.#held.set(step, held);
     void attempt.outcome.then((outcome) => {
       if (this.#held.get(step) !== held) return; // let go of
+      if (outcome.status === 'FAILED') this.#context.onStepFailed?.(this.#run, stepId, { plugin, ...outcome });
       const receipt = 'receipt' in outcome && outcome.receipt !== null ? { receipt: outcome.receipt } : {};
       this.#onEnd({ type: 'attempt-ended', step, token, end: this.#endOf(held, outcome, plugin), ...receipt });
     });

@@ -1,5 +1,6 @@
 /** What every active run shares: the parts of the engine that a run talks to. */
 import type { LogLine } from '@flowops/proto/attempt.ts';
+import type { ErrorCode } from '@flowops/proto/errors.ts';
 import type { PluginSource } from '@flowops/proto/plugin-source.ts';
 import type { ByteBudget } from '../base/byte-budget.ts';
 import type { Clock } from '../base/clock.ts';
@@ -9,9 +10,17 @@ import type { TimerQueue } from '../base/timers.ts';
 import type { Log } from '../log.ts';
 import type { Publisher } from '../publishing/publisher.ts';
 import type { Sandboxes } from '../sandbox-client/sandboxes.ts';
+import type { PinnedPlugin } from '../scheduler/definition.ts';
 import type { RunRef, RunStore } from '../store/run-store.ts';
 import type { Admission } from './admission.ts';
 import type { Quarantine } from './quarantine.ts';
+
+export interface StepFailure {
+  readonly plugin: Pick<PinnedPlugin, 'pluginId' | 'version' | 'digest'>;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly stack: string;
+}
 
 export interface RunContext {
   readonly store: RunStore;
@@ -40,6 +49,8 @@ export interface RunContext {
   /** A plugin's own words, as they come. They are not part of the run's state. */
   readonly onStepLog: (run: RunRef, stepId: string, line: LogLine) => void;
   readonly onStepProgress: (run: RunRef, stepId: string, progress: { fraction: number; message: string }) => void;
+  /** An attempt failed with this, whether or not it is tried again. The stack is the plugin's own text. */
+  readonly onStepFailed?: (run: RunRef, stepId: string, failure: StepFailure) => void;
   /** A run has ended, all of it was told, and it left memory. */
   readonly onRunEnded?: (run: RunRef) => void;
   /** Aborts when the engine closes: every wait ends. */

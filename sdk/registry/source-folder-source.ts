@@ -8,6 +8,7 @@
 
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
 import type { ContentStore } from '@flowops/proto/content-store.ts';
 import { errorInfo, messageOf } from '@flowops/proto/errors.ts';
 import { isDigest, nearestName } from '@flowops/proto/ids.ts';
@@ -26,6 +27,8 @@ import { readFolder, refreshEntry } from './source-entries.ts';
 const LOOK_FRESH_MS = 1_000;
 /** A folder's mtime is as coarse as the kernel's tick: a look this soon after a change may have missed one. */
 const RACY_MS = 50;
+/** Folders remembered for errors: more builds than a person makes while one process lives. */
+const MAX_SOURCE_FOLDERS = 1_000;
 /** Problems named in one message. */
 const MAX_TOLD_PROBLEMS = 5;
 
@@ -59,6 +62,8 @@ export class SourceFolderSource implements PluginSource {
     string,
     { readonly stamp: string; readonly atMs: number; readonly load: Promise<Loaded> }
   >();
+  /** By digest, of what was built here. */
+  readonly #sourceFolders = new Map<string, string>();
   #look: Promise<Look> | undefined;
 
   constructor(options: SourceFolderOptions) {
@@ -100,6 +105,10 @@ export class SourceFolderSource implements PluginSource {
 
   async sourceMap(digest: string): Promise<string | undefined> {
     return (await this.#kept.read(digest))?.sourceMap;
+  }
+
+  sourceFolder(digest: string): string | undefined {
+    return this.#sourceFolders.get(digest);
   }
 
   async names(signal: AbortSignal): Promise<readonly string[]> {
@@ -180,11 +189,17 @@ export class SourceFolderSource implements PluginSource {
         ...(sourceMap === '' ? {} : { sourceMap }),
         ...(signature === undefined ? {} : { signature }),
       });
+      if (!entry.isBundle) this.#rememberFolder(digest, dirname(entry.file));
       return { entry, result: { ok: true, plugin: { pluginId: manifest.name, digest, manifest } } };
     } catch (thrown) {
       // Not the plugin's fault (no permission, disk): a later try may work, and the other plugins go on.
       return { entry, result: { ok: false, code: 'SANDBOX_UNAVAILABLE', message: messageOf(thrown) } };
     }
+  }
+
+  #rememberFolder(digest: string, folder: string): void {
+    if (this.#sourceFolders.size >= MAX_SOURCE_FOLDERS) this.#sourceFolders.clear();
+    this.#sourceFolders.set(digest, folder);
   }
 }
 

@@ -131,7 +131,7 @@ describe.concurrent('flowops run', () => {
     const end = await run([flow('hello'), ...PLUGINS, '--run-id', 'my-run']);
     expect(end).toMatchObject({ code: 0, stdout: 'a.text = "one."\nb.text = "one.."' });
     expect(end.stderr).toContain('run my-run');
-    expect(end.stderr).toContain('a info: began');
+    expect(end.stderr).toMatch(/^ {4}a \d\d:\d\d:\d\d\.\d{3} info {2}began/m);
   });
 
   it('reads each --input by its declared type, and fills in defaults', async () => {
@@ -190,6 +190,15 @@ describe.concurrent('flowops run', () => {
     expect(result.error).toContain('the customer has no address');
   });
 
+  it('shows where a step failed, with the lines of its plugin', async () => {
+    const end = await run([flow('throws'), ...PLUGINS]);
+    expect(end).toMatchObject({ code: 1, stdout: '' });
+    expect(end.stderr).toMatch(/^ {4}only \S*throws\.ts:8:\d+: thrown here$/m);
+    expect(end.stderr).toContain(
+      "\n      8 |     throw new Error('the customer has no address');\n        |           ^\n",
+    );
+  });
+
   it('ends with 1 when the flow is wrong, all of it told', async () => {
     const end = await run([flow('wrong'), ...PLUGINS, '--json']);
     expect(end.code).toBe(1);
@@ -197,11 +206,11 @@ describe.concurrent('flowops run', () => {
 
   it('stops at the first Ctrl-C: the plugin is told, the run ends STOPPED, the exit code is 130', async () => {
     const running = startFlowops(['run', flow('stoppable'), ...PLUGINS], at(newHome()));
-    await stderrSays(running, 'only info: began');
+    await stderrSays(running, 'info  began');
     const started = descendantsOf(running.pid);
     running.signal('SIGINT');
     expect(await running.exited).toMatchObject({ code: 130 });
-    expect(running.stderr.items.join('\n')).toContain('only info: stop() was called');
+    expect(running.stderr.items.join('\n')).toContain('info  stop() was called');
     expect(running.stderr.items.join('\n')).toContain('flow STOPPED');
     await untilGone(started);
   });
@@ -218,7 +227,7 @@ describe.concurrent('flowops run', () => {
 
   it('is killed by the second Ctrl-C, and leaves no process behind', async () => {
     const running = startFlowops(['run', flow('never'), ...PLUGINS], at(newHome()));
-    await stderrSays(running, 'only info: began');
+    await stderrSays(running, 'info  began');
     const started = descendantsOf(running.pid);
     running.signal('SIGINT');
     await stderrSays(running, 'Ctrl-C once more');
