@@ -18,14 +18,12 @@ import { describeTask, failed, type Hook, reportThrown, runTask as runDescribed 
 import { guestGlobals } from './testing/guest-globals.ts';
 import { type OpenGuestScope, openGuestScope } from './testing/guest-scope.ts';
 import { createTestConsole } from './testing/test-console.ts';
-import { type StepEnd, TestStep } from './testing/test-step.ts';
+import { MAX_TEST_OUTPUT_BYTES, type StepEnd, TestStep } from './testing/test-step.ts';
 import type { RunTaskOptions, TaskResult } from './testing/test-types.ts';
 
 export type { TestFetch } from './testing/test-fetch.ts';
 export type { RunTaskOptions, TaskResult, TestLogLine, TestProgress } from './testing/test-types.ts';
 
-/** What a policy gives unless it says otherwise, bytes of the outputs together. */
-export const MAX_TEST_OUTPUT_BYTES = 1_048_576;
 /** Of all inputs together, UTF-16 units; the engine counts 8 MiB of UTF-8. */
 const MAX_INPUT_LENGTH = 8 * 1024 * 1024;
 /** How long a task may take to end after its stop, as STOP_GRACE_MS is unless an operator sets it. */

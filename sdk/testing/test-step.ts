@@ -12,6 +12,8 @@ import { callError, codeOf } from './call-error.ts';
 import { createTestFetch } from './test-fetch.ts';
 import type { RunTaskOptions, TaskResult, TestLogLine, TestProgress } from './test-types.ts';
 
+/** What a policy gives unless it says otherwise, bytes of the outputs together. */
+export const MAX_TEST_OUTPUT_BYTES = 1_048_576;
 /** Lines and tellings that are kept; a test that looks at more than these looks at none. */
 const MAX_KEPT = 10_000;
 const MAX_MESSAGE_LENGTH = 16 * 1024;

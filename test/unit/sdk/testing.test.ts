@@ -5,7 +5,8 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DEFAULT_LIMITS } from '../../../sandbox/policy/default-limits.ts';
 import { BaseTask, defineTask, Input, Output, TaskError, TaskType } from '../../../sdk/index.ts';
 import { MISSING_GLOBALS } from '../../../sdk/testing/node-globals.ts';
-import { MAX_TEST_OUTPUT_BYTES, runTask } from '../../../sdk/testing.ts';
+import { MAX_TEST_OUTPUT_BYTES } from '../../../sdk/testing/test-step.ts';
+import { runTask } from '../../../sdk/testing.ts';
 
 @TaskType({ name: 'acme.greet', version: '1.0.0' })
 class Greet extends BaseTask {
