@@ -1,9 +1,11 @@
 /**
  * The words of a refusal: who asked for what, which rule says no, and the line that would allow it (design 5.3). Where
- * the manifest does not ask for it either, both lines are told. Deterministic.
+ * the manifest does not ask for it either, both lines are told; under the developer policy, which grants what the manifest
+ * asks for, only the manifest's. Deterministic.
  */
 import { isIP } from 'node:net';
 import type { SecretGrant } from '../policy/decision.ts';
+import { DEVELOPER_RULE } from '../policy/developer-text.ts';
 import { hostOfGrant, isName, kindOfHost, openingGrant, wordsOfHost } from './place-kind.ts';
 
 /** A host name has at most 253 characters; a stranger's text gets no more room in a message. */
@@ -56,7 +58,8 @@ export function denySecret(denier: Denier, name: string, granted: readonly Secre
     granted.length === 0 ? 'grants no secrets' : `grants ${listed(granted.map((grant) => grant.name))} only`;
   const hosts = denier.permissions.net.length === 0 ? ['host:port'] : denier.permissions.net;
   const line = secretLine({ name: shown(name), hosts });
-  return `${denier.pluginName} asked for the secret ${shown(name)}; ${denier.rule} ${gives}. ${allow(line, denier.permissions.secrets.includes(name) ? undefined : `secrets: [${quoted(name)}]`)}`;
+  const permission = denier.permissions.secrets.includes(name) ? undefined : `secrets: [${quoted(name)}]`;
+  return `${denier.pluginName} asked for the secret ${shown(name)}; ${denier.rule} ${gives}. ${allow(denier, line, permission)}`;
 }
 
 export function denySecretPlace(denier: Denier, { name, hosts }: SecretGrant, place: string): string {
@@ -64,16 +67,19 @@ export function denySecretPlace(denier: Denier, { name, hosts }: SecretGrant, pl
   const line = secretLine({ name, hosts: [...hosts, place] });
   return (
     `${denier.pluginName} tried to send the secret ${name} to ${shown(place)}; ${denier.rule} lets it go ${to}. ` +
-    allow(line, undefined)
+    allow(denier, line, undefined)
   );
 }
 
-function allowNet({ permissions }: Denier, line: string): string {
-  const isAsked = permissions.net.includes(line);
-  return allow(`net: [${quoted(line)}]`, isAsked ? undefined : `net: [${quoted(line)}]`);
+function allowNet(denier: Denier, line: string): string {
+  const isAsked = denier.permissions.net.includes(line);
+  return allow(denier, `net: [${quoted(line)}]`, isAsked ? undefined : `net: [${quoted(line)}]`);
 }
 
-function allow(grant: string, permission: string | undefined): string {
+function allow({ rule }: Denier, grant: string, permission: string | undefined): string {
+  if (rule === DEVELOPER_RULE && permission !== undefined) {
+    return `To allow, in the plugin: permissions: { ${permission} }`;
+  }
   const line = `To allow: grants: { ${grant} }`;
   return permission === undefined ? line : `${line}, and in the plugin: permissions: { ${permission} }`;
 }

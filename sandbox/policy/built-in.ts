@@ -5,6 +5,7 @@
  */
 import { compilePolicy, hashOf } from './compile.ts';
 import type { CompiledPolicy } from './decide.ts';
+import { DEVELOPER_RULE } from './developer-text.ts';
 
 export function strictPolicy(): CompiledPolicy {
   return compilePolicy({ version: 1 }, { file: undefined, lineOf: () => 0 });
@@ -21,7 +22,7 @@ export function developerPolicy(folders: readonly string[] = []): CompiledPolicy
     policyHash: hashOf({ developer: 1, folders: [...folders] }),
     defaults: {
       ...strict.defaults,
-      place: 'developer policy',
+      place: DEVELOPER_RULE,
       tier: 'isolate',
       jail: 'none',
       permissions: { kind: 'manifest' },

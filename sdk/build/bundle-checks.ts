@@ -1,16 +1,15 @@
 /** What can be wrong with a compiled plugin before a sandbox has seen it. */
 import { readFile } from 'node:fs/promises';
-import { codeFrame } from '@flowops/proto/code-frame.ts';
 import { MAX_BUNDLE_BYTES } from '@flowops/proto/manifest.ts';
 import type { Loader } from 'esbuild';
 import type { BuildProblem } from './build-result.ts';
 import type { Compiled } from './compile.ts';
+import { taskPlace } from './declaration-place.ts';
 
 /** Files named when a bundle is too large. */
 const LARGEST_FILES = 5;
 const MEBIBYTE = 1024 * 1024;
 
-const TASK_WORD = /@(?:[\w$]+\.)?TaskType\(|\bdefineTask\(/;
 /** As esbuild prints code: a declaration begins its line, comments are gone. */
 const DECORATED_CLASS = /^\s*(?:export\s+(?:default\s+)?)?@(?:[\w$]+\.)?TaskType\(/gm;
 const DEFINED_TASK = /^(?:export default |(?:export )?(?:const|let|var) [\w$]+ = )(?:[\w$]+\.)?defineTask\(/gm;
@@ -39,15 +38,6 @@ export async function exportProblem(
       `a plugin is the default export of its file, and this one exports ${named}. ` +
       'Write `export default class … extends BaseTask` under @TaskType, or `export default defineTask({ … })`',
   };
-}
-
-/** Where the task of that number (from 0) is declared; nothing when the text does not tell. */
-function taskPlace(source: string, index: number): Pick<BuildProblem, 'line' | 'frame'> {
-  const lines = source.split('\n').entries();
-  const [line] = [...lines].filter(([, text]) => TASK_WORD.test(text) && !/^\s*(?:\/\/|\/?\*)/.test(text))[index] ?? [];
-  if (line === undefined) return {};
-  const frame = codeFrame(source, { line: line + 1 });
-  return { line: line + 1, ...(frame === undefined ? {} : { frame }) };
 }
 
 /** The cap of design 6.1, with what takes the room. */

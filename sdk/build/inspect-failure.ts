@@ -9,6 +9,7 @@ import { errorInfo } from '@flowops/proto/errors.ts';
 import { isAuthors, type SourcePlace, sourcePlaces } from '@flowops/proto/source-map.ts';
 import { type BuildFailure, type BuildProblem, buildFailure } from './build-result.ts';
 import type { Compiled } from './compile.ts';
+import { declarationPlace } from './declaration-place.ts';
 import type { InspectFailure } from './inspect-bundle.ts';
 
 const OWN_SDK_PREFIX = 'node_modules/@flowops/';
@@ -38,7 +39,10 @@ export async function inspectFailure(
   const advice = failure.code === 'PLUGIN_ERROR' && !isOurs ? [GLOBALS_ADVICE] : [];
   const code = fault === 'limit' ? failure.code : 'PLUGIN_INVALID';
   const frames = authors.slice(1).map((place) => `    at ${shownPlace(place, compiled, display)}`);
-  const place = authors[0] === undefined ? { file: display(file) } : await problemPlace(authors[0], compiled, display);
+  const place =
+    authors[0] === undefined
+      ? { file: display(file), ...declarationPlace(await readFile(file, 'utf8').catch(() => ''), failure) }
+      : await problemPlace(authors[0], compiled, display);
   return buildFailure(code, [{ message: failure.message, ...place, notes: [...frames, ...advice] }]);
 }
 

@@ -37,6 +37,18 @@ describe('a refusal', () => {
     );
   });
 
+  it('under the developer policy names the line of the plugin alone: whatever it asks for is granted', () => {
+    const developer = { ...slack, rule: 'developer policy' };
+    expect(denyNet(developer, 'example.com:443', ['slack.com:443'])).toBe(
+      'acme.slack asked for example.com:443; developer policy grants slack.com:443 only. ' +
+        'To allow, in the plugin: permissions: { net: ["example.com:443"] }',
+    );
+    expect(denySecret(developer, 'OTHER', [])).toBe(
+      'acme.slack asked for the secret OTHER; developer policy grants no secrets. ' +
+        'To allow, in the plugin: permissions: { secrets: ["OTHER"] }',
+    );
+  });
+
   it('is quoted in the manual as it is told', () => {
     const manual = readFileSync(new URL('../../../../docs/network-and-secrets.md', import.meta.url), 'utf8');
     const told = denyNet({ ...slack, pluginName: 'acme.db' }, '10.0.0.5:5432', []);
