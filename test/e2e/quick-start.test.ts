@@ -1,6 +1,6 @@
 /**
  * docs/quick-start.md, typed word for word: from a clone, and from the packed file. Where the tests run as root it is an
- * ordinary user of this machine who types: no root, no group of Docker, an empty home and an empty cache of packages.
+ * ordinary user of this machine who types: no root, no Docker, an empty home and an empty cache of packages.
  */
 import { copyFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,9 @@ const PAGE_MAX_MS = 900_000;
 const ORDINARY = { uid: 61_234, gid: 61_234 };
 const user = process.getuid?.() === 0 ? { user: ORDINARY } : {};
 
-const SHARED: PageOptions = { ports: [8787], hasCommand: false, ...user };
+const NO_DOCKER = { DOCKER_HOST: 'unix:///nowhere/docker.sock' };
+
+const SHARED: PageOptions = { ports: [8787], hasCommand: false, env: NO_DOCKER, ...user };
 
 it.runIf(process.platform !== 'win32')(
   'the quick start leads from a clone to a plugin in a flow',
@@ -42,7 +44,7 @@ it.runIf(process.platform !== 'win32')(
       await giveAway(file, signal);
       return {
         replace: {
-          '(cd flowops && npm run setup)\n': '',
+          '(cd flowops && npm run setup)\n': '\n',
           'npm install ../flowops\n': 'npm install ../flowops-cli-0.1.0.tgz\n',
         },
       };

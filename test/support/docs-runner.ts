@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
+import { SETTING_NAMES } from '@flowops/proto/settings.ts';
 import { freePort } from '../services/ports.ts';
 import { scratchFolder } from '../services/scratch.ts';
 import { bareEnvironment, ROOT } from './clone.ts';
@@ -203,6 +204,7 @@ function makeWorld(scratch: string, { given = [], user }: PageOptions): World {
 
 function readersEnvironment(scratch: string, { home }: World, options: PageOptions): NodeJS.ProcessEnv {
   const bare = bareEnvironment(dirname(options.node ?? process.execPath));
+  for (const name of [...SETTING_NAMES, 'DOCKER_HOST']) delete bare[name];
   const env: NodeJS.ProcessEnv = { ...bare, HOME: home, HTTP_PORT: '0', ...npmSettings(options) };
   if (options.hasCommand === false) return env;
   const bin = join(scratch, 'bin');
