@@ -9,6 +9,7 @@
  *   D3. The image is resolved to its id, and again while it is in use, so that a rebuilt one counts soon; never pulled.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { IS_PACKED } from '@flowops/proto/own-module.ts';
 import type { Logger } from 'pino';
 import type { DaemonFacts, DockerEngine, ImageFacts } from './docker-engine.ts';
 
@@ -17,6 +18,9 @@ const WAIT_FOR_RETURN_MS = 10_000;
 const RECONNECT_MS = 500;
 /** A person who rebuilt the image expects the next step to use it. */
 const IMAGE_RECHECK_MS = 2_000;
+
+/** An installed package has no sources to build an image from. */
+const IN_A_CLONE = IS_PACKED ? ' in a clone of FlowOps of this version' : '';
 
 export interface DockerWorld {
   readonly facts: DaemonFacts;
@@ -183,6 +187,6 @@ export class DockerDaemon {
     }
     this.#image = undefined;
     if (answer.failure.kind !== 'not-found') return `Docker does not answer (${answer.failure.problem})`;
-    return `the image ${image} is not there, and images are never pulled; build it with \`${imageAdvice.build}\`, or name another one in ${imageAdvice.setting}`;
+    return `the image ${image} is not there, and images are never pulled; build it with \`${imageAdvice.build}\`${IN_A_CLONE}, or name another one in ${imageAdvice.setting}`;
   }
 }

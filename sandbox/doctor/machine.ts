@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, availableParallelism, release, totalmem } from 'node:os';
 import { messageOf } from '@flowops/proto/errors.ts';
+import { IS_PACKED } from '@flowops/proto/own-module.ts';
 import { z } from 'zod';
 import { openJail } from '../isolate/jail.ts';
 import { workerFiles } from '../isolate/worker-files.ts';
@@ -83,7 +84,10 @@ async function jail(options: MachineOptions): Promise<MachineLine> {
 async function withoutJail(problem: string, { docker: found, workerImage }: MachineOptions): Promise<MachineLine> {
   const id = 'view' in found ? await found.view.imageId(workerImage).catch(() => undefined) : undefined;
   if (id !== undefined) return line('jail', `${problem}; isolate workers are containers of ${workerImage} instead`);
-  const missing = 'view' in found ? `${workerImage} is not there (npm run image -- worker)` : 'there is no Docker';
+  const missing =
+    'view' in found
+      ? `${workerImage} is not there (npm run image -- worker${IS_PACKED ? ' in a clone of FlowOps' : ''})`
+      : 'there is no Docker';
   const without = 'the isolate tier takes only plugins whose rule says `jail: none`';
   return line('jail', `${problem}, and ${missing} for workers in containers; ${without}`, false);
 }

@@ -25,6 +25,6 @@ export function assertSafe(version: string): void {
   throw new FlowopsError(
     'CONFIG_INVALID',
     `isolated-vm ${version} lets guest code into the memory of its process (GHSA-864f-rcv7-6rh4); no host starts with ` +
-      `it. Install ${OLDEST_SAFE} or later: \`npm install\` in the clone does`,
+      `it. Install ${OLDEST_SAFE} or later: \`npm install\` where FlowOps is installed does`,
   );
 }

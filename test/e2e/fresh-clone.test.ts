@@ -2,7 +2,7 @@
  * A fresh clone, with npm 11 and with npm 12, from a plain older Node where this machine has one. Packages come through
  * npm's own cache after the first time.
  */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -74,7 +74,7 @@ describe('a fresh clone', () => {
   );
 
   it(
-    'runs a flow with npm 12',
+    'runs a flow and writes a new plugin with npm 12',
     async () => {
       const cwd = freshClone('npm-12');
       const env = bareEnvironment(dirname(process.execPath));
@@ -85,6 +85,11 @@ describe('a fresh clone', () => {
       expectExit(ended, 0);
       const last = ended.stdout.trimEnd().split('\n').at(-1) ?? '';
       expect(JSON.parse(last)).toMatchObject({ eventType: 'RUN_RESULT', status: 'COMPLETED', error: null });
+
+      // Packs the SDK, for which no tool of development is needed.
+      const plugin = ['plugin', 'new', 'greet', '--no-install'];
+      expectExit(await run(process.execPath, [npm12, 'exec', '--', 'flowops', ...plugin], { cwd, env }), 0);
+      expect(readdirSync(join(cwd, 'greet', 'vendor'))).toEqual([expect.stringMatching(/^flowops-sdk-.*\.tgz$/)]);
     },
     SETUP_MAX_MS,
   );

@@ -159,6 +159,12 @@ describe('a package', () => {
     }
   });
 
+  it('of the command holds every script of the store', () => {
+    const scripts = globSync('engine/store/*.lua', { cwd: ROOT });
+    expect(scripts.length).toBeGreaterThan(0);
+    expect(unpacked('cli').files).toEqual(expect.arrayContaining(scripts));
+  });
+
   it('of the SDK depends on nothing, that of the command on exact versions', () => {
     expect(manifestOf(unpacked('sdk').folder).dependencies).toEqual({});
     const versions = Object.values(manifestOf(unpacked('cli').folder).dependencies);
