@@ -100,28 +100,24 @@ function describe(task: unknown, step: TestStep): ReturnType<typeof describeTask
 }
 
 /** A task that was stopped is CANCELLED, whatever it reports: the run has no use for it any more. */
-async function untilStopped(
-  report: Promise<StepEnd>,
-  signal: AbortSignal | undefined,
-  stop: () => void,
-): Promise<StepEnd> {
-  if (signal === undefined) return await report;
-  const tooLong = Promise.withResolvers<StepEnd>();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const onAbort = (): void => {
-    const message = `stopped, and did not end within ${STOP_GRACE_MS} ms: the sandbox ends such a task by force`;
-    timer = setTimeout(() => tooLong.resolve(cancelled(message)), STOP_GRACE_MS);
-    stop();
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort(); // the task's own first call may have led to it
-  try {
-    const end = await Promise.race([report, tooLong.promise]);
-    return signal.aborted && end.status !== 'cancelled' ? cancelled('stopped') : end;
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
-  }
+function untilStopped(report: Promise<StepEnd>, signal: AbortSignal | undefined, stop: () => void): Promise<StepEnd> {
+  if (signal === undefined) return report;
+  return new Promise((resolve) => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const end = (ended: StepEnd): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      resolve(ended);
+    };
+    const onAbort = (): void => {
+      const message = `stopped, and did not end within ${STOP_GRACE_MS} ms: the sandbox ends such a task by force`;
+      timer = setTimeout(() => end(cancelled(message)), STOP_GRACE_MS);
+      stop();
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort(); // the task's own first call may have led to it
+    void report.then((ended) => end(signal.aborted ? cancelled('stopped') : ended));
+  });
 }
 
 function cancelled(message: string): StepEnd {

@@ -46,6 +46,7 @@ const doing = (run: (given: { readonly context: BaseTask['context'] }) => unknow
 
 afterEach(() => {
   vi.unstubAllGlobals();
+  vi.useRealTimers();
 });
 
 describe('runTask', () => {
@@ -172,6 +173,31 @@ describe('a stop in a test', () => {
     };
     expect(await runTask(A, { signal: stop.signal, fetch })).toMatchObject({ status: 'CANCELLED', code: 'CANCELLED' });
     expect(calls).toEqual(['stop', 'aborted true']);
+  });
+
+  it('ends a task that does not stop after the grace time', async () => {
+    const calls: string[] = [];
+    @TaskType({ name: 'a', version: '1.0.0' })
+    class A extends BaseTask {
+      start() {
+        return new Promise<void>(() => stop.abort());
+      }
+      override stop() {
+        calls.push('stop');
+        throw new Error('no');
+      }
+    }
+    const stop = new AbortController();
+    // Loaded anew, it takes the timers that are there for the real ones.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    vi.resetModules();
+    const { runTask: runWithFakeTimers } = await import('../../../sdk/testing.ts');
+    const running = runWithFakeTimers(A, { signal: stop.signal });
+    await vi.advanceTimersByTimeAsync(2000);
+    const result = await running;
+    expect(result).toMatchObject({ status: 'CANCELLED', error: expect.stringContaining('did not end within 2000 ms') });
+    expect(calls).toEqual(['stop']);
+    expect(result.logs).toEqual([{ level: 'error', message: 'stop() failed: no' }]);
   });
 
   it('before the task begins runs none of it', async () => {
