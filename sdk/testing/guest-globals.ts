@@ -10,7 +10,7 @@ interface Given {
 }
 
 /** By name; undefined where there is nothing. */
-export function guestGlobals({ console, fetch, isNode }: Given): ReadonlyMap<string, unknown> {
+export function guestGlobals({ console, fetch, isNode }: Given): Map<string, unknown> {
   const globals = new Map<string, unknown>([
     ['console', console],
     ['fetch', fetch],

@@ -9,8 +9,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 export interface GuestScope {
-  /** By name, what the task finds in its place; undefined: nothing. */
-  readonly globals: ReadonlyMap<string, unknown>;
+  /** By name, what the task finds in its place; undefined: nothing. What it puts there itself stays in here. */
+  readonly globals: Map<string, unknown>;
   /** The task looked for one that is not there. */
   onMissing(name: string): void;
 }
@@ -81,7 +81,9 @@ function scoped(name: string, real: PropertyDescriptor): PropertyDescriptor {
   };
   const readReal = (): unknown => (real.get === undefined ? (real.value as unknown) : real.get.call(globalThis));
   const set = (value: unknown): void => {
-    if (real.set !== undefined) real.set.call(globalThis, value);
+    const scope = scopes.getStore();
+    if (scope?.globals.has(name) === true) scope.globals.set(name, value);
+    else if (real.set !== undefined) real.set.call(globalThis, value);
     else real.value = value;
   };
   ours.add(get);

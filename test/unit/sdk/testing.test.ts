@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { isBuiltin } from 'node:module';
-import { GUEST_GLOBALS } from '@flowops/proto/guest-globals.ts';
+import { GUEST_GLOBALS, GUEST_MEMBERS } from '@flowops/proto/guest-globals.ts';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DEFAULT_LIMITS } from '../../../sandbox/policy/default-limits.ts';
 import { BaseTask, defineTask, Input, Output, TaskError, TaskType } from '../../../sdk/index.ts';
@@ -352,6 +352,20 @@ describe('globals while a task runs', () => {
     const result = await runTask(task, { fetch: () => new Response('') });
     expect(result.logs).toEqual([{ level: 'warn', message: 'it is 3 { a: 1 }' }]);
     expect(result.outputs).toEqual({ o: 'POLICY_DENIED' });
+  });
+
+  it('that a task puts there itself are its own', async () => {
+    const task = doing(() => {
+      globalThis.Blob ??= class {} as unknown as typeof Blob;
+      return [typeof Blob, 'size' in Blob.prototype];
+    });
+    expect((await runTask(task)).outputs).toEqual({ o: ['function', false] });
+    expect('size' in Blob.prototype).toBe(true);
+  });
+
+  it('console is as large as the sandbox has it', async () => {
+    const task = doing(() => Object.keys(console).sort());
+    expect((await runTask(task)).outputs).toEqual({ o: [...GUEST_MEMBERS.console].sort() });
   });
 
   it('crypto has what the sandbox has of it', async () => {
