@@ -321,5 +321,13 @@ function fetchSuite(w: StepHost): void {
         ],
       });
     });
+
+    test('a Blob that the plugin brought is what blob() gives', async () => {
+      const done = await run(
+        `globalThis.Blob = class Blob { constructor(parts) { this.text = new TextDecoder().decode(parts[0]); } };
+         const r = new Response('é'); const blob = await r.blob(); o.push(blob instanceof Blob, blob.text, r.bodyUsed);`,
+      );
+      expect(done.outputs).toEqual({ o: [true, 'é', true] });
+    });
   });
 }

@@ -147,5 +147,6 @@ it('the page for authors tells what was found here', () => {
     ...found(NOT_BUILT, 'no'),
   ];
   expect(told.sort()).toEqual(all.sort());
+  expect(page).toContain(readFileSync(path.join(path.dirname(pluginUsing('zod')), '..', 'missing.js'), 'utf8'));
   expect(Object.keys(versions).sort()).toEqual(all.map((line) => line.split(' ', 1)[0]).sort());
 });

@@ -34,6 +34,8 @@ class FetchError extends TypeError {
 
 interface Waiter {
   readonly method: 'fetch' | 'secret';
+  /** Made where the call was: the answer comes in from outside, where the stack holds nothing of the plugin. */
+  readonly site: Error;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
 }
@@ -59,7 +61,10 @@ export class HostCalls {
       throw new TypeError(`the ${method} call is larger than ${MAX_HOST_CALL_LENGTH} characters`);
     }
     const id = ++this.#lastId;
-    const answer = new PromiseConstructor((resolve, reject) => this.#waiting.set(id, { method, resolve, reject }));
+    const site = new Error();
+    const answer = new PromiseConstructor((resolve, reject) =>
+      this.#waiting.set(id, { method, site, resolve, reject }),
+    );
     // Any other refusal ends the attempt; its promise stays open because nothing may go on after it.
     if (this.#host(HOST_OP.hostCall, id, method, text) === CALL_TOO_MUCH) {
       this.#waiting.delete(id);
@@ -87,9 +92,20 @@ export class HostCalls {
     if (waiter === undefined) return;
     this.#waiting.delete(id);
     const error = waiter.method === 'fetch' ? new FetchError(code, message) : new HostCallError(code, message);
+    showSite(error, waiter.site);
     this.#codes.set(error, code);
     waiter.reject(error);
   }
 
   readonly codeOf = (thrown: unknown): string | undefined => this.#codes.get(thrown);
+}
+
+/** The plugin may have put its own hands on stacks: then the error keeps what it has. */
+function showSite(error: Error, site: Error): void {
+  try {
+    const frames = site.stack?.replace(/^[^\n]*/, '');
+    if (typeof frames === 'string') error.stack = `${error.name}: ${error.message}${frames}`;
+  } catch {
+    // an Error.prepareStackTrace that throws
+  }
 }

@@ -43,8 +43,11 @@ export class Body {
     return bytesOf(this.#take()).buffer;
   }
 
-  async blob(): Promise<never> {
-    throw new TypeError('there is no Blob in a plugin: use bytes() or arrayBuffer()');
+  /** Where the plugin brought a Blob of its own: packages ask for one when `body` is null. */
+  async blob(): Promise<unknown> {
+    const given: unknown = Reflect.get(globalThis, 'Blob');
+    if (typeof given !== 'function') throw new TypeError('there is no Blob in a plugin: use bytes() or arrayBuffer()');
+    return Reflect.construct(given, [[bytesOf(this.#take())]]);
   }
 
   async formData(): Promise<never> {
