@@ -86,10 +86,11 @@ function checkCall({ tier, watch }: SandboxRunOptions, isDebugged: boolean): voi
 /** What was given with the call, or stands in the file now; standard input is read once. */
 function inputsReader({ input = [], inputs: file }: SandboxRunOptions): () => ReturnType<typeof collectInputs> {
   const read = () => collectInputs({ pairs: input, file }, process.stdin);
+  if (file !== '-') return read;
   let first: ReturnType<typeof collectInputs> | undefined;
   return () => {
     first ??= read();
-    return file === '-' ? first : read();
+    return first;
   };
 }
 

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 
 /** A slow line takes a minute or two for vitest; beyond this nobody waits any more. */
 const INSTALL_TIMEOUT_MS = 5 * 60_000;
-/** npm's usual two tries with pauses up to a minute keep somebody without a network waiting for nothing. */
+/** npm's usual two more tries with pauses up to a minute keep somebody without a network waiting for nothing. */
 const RETRY_PAUSE_MS = { min: 1_000, max: 5_000 };
 /** Of what npm says, enough for its last words. */
 const MAX_KEPT_CHARS = 64 * 1024;
@@ -56,7 +56,7 @@ export async function installPackages(folder: string, options: InstallOptions): 
 
 function retries(): string[] {
   const { min, max } = RETRY_PAUSE_MS;
-  return ['--fetch-retries=2', `--fetch-retry-mintimeout=${min}`, `--fetch-retry-maxtimeout=${max}`];
+  return ['--fetch-retries=1', `--fetch-retry-mintimeout=${min}`, `--fetch-retry-maxtimeout=${max}`];
 }
 
 /** Where its log lies is no help to an author; what it could not get is. */

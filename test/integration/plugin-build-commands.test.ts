@@ -100,7 +100,8 @@ describe('flowops plugin', () => {
     const broken = await flowops(folder, 'plugin', 'build', 'pg.ts');
     expect(broken).toMatchObject({ code: 1, stdout: '' });
     expect(broken.stderr).toBe(
-      'flowops: node:fs ← pg.ts:1. Use another package, or set runtime: "node" (container tier only).\n',
+      'flowops: node:fs ← pg.ts:1. Use another package, or set runtime: "node" (container tier only).\n' +
+        "  1 | import fs from 'fs';\n    |                ^\n  2 | export default fs;\n",
     );
     const missing = await flowops(folder, 'plugin', 'build', 'gone.ts', '--json');
     expect(missing).toMatchObject({ code: 2, stderr: '' });

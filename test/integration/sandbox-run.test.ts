@@ -43,6 +43,11 @@ const PLUGINS = {
       logger.info('waiting');
       await new Promise(() => {});
     },`,
+  reaches: `
+    outputs: { status: { type: 'integer' } },
+    async run() {
+      return { status: (await fetch('https://example.com/')).status };
+    },`,
   asks: `
     permissions: { net: ['slack.com:443'], secrets: [] },
     outputs: { done: { type: 'boolean' } },
@@ -242,6 +247,36 @@ describe('a policy', () => {
     expect(report).toMatchObject({ status: 'FAILED', code: 'SANDBOX_UNAVAILABLE' });
     expect(report.error).toContain('container');
     expect(exitCode).toBe(3);
+  });
+
+  test('that grants nothing is told with the rule to add, and the plugin runs with that', async () => {
+    const policy = await policyFile(
+      'bare.yaml',
+      'version: 1\nrules:\n  - match: { plugin: "test.*", unsigned: true }\n    tier: isolate\n    jail: none\n',
+    );
+    const refused = await flowops('sandbox', 'run', plugin('asks'), '--policy', policy);
+    expect(refused.exitCode).toBe(1);
+    const [, grants] =
+      /POLICY_DENIED: test\.asks asked for slack\.com:443; .* To allow: (grants: \{ .* \})$/m.exec(refused.stderr) ??
+      [];
+    expect(grants).toBe('grants: { net: ["slack.com:443"] }');
+    await policyFile(
+      'bare.yaml',
+      `version: 1\nrules:\n  - match: { plugin: "test.*", unsigned: true }\n    tier: isolate\n    jail: none\n    ${grants}\n`,
+    );
+    const allowed = await flowops('sandbox', 'run', plugin('asks'), '--policy', policy);
+    expect(allowed.exitCode).toBe(0);
+    expect(allowed.stdout).toContain('done = true');
+  });
+
+  test('of the developer is told with the line to add to the plugin', async () => {
+    const { exitCode, stderr } = await flowops('sandbox', 'run', plugin('reaches'));
+    expect(stderr).toContain(
+      'POLICY_DENIED: test.reaches asked for example.com:443; developer policy grants no network. ' +
+        'To allow, in the plugin: permissions: { net: ["example.com:443"] }',
+    );
+    expect(stderr).toContain("return { status: (await fetch('https://example.com/')).status };");
+    expect(exitCode).toBe(1);
   });
 
   test('that denies the plugin says why, with its line', async () => {
