@@ -129,7 +129,8 @@ export function defineTask<
   const I extends InputDefinitions = Record<never, never>,
   const O extends OutputDefinitions = Record<never, never>,
 >(definition: TaskDefinition<I, O>): DefinedTask<I, O> {
-  const { name, version, description, permissions, runtime, run } = definition;
+  // JavaScript may give nothing: that is told when the task is described.
+  const { name, version, description, permissions, runtime, inputs, outputs, run } = definition ?? {};
   const record: TaskRecord = {
     api: 1,
     kind: 'function',
@@ -138,8 +139,8 @@ export function defineTask<
     ...(description === undefined ? {} : { description }),
     ...(permissions === undefined ? {} : { permissions }),
     ...(runtime === undefined ? {} : { runtime }),
-    inputs: withField<InputDefinition, InputRecord>(definition.inputs),
-    outputs: withField<OutputDefinition, OutputRecord>(definition.outputs),
+    inputs: withField<InputDefinition, InputRecord>(inputs),
+    outputs: withField<OutputDefinition, OutputRecord>(outputs),
     problems: [],
   };
   return { [TASK]: record, run };

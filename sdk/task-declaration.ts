@@ -228,9 +228,9 @@ const MEANT: Readonly<Record<string, string>> = {
 function wrongType(type: unknown): string {
   if (type === undefined)
     return "has no type; say one of them: type: 'string', 'integer', 'float', 'boolean' or 'json'";
-  const meant = typeof type === 'string' && hasOwn(MEANT, type) ? `; take ${MEANT[type]}` : '';
   const shown = typeof type === 'string' ? jsonStringify(cut(type, MAX_SHOWN_TYPE)) : describeValue(type);
-  return `has the type ${shown}${meant}; types are string, integer, float, boolean and json`;
+  const meant = typeof type === 'string' && hasOwn(MEANT, type) ? `take ${MEANT[type]}; ` : '';
+  return `has the type ${shown}; ${meant}types are string, integer, float, boolean and json`;
 }
 
 function readDefault(

@@ -53,9 +53,9 @@ test('decorators without what they need name it', () => {
 });
 
 test.each([
-  ['number', 'take integer or float; types are'],
-  ['bool', 'take boolean; types are'],
-  ['object', 'take json; types are'],
+  ['number', 'has the type "number"; take integer or float'],
+  ['bool', 'has the type "bool"; take boolean'],
+  ['object', 'has the type "object"; take json'],
   ['date', 'has the type "date"; types are string, integer, float, boolean and json'],
   ['constructor', 'has the type "constructor"; types are'],
   [Number, 'has the type a function; types are'],
@@ -134,4 +134,12 @@ test('decorators of experimentalDecorators throw an error that says what to chan
   expect(() => loose.TaskType(A)).toThrow(change);
   expect(() => loose.Input({ type: 'string' })(A.prototype, 'one')).toThrow(change);
   expect(() => loose.Input(A.prototype, 'one')).toThrow(change);
+});
+
+test('what defineTask is not given is named', () => {
+  const looseDefine = defineTask as unknown as (definition?: unknown) => unknown;
+  expect(problemOf(looseDefine())).toContain('has no run function');
+  expect(problemOf(looseDefine({ run() {} }))).toContain('the task has no name');
+  const shorthand = looseDefine({ name: 'a', version: '1.0.0', inputs: { one: 'string' }, run() {} });
+  expect(problemOf(shorthand)).toContain('input "one" has no type');
 });
