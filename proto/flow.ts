@@ -85,7 +85,8 @@ const countSchema = z
   .nullish();
 const configSchema = z.object({ timeoutMs: countSchema, retryCount: countSchema, retryDelayMs: countSchema });
 
-const stepSchema = z.object({
+/** A step as written, one level of it. */
+export const stepSchema = z.object({
   stepId: stepIdSchema,
   pluginId: pluginIdSchema.nullish(),
   type: z.enum(['ACTION', 'DECISION'], 'must be ACTION or DECISION').nullish(),
@@ -226,7 +227,8 @@ const flowInputSchema = z.strictObject({
   description: z.string().max(1024).optional(),
 });
 
-const flowFileSchema = z.looseObject({
+/** A flow file without its steps. */
+export const flowFileSchema = z.looseObject({
   flowId: z.string().regex(/^[A-Za-z0-9._-]{1,128}$/, 'must be 1 to 128 characters of A-Z a-z 0-9 . _ -'),
   inputs: z.record(z.string().max(256), flowInputSchema).nullish(),
   steps: z.unknown(),

@@ -10,7 +10,7 @@ import { pluginNameSchema } from '@flowops/proto/manifest.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import { type Command, Option } from 'commander';
 import { type InstallResult, installPackages } from './install-packages.ts';
-import { type PluginStyle, pluginFiles } from './plugin-template.ts';
+import { FLOW_SCHEMA, type PluginStyle, pluginFiles } from './plugin-template.ts';
 
 const EXAMPLES = `
 Writes a folder of that name, and nothing into one that already holds something; then \`npm install\` in it.
@@ -104,14 +104,19 @@ async function writePlugin(
     language: isScript ? 'js' : 'ts',
     sdk: `file:${sdkFile}`,
   });
+  const { flowJsonSchema } = await import('@flowops/proto/flow-json-schema.ts');
+  const all = new Map([...files, [FLOW_SCHEMA, flowJsonSchema()]]);
   try {
+    for (const [file, text] of all) {
+      await mkdir(path.dirname(path.join(folder, file)), { recursive: true });
+      await writeFile(path.join(folder, file), text, { flag: 'wx' });
+    }
     await mkdir(path.join(folder, SDK_FOLDER), { recursive: true });
-    for (const [file, text] of files) await writeFile(path.join(folder, file), text, { flag: 'wx' });
     await copyFile(packed.file, path.join(folder, sdkFile));
   } catch (thrown) {
     throw new FlowopsError('USAGE_INVALID', `${folder} cannot be written: ${messageOf(thrown)}`, { cause: thrown });
   }
-  return [...files.keys(), sdkFile];
+  return [...all.keys(), sdkFile];
 }
 
 /** Ctrl-C ends npm, not the folder. */

@@ -16,6 +16,8 @@ export interface PluginTemplate {
 /** What an author's test and type check run on: the releases that our own tests use. */
 export const VITEST_VERSION = '5.1.1';
 export const TYPESCRIPT_VERSION = '7.0.2';
+/** For editors, beside the flow that names it. */
+export const FLOW_SCHEMA = 'schemas/flow.json';
 /** Lowers the decorators of a class in a test. */
 export const ESBUILD_VERSION = '0.28.2';
 
@@ -143,7 +145,8 @@ function packageJson({ name, style, language, sdk }: PluginTemplate): string {
 }
 
 function flow(name: string): string {
-  return `flowId: ${JSON.stringify(name)}
+  return `# yaml-language-server: $schema=${FLOW_SCHEMA}
+flowId: ${JSON.stringify(name)}
 inputs:
   who: { type: string, default: World }
 steps:

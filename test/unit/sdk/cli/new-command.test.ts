@@ -1,10 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { parseFlowFile } from '@flowops/proto/flow.ts';
 import { buildPlugin } from '@flowops/sdk/build/build-plugin.ts';
 import { registerNewCommand } from '@flowops/sdk/cli/new-command.ts';
 import { ESBUILD_VERSION, TYPESCRIPT_VERSION, VITEST_VERSION } from '@flowops/sdk/cli/plugin-template.ts';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
 import { AnsweringSandbox, completedWith } from '../../../support/answering-sandbox.ts';
 import { type ProgramRun, runProgram } from '../../../support/run-program.ts';
 import { sourceTree } from '../../../support/source-tree.ts';
@@ -47,6 +50,18 @@ describe('plugin new', () => {
     });
     const sdk = devDependencies['@flowops/sdk'].replace('file:', '');
     expect(readFileSync(path.join(folder, sdk), 'utf8')).toBe('packed');
+  });
+
+  it('writes a flow that is one, under the schema that its first line names', async () => {
+    const folder = path.join(sourceTree({}), 'greet');
+    await pluginNew('acme.greet', '--dir', folder);
+    const text = readFileSync(path.join(folder, 'flow.yaml'), 'utf8');
+    const flow: unknown = parseYaml(text);
+    expect(parseFlowFile(flow)).toMatchObject({ ok: true, flow: { flowId: 'acme.greet' } });
+    const [, schema = ''] = /^# yaml-language-server: \$schema=(.*)$/m.exec(text) ?? [];
+    const judge = z.fromJSONSchema(JSON.parse(readFileSync(path.join(folder, schema), 'utf8')));
+    expect(judge.safeParse(flow).success).toBe(true);
+    expect(judge.safeParse({ flowId: 'x', steps: [{ stepId: 'a', plugin: 'b' }] }).success).toBe(false);
   });
 
   it('names the releases of vitest, esbuild and TypeScript that its own tests run on', () => {
