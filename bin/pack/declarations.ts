@@ -3,7 +3,7 @@
  * imports as transpile.ts writes them. TypeScript runs as a program: it has no stable interface to call.
  */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -30,7 +30,9 @@ const NEW_NAMES_LIBRARY = '/// <reference lib="esnext.disposable" />\n';
 /** @param entries from the root of the clone */
 export async function declarations(entries: readonly string[]): Promise<Declared> {
   // Inside the clone: types of packages are looked for from here upwards.
-  const folder = await mkdtemp(join(ROOT, '.cache', 'declarations-'));
+  const cache = join(ROOT, '.cache');
+  await mkdir(cache, { recursive: true });
+  const folder = await mkdtemp(join(cache, 'declarations-'));
   try {
     await runTsc(folder, entries);
     return await collect(folder, entries);

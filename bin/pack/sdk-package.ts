@@ -16,6 +16,9 @@ export const SDK_ENTRIES: Readonly<Record<string, string>> = {
   './testing': 'sdk/testing.ts',
   './vitest': 'sdk/vitest.ts',
 };
+/** Of an author's tests, as vitest has it; what runs the plugin itself brings its own Node. */
+const OLDEST_NODE = '22.12';
+const TARGET = `node${OLDEST_NODE}`;
 /** Only a test of a class with decorators needs it. */
 const PEERS: Readonly<Record<string, string>> = { esbuild: '>=0.27' };
 /** What fits a test's inputs as the engine does. */
@@ -24,7 +27,7 @@ const VENDORED = { zod: 'vendor/zod.js' };
 export async function sdkPackage(): Promise<PackageFiles> {
   const entries = Object.values(SDK_ENTRIES);
   const [code, types, zod] = await Promise.all([
-    transpile({ entries, vendored: VENDORED }),
+    transpile({ entries, vendored: VENDORED, target: TARGET }),
     declarations(entries),
     vendor('zod'),
   ]);
@@ -34,8 +37,7 @@ export async function sdkPackage(): Promise<PackageFiles> {
     name: '@flowops/sdk',
     description: 'Write plugins for FlowOps: typed inputs and outputs, a test of your own without a sandbox',
     ...commonFields(),
-    // A plugin's tests run where the author is; what runs it brings its own Node.
-    engines: { node: '>=20.19' },
+    engines: { node: `>=${OLDEST_NODE}` },
     exports: exportsOf(SDK_ENTRIES),
     peerDependencies: PEERS,
     peerDependenciesMeta: Object.fromEntries(Object.keys(PEERS).map((name) => [name, { optional: true }])),

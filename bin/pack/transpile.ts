@@ -17,6 +17,8 @@ export interface TranspileRequest {
   readonly leaveOut?: readonly string[];
   /** Packages of others that are in the package itself: name → path from its root. */
   readonly vendored?: Readonly<Record<string, string>>;
+  /** The oldest Node that reads it, as esbuild names it. Default: that of the engine. */
+  readonly target?: string;
 }
 
 export interface Transpiled {
@@ -31,10 +33,15 @@ const EXTENSIONS: Readonly<Record<string, string>> = { '.ts': '.js', '.js': '.js
 export const OWN_PARTS = ['proto', 'sdk', 'sandbox', 'engine'];
 const OWN_PACKAGE = new RegExp(`^@flowops/(${OWN_PARTS.join('|')})(/.*)?$`);
 /** Older Nodes read them, to say that they are too old. */
-const TARGETS: Readonly<Record<string, string>> = { '.mjs': 'node18' };
+const OLDER_TARGETS: Readonly<Record<string, string>> = { '.mjs': 'node18' };
 const TARGET = 'node24';
 
-export async function transpile({ entries, leaveOut = [], vendored = {} }: TranspileRequest): Promise<Transpiled> {
+export async function transpile({
+  entries,
+  leaveOut = [],
+  vendored = {},
+  target = TARGET,
+}: TranspileRequest): Promise<Transpiled> {
   const files = new Map<string, string>();
   const packages = new Set<string>();
   const seen = new Set<string>();
@@ -48,7 +55,9 @@ export async function transpile({ entries, leaveOut = [], vendored = {} }: Trans
       onOwn: (file) => reached.add(file),
       onPackage: (name) => packages.add(name),
     });
-    const built = await Promise.all(groupByExtension(waiting).map((group) => transpileAll(group, follow)));
+    const built = await Promise.all(
+      groupByExtension(waiting).map((group) => transpileAll(group, { plugin: follow, target })),
+    );
     for (const [path, text] of built.flatMap((texts) => [...texts])) files.set(path, text);
     waiting = [...reached].filter((file) => !seen.has(file));
   }
@@ -61,7 +70,10 @@ export function packedPath(file: string): string {
   return `${file.slice(0, -extension.length)}${EXTENSIONS[extension] ?? extension}`;
 }
 
-async function transpileAll(files: readonly string[], plugin: Plugin): Promise<Map<string, string>> {
+async function transpileAll(
+  files: readonly string[],
+  { plugin, target }: { plugin: Plugin; target: string },
+): Promise<Map<string, string>> {
   const extension = extname(files[0] ?? '');
   const result = await build({
     absWorkingDir: ROOT,
@@ -74,7 +86,7 @@ async function transpileAll(files: readonly string[], plugin: Plugin): Promise<M
     treeShaking: false,
     format: 'esm',
     platform: 'node',
-    target: TARGETS[extension] ?? TARGET,
+    target: OLDER_TARGETS[extension] ?? target,
     charset: 'utf8',
     logLevel: 'silent',
     plugins: [plugin],

@@ -8,11 +8,11 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, readlink, rename, stat, symlink, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { z } from 'zod';
 import { type BuiltText, buildIsolatePrelude, buildProgram } from '../bundling/build-program.ts';
 import { readReadyBuilt } from '../bundling/ready-built.ts';
+import { isolatedVmManifest } from './isolated-vm-version.ts';
 
 /** Changes when this file builds differently from the same sources. */
 const RECIPE = 'flowops-worker-5';
@@ -30,7 +30,7 @@ const stampSchema = z.object({ inputs: z.array(z.string()), key: z.string(), has
 
 /** @param cacheDir a folder that only we can write to; made when it is not there. */
 export async function prepareIsolateAssets(cacheDir: string): Promise<IsolateAssets> {
-  const isolatedVmDir = path.dirname(createRequire(import.meta.url).resolve('isolated-vm/package.json'));
+  const isolatedVmDir = path.dirname(isolatedVmManifest());
   const folder = path.join(path.resolve(cacheDir), 'isolate-worker');
   const workerPath = path.join(folder, WORKER_FILE);
   const stampPath = path.join(folder, 'worker.json');
