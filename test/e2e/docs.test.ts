@@ -30,7 +30,7 @@ const OTHERS: Readonly<Record<string, string>> = {
   [QUICK_START]: 'test/e2e/quick-start.test.ts follows it from a clone and from packages',
   'docs/policy.md': 'its policies are loaded by test/unit/sandbox/policy/documents.test.ts',
   'docs/redis.md': 'test/integration/redis-login.test.ts logs in as it says',
-  'docs/sandbox-doctor.md': 'doctor-command.test.ts runs its commands',
+  'docs/sandbox-doctor.md': 'it asks the whole machine; test/adversarial/hostile-cases.test.ts does its cases',
   'docs/sandbox-hosts.md': 'needs several machines and an authority of certificates',
 };
 

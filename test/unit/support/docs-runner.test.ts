@@ -89,7 +89,8 @@ it('commands are divided as bash divides them', () => {
   ]);
 });
 
-describe.runIf(process.platform !== 'win32')('following a page', () => {
+// Each starts shells, one a compiler: a busy machine takes its time for them.
+describe.runIf(process.platform !== 'win32')('following a page', { timeout: 60_000 }, () => {
   it('keeps folder, exports and functions from one fence to the next', async ({ signal }) => {
     const page = [
       fence('sh', 'mkdir inner && cd inner\nexport COLOUR=blue\nsay() { echo "it is $1"; }'),
