@@ -31,7 +31,8 @@ export function lineFrame(text: string, place: FramedPlace): string {
 
 function frame(lines: readonly string[], first: number, { line, column }: FramedPlace): string {
   const width = String(first + lines.length - 1).length;
-  const start = Math.max(0, (column ?? 1) - 1 - MAX_COLUMNS / 2);
+  const isWide = (lines[line - first]?.length ?? 0) > MAX_COLUMNS;
+  const start = isWide ? Math.max(0, (column ?? 1) - 1 - MAX_COLUMNS / 2) : 0;
   const shown: string[] = [];
   for (const [index, text] of lines.entries()) {
     const number = first + index;

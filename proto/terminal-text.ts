@@ -29,11 +29,17 @@ export function showControls(text: string, options: ShowControlsOptions = {}): s
 
 /** Deeper than any line of ours that tells how something ended. */
 const INDENT = '      ';
-const LINE_START = new RegExp(`\\n {0,${INDENT.length - 1}}(?! )`, 'g');
 
-/** An error of several lines: none but the first begins where lines of ours do, so that it cannot pass for one. */
+/**
+ * An error of several lines: none but the first begins where lines of ours do, so that it cannot pass for one. They are
+ * moved together, so that code and the mark under it stay in line.
+ */
 export function showIndented(text: string): string {
-  return showControls(text, { keepLines: true }).replace(LINE_START, `\n${INDENT}`);
+  const [first = '', ...rest] = showControls(text, { keepLines: true }).split('\n');
+  let least = INDENT.length;
+  for (const line of rest) if (line !== '') least = Math.min(least, line.length - line.replace(/^ +/, '').length);
+  const moved = rest.map((line) => INDENT.slice(least) + line);
+  return [first, ...moved].join('\n');
 }
 
 function picture(codePoint: number): string {

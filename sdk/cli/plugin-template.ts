@@ -87,8 +87,8 @@ import { expect, test } from 'vitest';
 import ${task} from './plugin.${language}';
 
 test('greets as often as asked', async () => {
-  const { status, outputs } = await runTask(${task}, { inputs: { name: 'Ada', times: 2 } });
-  expect(status).toBe('COMPLETED');
+  const { error, outputs } = await runTask(${task}, { inputs: { name: 'Ada', times: 2 } });
+  expect(error).toBeNull();
   expect(outputs).toEqual({ message: 'Hello, Ada! Hello, Ada!' });
 });
 

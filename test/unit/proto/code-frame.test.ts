@@ -24,6 +24,11 @@ describe('a code frame', () => {
     expect(codeFrame(SOURCE, { line: 0 })).toBeUndefined();
   });
 
+  it('cuts no line that fits, wherever its column is', () => {
+    const line = `${'a'.repeat(100)}HERE`;
+    expect(lineFrame(line, { line: 1, column: 101 })).toBe(`  1 | ${line}\n    | ${' '.repeat(100)}^`);
+  });
+
   it('cuts wide lines around the column', () => {
     const wide = `${'a'.repeat(500)}HERE${'b'.repeat(500)}`;
     const [text = '', mark = ''] = lineFrame(wide, { line: 1, column: 501 }).split('\n');

@@ -45,8 +45,15 @@ describe('showControls', () => {
 
   it('puts the further lines of an error where none of ours begins', () => {
     expect(showIndented('failed\n  ✔ flow COMPLETED\nreceipt\n\n\tx\n    at run (a.ts:1:2)\n          deeper\r')).toBe(
-      'failed\n      ✔ flow COMPLETED\n      receipt\n      \n      \tx\n      at run (a.ts:1:2)\n          deeper␍',
+      'failed\n        ✔ flow COMPLETED\n      receipt\n      \n      \tx\n          at run (a.ts:1:2)\n                deeper␍',
     );
+  });
+
+  it('moves all lines alike, so that a mark stays under its code', () => {
+    expect(showIndented('a.ts:1:9: no\n  1 | let x = ;\n    |         ^')).toBe(
+      'a.ts:1:9: no\n      1 | let x = ;\n        |         ^',
+    );
+    expect(showIndented('no\n          deep\n       less')).toBe('no\n          deep\n       less');
   });
 
   it('leaves nothing that a terminal obeys, and is stable when applied again', () => {
