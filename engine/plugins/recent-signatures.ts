@@ -55,10 +55,6 @@ export class RecentSignatures implements PluginSource {
     return this.#source.sourceMap(digest);
   }
 
-  sourceFolder(digest: string): string | undefined {
-    return this.#source.sourceFolder?.(digest);
-  }
-
   names(signal: AbortSignal): Promise<readonly string[]> {
     return this.#source.names(signal);
   }

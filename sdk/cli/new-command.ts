@@ -7,6 +7,7 @@ import path from 'node:path';
 import { type CliParts, EXIT } from '@flowops/proto/cli.ts';
 import { FlowopsError, messageOf } from '@flowops/proto/errors.ts';
 import { pluginNameSchema } from '@flowops/proto/manifest.ts';
+import { IS_PACKED } from '@flowops/proto/own-module.ts';
 import { showControls } from '@flowops/proto/terminal-text.ts';
 import { type Command, Option } from 'commander';
 import { type InstallResult, installPackages } from './install-packages.ts';
@@ -159,7 +160,6 @@ next:
 
 /** Only there npx finds the program; anywhere else it would ask the network for one of that name. */
 function isInClone(folder: string): boolean {
-  const isSource = import.meta.filename.endsWith('.ts');
   const relative = path.relative(path.resolve(import.meta.dirname, '../..'), folder);
-  return isSource && !(relative.startsWith('..') || path.isAbsolute(relative));
+  return !IS_PACKED && !(relative.startsWith('..') || path.isAbsolute(relative));
 }

@@ -170,6 +170,8 @@ flowops run flow.yaml --input who=World     # as a step of a flow
 flowops plugin build .                      # one file, dependencies included: dist/${name}-1.0.0.js
 \`\`\`
 ${language === 'ts' ? '\n`npm run types` checks the types.\n' : ''}
+In a clone of FlowOps type \`npx flowops\` in the clone, with this folder instead of the dot.
+
 To publish, with \`flowops registry serve --dir registry\` running in another terminal:
 
 \`\`\`sh

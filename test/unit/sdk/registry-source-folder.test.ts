@@ -1,4 +1,5 @@
 /** The folder of sources, with building replaced: which files are built, when, and what is said of those that fail. */
+import { realpathSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ContentStore } from '@flowops/proto/content-store.ts';
@@ -64,6 +65,15 @@ describe('what is built', () => {
     for (let n = 0; n < 100; n++) await put(`p${n}.ts`, `name: 'p${n}'`);
     expect(await resolve('p42')).toMatchObject({ ok: true, plugin: { pluginId: 'p42' } });
     expect(built).toEqual(['p42.ts']);
+  });
+
+  test('is known by the folder of its sources, a bundle that came as it is by none', async () => {
+    await put('a.ts', `name: 'a'`);
+    await writeFile(join(dir, 'b.js'), bundleBytes({ name: 'b', version: '1.0.0', code: "// name: 'b'" }));
+    const [a, b] = [await resolve('a'), await resolve('b')];
+    if (!a.ok || !b.ok) throw new Error('both are there');
+    expect(source.sourceFolder(a.plugin.digest)).toBe(realpathSync(dir));
+    expect(source.sourceFolder(b.plugin.digest)).toBeUndefined();
   });
 
   test('all of them when no text mentions the name, and a name that is put together is found so', async () => {
