@@ -18,6 +18,8 @@ import { skipBecause } from '../support/skip.ts';
 
 /** Two seconds of CPU at nice 10 take their time on a busy machine. */
 const SLOW_MS = 120_000;
+/** What goes on computing is seen by the CPU it gets, which is little beside others. */
+const UNTIL_MS = 60_000;
 const isLinux = process.platform === 'linux';
 const isRoot = process.getuid?.() === 0;
 const hasNative = isLinux && nativeAddon() !== undefined;
@@ -59,9 +61,9 @@ function stateOf(pid: number): string | undefined {
 }
 
 async function until(isSo: () => boolean, what: string): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + UNTIL_MS;
   while (!isSo()) {
-    if (performance.now() > end) throw new Error(`not within 10 s: ${what}`);
+    if (performance.now() > end) throw new Error(`not within ${UNTIL_MS} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
@@ -137,7 +139,7 @@ describe.runIf(isLinux).each(USERS)('native code in a worker, the host running $
     expect(outcome.receipt?.peakMemoryBytes ?? 0).toBeGreaterThan(10_000_000);
   });
 
-  it('that goes on computing after its result is ended', async () => {
+  it('that goes on computing after its result is ended', { timeout: SLOW_MS }, async () => {
     const before = new Set(descendants(host.pid));
     expect(await host.run({ do: 'burn-after-result', plugin: 'miner' })).toMatchObject({ status: 'COMPLETED' });
     const burners = () => descendants(host.pid).filter((pid) => !before.has(pid) && cpuMsOf([pid]) > 300);
