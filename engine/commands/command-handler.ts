@@ -77,6 +77,7 @@ async function sendHome(
   const answer = rejected('COMMAND_INVALID', forwarded.problem);
   await publisher.publishOutcome(
     outcomeEvent({ command: kind, run: { flowId, runId }, answer, context, nowMs: now() }),
+    String(partition),
   );
 }
 
@@ -96,5 +97,6 @@ async function refuse(
   const answer = rejected('COMMAND_INVALID', problem);
   await publisher.publishOutcome(
     outcomeEvent({ command: UNREADABLE, run: { flowId, runId }, answer, context, nowMs: now() }),
+    String(partition),
   );
 }

@@ -7,9 +7,9 @@
 import type { Standing } from '../base/standing.ts';
 import type { Sandboxes } from '../sandbox-client/sandboxes.ts';
 
-/** Steps in flight at most as things are: none where no host has room, for places would be given and given back without end. */
+/** Steps in flight at most as things are. */
 export function capacityOf(sandboxes: Sandboxes, standing: Standing): number {
-  return standing.isGood && sandboxes.pick() !== undefined ? sandboxes.capacity() : 0;
+  return standing.isGood ? sandboxes.capacity() : 0;
 }
 
 export interface PlaceTaker {

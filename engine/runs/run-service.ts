@@ -193,7 +193,8 @@ export class RunService implements CommandSink {
     const { flowId, runId } = command;
     const { answer } = answered;
     const told = { command: command.kind, run: { flowId, runId }, answer, context, nowMs: clock.nowMs() };
-    await publisher.publishOutcome(outcomeEvent(told));
+    // In its partition's name: whoever has that next reads the command again, and may have another answer.
+    await publisher.publishOutcome(outcomeEvent(told), from.partition);
     return answered;
   }
 

@@ -87,14 +87,22 @@ export class StepStarter {
 
   /** The host that a place was taken at; undefined when the run has to wait for one (`givePlace`). */
   #takePlace(): SandboxHost | undefined {
-    const { admission, sandboxes, standing } = this.#options.context;
-    const host = standing.isGood ? sandboxes.pick() : undefined;
-    if (host !== undefined && this.#heldPlaces > 0) {
-      this.#heldPlaces--;
-      return host;
+    const { admission } = this.#options.context;
+    if (this.#heldPlaces > 0) {
+      const host = this.#pick();
+      if (host !== undefined) {
+        this.#heldPlaces--;
+        return host;
+      }
     }
     if (!admission.take(this.#options.taker)) return undefined;
+    const host = this.#pick();
     if (host === undefined) admission.release();
     return host;
+  }
+
+  #pick(): SandboxHost | undefined {
+    const { sandboxes, standing } = this.#options.context;
+    return standing.isGood ? sandboxes.pick() : undefined;
   }
 }

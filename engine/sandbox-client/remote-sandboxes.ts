@@ -58,8 +58,13 @@ export class RemoteSandboxes implements EngineSandboxes {
 
   capacity(): number {
     let attempts = 0;
-    for (const host of this.#hosts.values()) if (host.isConnected && !host.isDraining) attempts += host.maxAttempts;
-    return attempts;
+    let hasRoom = false;
+    for (const host of this.#hosts.values()) {
+      if (!host.isConnected || host.isDraining) continue;
+      attempts += host.maxAttempts;
+      hasRoom ||= host.hasRoom;
+    }
+    return hasRoom ? attempts : 0;
   }
 
   onChange(listener: () => void): void {
@@ -67,7 +72,7 @@ export class RemoteSandboxes implements EngineSandboxes {
   }
 
   opened(): OpenedHost {
-    const host = this.pick();
+    const host = this.#leastLoaded();
     if (host !== undefined) return { ok: true, host };
     const problems = this.#links.map(({ address, problem }) => `${address}: ${problem}`);
     const message = `no sandbox host of SANDBOX_URL can be used; ${problems.join('; ')}`;

@@ -10,11 +10,14 @@ export type Whereabouts =
   | { readonly state: 'unreachable' };
 
 export interface Sandboxes {
-  /** The host for the next attempt, the least loaded first; undefined while none is connected or has room. */
+  /**
+   * The host for the next attempt, the least loaded first; undefined while none is connected or has room. Once for each
+   * attempt: the host counts it from here on.
+   */
   pick(): SandboxHost | undefined;
   /** By instance name. Cheap, also when it is asked for each of many runs. */
   locate(instance: string): Whereabouts;
-  /** Attempts that all connected hosts take at once; 0 while none is connected. */
+  /** Attempts that all connected hosts take at once; 0 while none has room: places would be given and given back without end. */
   capacity(): number;
   /** Calls back when a host came or went, has room again, or is known to have ended. */
   onChange(listener: () => void): void;

@@ -5,6 +5,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cpuMsOf } from '../../sandbox/doctor/process-tree.ts';
 import type { Look } from '../fixtures/sandbox/ways-out.ts';
 import {
   CANARY,
@@ -17,6 +18,8 @@ import { skipBecause } from '../support/skip.ts';
 
 /** Two seconds of CPU at nice 10 take their time on a busy machine. */
 const SLOW_MS = 120_000;
+/** What goes on computing is seen by the CPU it gets, which is little beside others. */
+const UNTIL_MS = 60_000;
 const isLinux = process.platform === 'linux';
 const isRoot = process.getuid?.() === 0;
 const hasNative = isLinux && nativeAddon() !== undefined;
@@ -48,15 +51,19 @@ function descendants(of: number): number[] {
   return [...parents.keys()].filter((pid) => pid !== of && isBelow(pid));
 }
 
-function cpuTicks(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return Number(fields[11]) + Number(fields[12]);
+/** R, S, Z …; undefined when it is gone. */
+function stateOf(pid: number): string | undefined {
+  try {
+    return /^State:\t(\w)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  } catch {
+    return undefined;
+  }
 }
 
 async function until(isSo: () => boolean, what: string): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + UNTIL_MS;
   while (!isSo()) {
-    if (performance.now() > end) throw new Error(`not within 10 s: ${what}`);
+    if (performance.now() > end) throw new Error(`not within ${UNTIL_MS} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
@@ -107,7 +114,7 @@ describe.runIf(isLinux).each(USERS)('native code in a worker, the host running $
     const ended = host.run({ do: 'hide-as-zombie', plugin: 'zombie', wallMs: 1_000 });
     expect(await ended).toMatchObject({ status: 'FAILED' });
     const fresh = jailedPids().filter((pid) => !before.has(pid));
-    for (const pid of fresh) expect(readFileSync(`/proc/${pid}/status`, 'utf8')).not.toMatch(/^State:\tZ/m);
+    for (const pid of fresh) expect(stateOf(pid)).not.toBe('Z');
     expect(await host.run({ do: 'complete', plugin: 'zombie' })).toMatchObject({ status: 'COMPLETED' });
   });
 
@@ -132,10 +139,10 @@ describe.runIf(isLinux).each(USERS)('native code in a worker, the host running $
     expect(outcome.receipt?.peakMemoryBytes ?? 0).toBeGreaterThan(10_000_000);
   });
 
-  it('that goes on computing after its result is ended', async () => {
+  it('that goes on computing after its result is ended', { timeout: SLOW_MS }, async () => {
     const before = new Set(descendants(host.pid));
     expect(await host.run({ do: 'burn-after-result', plugin: 'miner' })).toMatchObject({ status: 'COMPLETED' });
-    const burners = () => descendants(host.pid).filter((pid) => !before.has(pid) && cpuTicks(pid) > 30);
+    const burners = () => descendants(host.pid).filter((pid) => !before.has(pid) && cpuMsOf([pid]) > 300);
     await until(() => burners().length > 0, 'it burns');
     await until(() => burners().length === 0, 'it is gone');
   });
@@ -146,13 +153,13 @@ describe.runIf(isLinux).each(USERS)('native code in a worker, the host running $
   });
 
   it('that floods its standard error is not read for ever', async () => {
-    const before = cpuTicks(host.pid);
+    const beforeMs = cpuMsOf([host.pid]);
     const outcome = await host.run({ do: 'flood-stderr', plugin: 'flood' });
     if (outcome.outputsJson !== undefined) {
       const { written } = JSON.parse(outcome.outputsJson) as { written: number };
       expect(written).toBeLessThan(100 * 1024 * 1024);
     }
-    expect(cpuTicks(host.pid) - before).toBeLessThan(300);
+    expect(cpuMsOf([host.pid]) - beforeMs).toBeLessThan(3_000);
   });
 
   it('that hoards memory is LIMIT_MEMORY', async () => {

@@ -126,6 +126,8 @@ export class FakeSandboxes implements Sandboxes {
   host: FakeHost | undefined;
   /** Instances that are known to have ended. */
   readonly ended = new Set<string>();
+  /** How often a host was chosen. */
+  picks = 0;
   readonly #listeners: (() => void)[] = [];
 
   constructor(host: FakeHost | undefined) {
@@ -133,6 +135,7 @@ export class FakeSandboxes implements Sandboxes {
   }
 
   pick(): SandboxHost | undefined {
+    this.picks++;
     return this.host;
   }
 

@@ -64,8 +64,13 @@ export class SimulatedSandboxes implements Sandboxes {
 
   capacity(): number {
     let capacity = 0;
-    for (const client of this.#clients.values()) if (client.isConnected) capacity += client.maxAttempts;
-    return capacity;
+    let hasRoom = false;
+    for (const client of this.#clients.values()) {
+      if (!client.isConnected) continue;
+      capacity += client.maxAttempts;
+      hasRoom ||= client.hasRoom;
+    }
+    return hasRoom ? capacity : 0;
   }
 
   onChange(listener: () => void): void {

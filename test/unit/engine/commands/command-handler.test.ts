@@ -25,6 +25,7 @@ describe('handleRecord', () => {
         ...{ code: 'COMMAND_INVALID', via: 'kafka', timestamp: '1970-01-01T00:00:00.000Z' },
       },
     ]);
+    expect(world.homes).toEqual(['3']);
     expect(world.taken).toEqual([]);
   });
 
@@ -59,6 +60,7 @@ describe('handleRecord', () => {
         message: 'the home of the run is run-x',
       },
     ]);
+    expect(world.homes).toEqual(['3']);
   });
 
   it('tells the sink where a command was read first that was sent on to this partition', async () => {
@@ -120,12 +122,15 @@ function harness(options: { deadLettersFail?: boolean; home?: string; refused?: 
   const taken: unknown[] = [];
   const letters: { value: Buffer | null; reason: string }[] = [];
   const outcomes: unknown[] = [];
+  /** In whose name each outcome was sent. */
+  const homes: (string | undefined)[] = [];
   const forwarded: unknown[] = [];
   const silent = () => {};
   return {
     taken,
     letters,
     outcomes,
+    homes,
     forwarded,
     handle: (record: Partial<CommandRecord>) =>
       handleRecord(
@@ -153,8 +158,9 @@ function harness(options: { deadLettersFail?: boolean; home?: string; refused?: 
             },
           },
           publisher: {
-            publishOutcome: async (event) => {
+            publishOutcome: async (event, home) => {
               outcomes.push(event);
+              homes.push(home);
             },
           },
           log: { debug: silent, info: silent, warn: silent, error: silent },
