@@ -10,7 +10,7 @@
 
 local meta = KEYS[1]
 local epoch = tonumber(ARGV[1])
-local known = redis.call('HMGET', meta, '_format', '_partition', '_epoch', '_revision')
+local known = redis.call('HMGET', meta, '_format', '_partition', '_epoch', '_revision', '_retired')
 if not known[1] then
   if known[2] ~= ARGV[2] or tonumber(known[3]) < epoch then
     redis.call('HSET', meta, '_partition', ARGV[2], '_epoch', ARGV[1])
@@ -31,7 +31,8 @@ local stored = tonumber(known[3])
 if known[2] ~= ARGV[2] or epoch < stored then
   return {'fenced'}
 end
-if epoch > stored then
+-- A retired run gets it when it is opened again (reopen.lua), once the partition has vouched for the caller.
+if epoch > stored and not known[5] then
   -- `_since` tells commits of this epoch from those before it (commit.lua).
   redis.call('HSET', meta, '_epoch', ARGV[1], '_since', known[4])
 end

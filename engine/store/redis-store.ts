@@ -228,14 +228,7 @@ class RedisRunStore implements RedisStore {
     const reply = await this.#redis.run(SCRIPTS.claim, [meta, def, steps, outbox, inbox], args);
     switch (reply.tag) {
       case 'claimed':
-        if (isRetiredReply(reply.rest[0])) {
-          const reopened = await this.#reopen(run, owner);
-          if (reopened !== 'ok') return { result: reopened };
-        }
-        return {
-          result: 'claimed',
-          run: { ...storedRunReply(reply.rest), notes: listReply(reply.rest[4]).map(textReply) },
-        };
+        return await this.#claimed(run, owner, reply);
       case 'missing':
       case 'fenced':
         return { result: reply.tag };
@@ -332,6 +325,15 @@ class RedisRunStore implements RedisStore {
     this.#listeners.clear();
     this.#notes.end();
     return this.#redis.close();
+  }
+
+  async #claimed(run: RunRef, owner: Ownership, { rest }: TaggedReply): Promise<ClaimResult> {
+    const stored = storedRunReply(rest);
+    const notes = listReply(rest[4]).map(textReply);
+    if (!isRetiredReply(rest[0])) return { result: 'claimed', run: { ...stored, notes } };
+    const reopened = await this.#reopen(run, owner);
+    if (reopened !== 'ok') return { result: reopened };
+    return { result: 'claimed', run: { ...stored, meta: { ...stored.meta, epoch: owner.epoch }, notes } };
   }
 
   async #reopen(run: RunRef, owner: Ownership): Promise<'ok' | 'fenced' | 'missing'> {

@@ -4,12 +4,16 @@
 -- ARGV: 1 epoch
 -- Returns: {'ok'} | {'fenced'} | {'missing'}
 
-local epoch = redis.call('HGET', KEYS[1], '_epoch')
-if redis.call('HEXISTS', KEYS[1], '_format') == 0 then
+local known = redis.call('HMGET', KEYS[1], '_format', '_epoch', '_revision')
+if not known[1] then
   return {'missing'}
 end
-if epoch ~= ARGV[1] then
+local epoch, stored = tonumber(ARGV[1]), tonumber(known[2])
+if epoch < stored then
   return {'fenced'}
+end
+if epoch > stored then
+  redis.call('HSET', KEYS[1], '_epoch', ARGV[1], '_since', known[3])
 end
 redis.call('HDEL', KEYS[1], '_retired')
 for index = 1, #KEYS do

@@ -29,6 +29,29 @@ export function handOverContract(open: () => Promise<OpenStore>): void {
   });
   afterEach(() => opened.dispose());
 
+  describe('a claim of a run that was let go', () => {
+    beforeEach(async () => {
+      await store.create(RUN, owner, START);
+      await store.retire(RUN, owner, DAY_MS);
+    });
+
+    it('by a former owner is refused, and leaves the run as it was', async () => {
+      const former = await store.openPartition('0');
+      await store.openPartition('0');
+      const before = await store.read(RUN);
+      expect(await store.claim(RUN, former)).toEqual({ result: 'fenced' });
+      expect(await store.read(RUN)).toEqual(before);
+    });
+
+    it('by the next owner gives it the new epoch', async () => {
+      const next = await store.openPartition('0');
+      expect(await store.claim(RUN, next)).toMatchObject({ run: { meta: { epoch: next.epoch, revision: 1 } } });
+      expect(await store.read(RUN)).toMatchObject({ meta: { epoch: next.epoch } });
+      expect(await store.commit(RUN, owner.epoch, 1, {})).toEqual({ result: 'fenced' });
+      expect(await store.commit(RUN, next.epoch, 1, {})).toEqual({ result: 'ok' });
+    });
+  });
+
   describe('a note', () => {
     beforeEach(() => store.create(RUN, owner, START));
 

@@ -180,7 +180,7 @@ export class SimulatedStore implements RunStore {
       const reopened = await this.#call(`reopen ${run.runId}`, () => this.#data.reopen(run, owner.epoch));
       if (reopened !== 'ok') return { result: reopened };
     }
-    return { result: 'claimed', run: answer.run };
+    return { result: 'claimed', run: { ...answer.run, meta: { ...answer.run.meta, epoch: owner.epoch } } };
   }
 
   async commit(run: RunRef, epoch: number, revision: number, patch: RunPatch): Promise<CommitResult> {

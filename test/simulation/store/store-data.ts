@@ -176,23 +176,26 @@ export class StoreData {
     }
     if (!isStateFormat(row.format)) return { result: 'unknown' };
     if (row.partition !== owner.partition || owner.epoch < row.epoch) return { result: 'fenced' };
-    if (owner.epoch > row.epoch) {
-      const former = row.epoch;
-      const changed = this.#changeRun(row);
-      changed.since = row.revision;
-      changed.epoch = owner.epoch;
-      this.witness.claimed?.(changed, former);
-      return { result: 'claimed', row: changed };
-    }
-    return { result: 'claimed', row };
+    // A retired run gets the epoch when it is opened again, once the partition has vouched for the caller.
+    return { result: 'claimed', row: row.retired === undefined ? this.#raise(row, owner.epoch) : row };
+  }
+
+  #raise(row: Row, epoch: number): Row {
+    if (epoch <= row.epoch) return row;
+    const former = row.epoch;
+    const changed = this.#changeRun(row);
+    changed.since = row.revision;
+    changed.epoch = epoch;
+    this.witness.claimed?.(changed, former);
+    return changed;
   }
 
   /** After a claim of a retired run that was put into the index again. */
   reopen(run: RunRef, epoch: number): 'ok' | 'fenced' | 'missing' {
     const row = this.#find(runName(run));
     if (row === undefined) return 'missing';
-    if (row.epoch !== epoch) return 'fenced';
-    this.#changeRun(row).retired = undefined;
+    if (epoch < row.epoch) return 'fenced';
+    this.#changeRun(this.#raise(row, epoch)).retired = undefined;
     return 'ok';
   }
 
