@@ -16,8 +16,8 @@ export type FittedInputs =
   | { readonly ok: true; readonly inputs: JsonObject; readonly json: string }
   | { readonly ok: false; readonly message: string };
 
-/** Whose inputs they are: of a plugin or flow on the command line, or of a task in a test. */
-export type InputSubject = 'plugin' | 'flow' | 'task';
+/** Whose inputs they are: of a plugin or flow on the command line, or of a run or a tested task in a program. */
+export type InputSubject = 'plugin' | 'flow' | 'run' | 'task';
 
 /** The text of the inputs as the plugin gets them: declared types, defaults left out. */
 export function fitInputs(
@@ -52,13 +52,14 @@ export function fitInputs(
 }
 
 function howToGive(subject: InputSubject, name: string): string {
-  return subject === 'task' ? `give it with { inputs: { ${name}: … } }` : `give it with --input ${name}=…`;
+  const isProgram = subject === 'run' || subject === 'task';
+  return isProgram ? `give it with { inputs: { ${name}: … } }` : `give it with --input ${name}=…`;
 }
 
 function unknownInput(subject: InputSubject, name: string, names: readonly string[]): string {
   const near = nearestName(name, names);
   const known = names.length === 0 ? 'it takes none' : `its inputs: ${names.join(', ')}`;
-  return `the ${subject} has no input ${showControls(name)}; ${near === undefined ? known : `did you mean ${near}?`}`;
+  return `the ${subject === 'run' ? 'flow' : subject} has no input ${showControls(name)}; ${near === undefined ? known : `did you mean ${near}?`}`;
 }
 
 function phrase(type: ValueType): string {

@@ -62,7 +62,7 @@ interface PreparedRun {
 async function prepare(file: string, options: RunOptions): Promise<PreparedRun> {
   const inputs = await collectInputs({ pairs: options.input ?? [], file: options.inputs }, process.stdin);
   const flow = await readFlow(file);
-  prepareFlow(flow, inputs);
+  prepareFlow(flow, inputs, 'flow');
   return { flow, inputs };
 }
 

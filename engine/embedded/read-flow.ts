@@ -27,14 +27,17 @@ export async function readFlow(file: string): Promise<Flow> {
   return { flowId, inputs, steps: steps as unknown as readonly FlowStep[] }; // parseFlowFile has looked at each
 }
 
-/** @throws FlowopsError FLOW_INVALID or INPUT_INVALID with every problem, a line each */
-export function prepareFlow(flow: Flow, inputs: StartInputs = {}): PreparedFlow {
+/**
+ * @param subject who is told how to give an input: a person at a command line (`flow`), or a program (`run`)
+ * @throws FlowopsError FLOW_INVALID or INPUT_INVALID with every problem, a line each
+ */
+export function prepareFlow(flow: Flow, inputs: StartInputs = {}, subject: 'flow' | 'run' = 'run'): PreparedFlow {
   const parsed = parseFlowFile(asJson(flow, 'FLOW_INVALID', 'the flow'));
   if (!parsed.ok) throw new FlowopsError('FLOW_INVALID', parsed.problems.join('\n'));
   const given = asJson(inputs, 'INPUT_INVALID', 'the inputs');
   if (!isJsonObject(given)) throw new FlowopsError('INPUT_INVALID', 'the inputs must be an object of names and values');
   const { flowId, inputs: declared, steps } = parsed.flow;
-  const fitted = fitInputs(given, declared, 'flow');
+  const fitted = fitInputs(given, declared, subject);
   if (!fitted.ok) throw new FlowopsError('INPUT_INVALID', fitted.message);
   const filled: JsonObject = { ...fitted.inputs };
   for (const [name, { default: preset }] of Object.entries(declared)) {

@@ -184,7 +184,9 @@ describe('a start', () => {
     const engine = await open(host);
     await (await engine.start(flow, { inputs: { n: '7' } })).result();
     expect(JSON.parse(host.attempts[0]?.request.inputsJson ?? '')).toEqual({ n: 7, text: 'preset' });
-    await expect(engine.start(flow)).rejects.toEqual(codeOf('INPUT_INVALID', /input n \(integer\) is required/));
+    await expect(engine.start(flow)).rejects.toEqual(
+      codeOf('INPUT_INVALID', /input n \(integer\) is required; give it with \{ inputs: \{ n: … \} \}/),
+    );
   });
 
   it('of a flow whose plugins are not there ends FAILED with every problem', async () => {
