@@ -1,7 +1,8 @@
 /**
  * Looks for attempts that this engine did not start, or lost sight of: is the host that has them there, has it ended, or
- * did somebody note their end? (design 5.4). Looked at again whenever hosts come and go and when a note comes; given up
- * when the time is over after which no host runs them any more.
+ * did somebody note their end? (design 5.4). Looked at again whenever hosts come and go, when a note comes, and while
+ * the connection has not let go of the attempt for the former owner; given up when the time is over after which no host
+ * runs them any more.
  *
  * Invariants:
  *   A1. `onFound` is called once for each attempt sought, unless the search is closed.
@@ -13,6 +14,9 @@ import { messageOf } from '@flowops/proto/errors.ts';
 import type { Timer } from '../base/timers.ts';
 import type { Ownership, RunRef } from '../store/run-store.ts';
 import type { RunContext } from './run-context.ts';
+
+/** Until a connection that still holds the attempt is asked again. */
+const ASK_AGAIN_MS = 500;
 
 export interface SoughtAttempt {
   readonly token: string;
@@ -37,13 +41,15 @@ interface Search {
   asked: SandboxHost | undefined;
 }
 
+type SearchContext = Pick<RunContext, 'sandboxes' | 'timers' | 'clock' | 'log'>;
+
 export class AttemptSearch {
   readonly #run: RunRef;
   readonly #owner: Ownership;
-  readonly #context: Pick<RunContext, 'sandboxes' | 'timers' | 'log'>;
+  readonly #context: SearchContext;
   readonly #searches = new Map<string, Search>();
 
-  constructor(run: RunRef, owner: Ownership, context: Pick<RunContext, 'sandboxes' | 'timers' | 'log'>) {
+  constructor(run: RunRef, owner: Ownership, context: SearchContext) {
     this.#run = run;
     this.#owner = owner;
     this.#context = context;
@@ -108,8 +114,15 @@ export class AttemptSearch {
           break;
       }
     } catch (thrown) {
-      // The connection still has an attempt of that token, which is being ended: a note will tell.
-      this.#context.log.debug({ ...this.#run, host: host.instance }, `not attached: ${messageOf(thrown)}`);
+      // This engine was the former owner too, and the connection has the attempt until the last commit of that time has its
+      // answer (then it can be attached to), or until it is ended (then a note tells).
+      const { clock, timers, log } = this.#context;
+      log.debug({ ...this.#run, host: host.instance }, `not attached: ${messageOf(thrown)}`);
+      timers.arm(clock.nowMs() + ASK_AGAIN_MS, () => {
+        if (search.asked === host) search.asked = undefined;
+        if (this.#searches.get(token) === search) this.#look(search);
+      });
+      return;
     }
     if (search.asked === host) search.asked = undefined;
   }

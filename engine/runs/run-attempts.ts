@@ -172,6 +172,7 @@ export class RunAttempts {
     if (host.isShared) return attempt.leave();
     attempt.cancel({ graceMs: 0, reason });
     const outcome = await attempt.outcome;
+    attempt.acknowledge();
     if (isProven(outcome)) await this.#note(token);
   }
 

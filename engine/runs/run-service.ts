@@ -15,7 +15,7 @@ import { type Ownership, type RunRef, StoreUnavailable } from '../store/run-stor
 import type { ActiveRun } from './active-run.ts';
 import { type Answered, CommandAnswers } from './command-answers.ts';
 import { type CommandAnswer, outcomeEvent, rejected } from './outcomes.ts';
-import { OwnedPartitions } from './owned-partitions.ts';
+import { OwnedPartitions, PartitionLost } from './owned-partitions.ts';
 import type { RunContext } from './run-context.ts';
 import { RunTable } from './run-table.ts';
 import { untilAvailable } from './until-available.ts';
@@ -35,6 +35,10 @@ export class RunService implements CommandSink {
   /** Partitions that the group gave to this engine. */
   readonly #assigned = new Set<string>();
   readonly #reopening = new Set<string>();
+  /** Two openings of one partition would each take up its runs under an epoch of its own. */
+  readonly #openings = new KeyedLock();
+  /** Being opened, and not given up since that began. */
+  readonly #beingOpened = new Set<string>();
 
   constructor(context: RunContext, options: { maxActiveRuns?: number } = {}) {
     this.#context = context;
@@ -198,13 +202,19 @@ export class RunService implements CommandSink {
     return answered;
   }
 
-  async #open(partition: string): Promise<void> {
+  #open(partition: string): Promise<void> {
+    return this.#openings.run(partition, () => this.#openNow(partition));
+  }
+
+  async #openNow(partition: string): Promise<void> {
     const { store, signal, log, standing } = this.#context;
     // A process that was stopped and wakes must not open what was its own: the group has given it to another.
     if (!standing.isGood) throw new StoreUnavailable('the engine has lost touch with its group');
     this.#giveUp(new Set([partition]));
+    this.#beingOpened.add(partition);
     const owner = await store.openPartition(partition);
     const refs = await store.activeRuns(partition);
+    if (!this.#beingOpened.delete(partition)) throw new PartitionLost(partition);
     this.#owners.hold(owner);
     if (refs.length > 0) log.info({ partition, epoch: owner.epoch, runs: refs.length }, 'recovering runs');
     void this.#table.recover(refs, owner).catch((thrown) => {
@@ -213,7 +223,10 @@ export class RunService implements CommandSink {
   }
 
   #giveUp(partitions: ReadonlySet<string>): void {
-    for (const partition of partitions) this.#owners.drop(partition);
+    for (const partition of partitions) {
+      this.#owners.drop(partition);
+      this.#beingOpened.delete(partition);
+    }
     this.#table.dropPartitions(partitions);
   }
 
@@ -239,7 +252,9 @@ export class RunService implements CommandSink {
       if (signal.aborted || !this.#isOurs(partition)) return;
       if (!standing.isGood) continue;
       try {
-        return await this.#open(partition);
+        return await this.#openings.run(partition, async () => {
+          if (this.#isOurs(partition)) await this.#openNow(partition);
+        });
       } catch (thrown) {
         log.warn({ partition }, `a partition that is ours could not be opened again: ${messageOf(thrown)}`);
       }

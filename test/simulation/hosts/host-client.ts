@@ -166,8 +166,11 @@ export class HostClient implements SandboxHost {
     return attempt;
   }
 
-  attach(target: Attaching, listener: AttemptListener): Promise<AttachResult> {
-    if (this.#connection === undefined) return Promise.resolve({ state: 'lost' });
+  async attach(target: Attaching, listener: AttemptListener): Promise<AttachResult> {
+    if (this.#entries.has(target.token)) {
+      throw new Error(`run ${target.runId} attaches to an attempt of this connection`);
+    }
+    if (this.#connection === undefined) return { state: 'lost' };
     const { entry, attempt } = this.#makeEntry(target, listener);
     return new Promise((resolve) => {
       entry.onAttached = (state) => {

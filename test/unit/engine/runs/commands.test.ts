@@ -229,4 +229,67 @@ describe('a partition', () => {
     await control('PAUSE', 6);
     await bench.until(() => bench.story('r').includes('PAUSED'));
   });
+
+  /** A store whose answers to `activeRuns` wait until they are let go, one after the other. */
+  function heldIndex() {
+    const store = openSqliteStore({ file: ':memory:' });
+    const waiting: (() => void)[] = [];
+    const activeRuns = store.activeRuns.bind(store);
+    let isHeld = false;
+    store.activeRuns = async (partition) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      if (isHeld) waiting.push(resolve);
+      else resolve();
+      const refs = await activeRuns(partition);
+      await promise;
+      return refs;
+    };
+    const hold = () => {
+      isHeld = true;
+    };
+    const release = async () => {
+      isHeld = false;
+      for (const answer of waiting.splice(0)) {
+        answer();
+        await settle();
+      }
+    };
+    return { store, hold, release };
+  }
+
+  it('that is opened twice at once has its runs under the epoch by which it is held, and lets each go', async () => {
+    const { store, hold, release } = heldIndex();
+    const { bench, take } = await open({ store });
+    await take(START, 0, 5);
+    await bench.host.started(1);
+    hold();
+    const openings = [bench.service.openPartition('0'), bench.service.openPartition('0')];
+    await settle();
+    await release();
+    await Promise.all(openings);
+    bench.host.behaviour = (attempt) => attempt.complete({ text: 'x' });
+    for (const attempt of bench.host.attempts) attempt.complete({ text: 'x' });
+    await bench.ended('r');
+    await settle();
+    expect(await store.activeRuns('0')).toEqual([]);
+  });
+
+  it('that is revoked while it is opened again is not held afterwards', async () => {
+    const { store, hold, release } = heldIndex();
+    const clock = new HandClock();
+    const { bench, take } = await open({ store, clock });
+    await take(START, 0, 5);
+    await bench.host.started(1);
+    await settle();
+    await store.claim(REF, await store.openPartition('0'));
+    await bench.service.checkOwnership();
+    hold();
+    await clock.advance(3_000);
+    await bench.service.partitionsRevoked([0]);
+    const next = await store.openPartition('0');
+    await release();
+    await clock.advance(3_000);
+    expect(bench.service.activeCount).toBe(0);
+    expect(await store.restorePartition(next, [])).toBe('ok');
+  });
 });

@@ -123,6 +123,22 @@ describe('a new owner', () => {
     after.kill();
   });
 
+  it('attaches as soon as a connection that it had as the former owner lets go of the attempt', async () => {
+    const host = shared();
+    const { store, attempt } = await killedWithStep(host);
+    const clock = new HandClock();
+    const after = new RunBench({ store, host, clock });
+    host.onAttach = () => Promise.reject(new Error('the run attaches to an attempt of this connection'));
+    await after.service.openPartition('0');
+    await clock.advance(LEASE_MS - 1_000);
+    host.onAttach = undefined;
+    attempt?.complete({ text: 'once' });
+    await clock.advance(1_000);
+    await host.started(2);
+    expect(host.attempts[1]?.request).toMatchObject({ stepId: 'b', inputsJson: '{"text":"once"}' });
+    after.kill();
+  });
+
   it('drops the run when the host has seen a newer owner', async () => {
     const host = shared();
     const { store } = await killedWithStep(host);
@@ -269,7 +285,7 @@ describe('a partition that is revoked', () => {
     if (unproven !== undefined) unproven.cancel = () => unproven.lose(30_000);
     await bench.service.partitionsRevoked([0]);
     await settle();
-    expect(proven?.calls).toContain('cancel');
+    expect(proven?.calls).toEqual(['cancel', 'acknowledge']);
     expect(await bench.store.notes(REF)).toEqual([endedNote(proven?.request.token ?? '')]);
   });
 
