@@ -101,6 +101,10 @@ describe.concurrent('a pause', () => {
     expect(paused).toMatchObject({ status: 'WAITING' });
     expect(leftMs).toBeGreaterThan(0);
     expect(leftMs).toBeLessThan(60_000);
+    // Outcomes and events are two topics: neither waits for the other.
+    await world.topics.events.until('the pause as an event', () =>
+      storyOf(world.topics.eventsOf(run)).includes('PAUSED') ? true : undefined,
+    );
     const attempts = world.topics.eventsOf(run).length;
 
     // As long as the wait would have lasted, something else goes on; nothing of this run does.
