@@ -43,7 +43,7 @@ interface Slot {
   isUsed: boolean;
   /** The job that is to be alone in it, as long as it runs. */
   reservedFor: PoolJob | undefined;
-  /** `draining`: takes no more steps, so that another domain gets its place when it is idle. */
+  /** `draining`: takes no more steps, so that another domain gets its place when it is idle, unless another is so first. */
   phase: 'starting' | 'ready' | 'draining' | 'closing';
   /** Grows with every use: the lowest of the idle ones is evicted first. */
   lastUse: number;
@@ -171,11 +171,14 @@ export class WorkerPool {
 
   /** Makes room, one place at a time: the least recently used worker that has no job goes. False when there is none. */
   #evict(slots: readonly Slot[]): boolean {
-    if (this.#isMakingRoom) return true;
+    if (this.#has('closing')) return true;
     const idle = slots.filter((slot) => slot.phase === 'ready' && slot.worker.jobs === 0);
     const [oldest] = idle.sort((a, b) => a.lastUse - b.lastUse);
-    if (oldest !== undefined) this.#closeSlot(oldest);
-    return oldest !== undefined;
+    if (oldest === undefined) return this.#has('draining');
+    this.#closeSlot(oldest);
+    // Its step may take long, and need what waits for this place.
+    for (const slot of this.#slots) if (slot.phase === 'draining') slot.phase = 'ready';
+    return true;
   }
 
   /** All places are busy and a domain has none: the one with the fewest jobs finishes them and goes. */
@@ -185,8 +188,8 @@ export class WorkerPool {
     if (next !== undefined) next.phase = 'draining';
   }
 
-  get #isMakingRoom(): boolean {
-    return [...this.#slots].some((slot) => slot.phase === 'closing' || slot.phase === 'draining');
+  #has(phase: Slot['phase']): boolean {
+    return [...this.#slots].some((slot) => slot.phase === phase);
   }
 
   #spawn(domain: string | undefined): void {

@@ -79,6 +79,13 @@ function untilQuiet(run: Run, from: World): Promise<true> {
   );
 }
 
+/** As an event: those and outcomes are two topics, and neither waits for the other. */
+function untilPaused(run: Run, from: World): Promise<true> {
+  return from.topics.events.until(`${run.flowId} to be told as paused`, () =>
+    storyOf(from.topics.eventsOf(run)).includes('PAUSED') ? true : undefined,
+  );
+}
+
 /** When an event was told, epoch ms of the store's clock. */
 function toldAt(run: Run, line: string, from: World): number {
   const events = from.topics.eventsOf(run);
@@ -101,6 +108,7 @@ describe.concurrent('a pause', () => {
     expect(paused).toMatchObject({ status: 'WAITING' });
     expect(leftMs).toBeGreaterThan(0);
     expect(leftMs).toBeLessThan(60_000);
+    await untilPaused(run, world);
     const attempts = world.topics.eventsOf(run).length;
 
     // As long as the wait would have lasted, something else goes on; nothing of this run does.
@@ -207,6 +215,7 @@ describe.concurrent('a pause of an engine that dies', () => {
     // What ran is gone with its engine; its next attempt waits for RESUME.
     await untilQuiet(run, own);
     expect(timesQuiet(run, own)).toBe(1);
+    await untilPaused(run, own);
     expect(own.topics.eventsOf(run).at(-1)).toMatchObject({ status: 'PAUSED' });
 
     await own.topics.command('EXECUTION_RESUME', run);

@@ -58,6 +58,8 @@ function makePool(options: { maxWorkers?: number; cores?: number; maxWaiting?: n
   const workers: FakeWorker[] = [];
   const running: Running[] = [];
   const refused: { name: string; code: string; message: string }[] = [];
+  /** Names of the jobs that wait. */
+  const waiting = new Set<string>();
   const onStartFailure = vi.fn(async () => {});
   const pool = new WorkerPool({
     maxWorkers: options.maxWorkers ?? 6,
@@ -74,6 +76,7 @@ function makePool(options: { maxWorkers?: number; cores?: number; maxWaiting?: n
   const submit = (changes: Partial<PoolJob> = {}): QueueTicket => {
     const name = `${changes.domain ?? 'a'}${++names}`;
     const holder: { ticket?: QueueTicket } = {};
+    waiting.add(name);
     const ticket = pool.submit({
       domain: 'a',
       concurrent: 4,
@@ -83,6 +86,7 @@ function makePool(options: { maxWorkers?: number; cores?: number; maxWaiting?: n
       start: (taken) => {
         const worker = workers.find(({ id }) => id === taken.id);
         if (worker === undefined) throw new Error('a worker of nobody');
+        waiting.delete(name);
         worker.jobs++;
         worker.domains.add(changes.domain ?? 'a');
         const entry: Running = {
@@ -97,7 +101,10 @@ function makePool(options: { maxWorkers?: number; cores?: number; maxWaiting?: n
         };
         running.push(entry);
       },
-      refuse: (code, message) => refused.push({ name, code, message }),
+      refuse: (code, message) => {
+        waiting.delete(name);
+        refused.push({ name, code, message });
+      },
     });
     holder.ticket = ticket;
     return ticket;
@@ -114,6 +121,7 @@ function makePool(options: { maxWorkers?: number; cores?: number; maxWaiting?: n
     readyAll,
     onStartFailure,
     names: () => running.map(({ name }) => name),
+    waitingDomains: () => [...new Set([...waiting].map((name) => name.replace(/\d+$/, '')))],
   };
 }
 
@@ -207,6 +215,24 @@ describe('the worker pool', () => {
     workers[0]?.end();
     readyAll();
     expect(names()).toEqual(['c4']);
+  });
+
+  it('takes a worker that has become idle, and does not wait for one that was to go and is still busy', () => {
+    const { workers, submit, readyAll, running, names } = makePool({ maxWorkers: 2, cores: 1 });
+    submit({ domain: 'endless' });
+    readyAll();
+    submit({ domain: 'b' });
+    readyAll();
+    submit({ domain: 'c' });
+    expect(workers.map(({ phase }) => phase)).toEqual(['ready', 'ready']);
+    running[1]?.done();
+    expect(workers.map(({ phase }) => phase)).toEqual(['ready', 'closing']);
+    workers[1]?.end();
+    readyAll();
+    expect(names()).toEqual(['endless1', 'c3']);
+    // The one that was spared serves its domain as before.
+    submit({ domain: 'endless' });
+    expect(names()).toEqual(['endless1', 'c3', 'endless4']);
   });
 
   it('does not evict a worker with a step in it', () => {
@@ -332,7 +358,8 @@ describe('the worker pool', () => {
         domain: fc.constantFrom('a', 'b', 'c'),
         isAlone: fc.boolean(),
       }),
-      fc.record({ kind: fc.constantFrom('ready', 'done', 'close', 'die') }),
+      fc.record({ kind: fc.constantFrom('ready' as const, 'close' as const) }),
+      fc.record({ kind: fc.constant('done' as const), nth: fc.nat({ max: 5 }) }),
     );
     fc.assert(
       fc.property(fc.array(event, { maxLength: 80 }), fc.integer({ min: 1, max: 5 }), (events, maxWorkers) => {
@@ -341,11 +368,17 @@ describe('the worker pool', () => {
           const live = made.workers.filter(({ phase }) => phase !== 'ended');
           expect(live.length).toBeLessThanOrEqual(maxWorkers);
           for (const worker of made.workers) expect(worker.domains.size).toBeLessThanOrEqual(1);
+          // Nobody waits beside a place that rests, unless room is being made already.
+          const isMakingRoom = live.some(({ phase }) => phase === 'starting' || phase === 'closing');
+          const rests = (worker: FakeWorker) => worker.phase === 'ready' && worker.jobs === 0;
+          const served = new Set(live.flatMap((worker) => [...worker.domains]));
+          const stands = made.waitingDomains().filter((domain) => !served.has(domain));
+          if (stands.length > 0 && !isMakingRoom) expect(live.filter(rests)).toEqual([]);
         };
         for (const happened of events) {
           if (happened.kind === 'submit') made.submit({ domain: happened.domain, isAlone: happened.isAlone });
           if (happened.kind === 'ready') made.workers.find(({ phase }) => phase === 'starting')?.ready();
-          if (happened.kind === 'done') made.running[0]?.done();
+          if (happened.kind === 'done') made.running[happened.nth % made.running.length]?.done();
           if (happened.kind === 'close') made.workers.find(({ phase }) => phase === 'closing')?.end();
           check();
         }
