@@ -6,6 +6,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { npmAccess } from './npm-access.ts';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -65,12 +66,12 @@ export async function npmCli(major: 11 | 12): Promise<string> {
   return cli;
 }
 
-/** What a new shell would have, with `nodeFolder` first in PATH: nothing that npm or vitest set for this run. */
+/** What a new shell of this machine would have, with `nodeFolder` first in PATH: nothing that npm or vitest set for this run. */
 export function bareEnvironment(nodeFolder: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(npm_|NODE_(?!EXTRA_CA_CERTS)|VITEST|TEST$|DEV$|PROD$|MODE$|INIT_CWD$)/i.test(name),
   );
-  return { ...Object.fromEntries(kept), PATH: `${nodeFolder}${delimiter}${process.env.PATH ?? ''}` };
+  return { ...Object.fromEntries(kept), ...npmAccess(), PATH: `${nodeFolder}${delimiter}${process.env.PATH ?? ''}` };
 }
 
 export function run(

@@ -221,13 +221,12 @@ function readersEnvironment(scratch: string, { home }: World, options: PageOptio
 
 /** Packages come from where they come from for whoever runs this, and through the same cache where it may be used. */
 function npmSettings({ user }: PageOptions): NodeJS.ProcessEnv {
-  const { HOME = '', npm_config_registry: registry } = process.env;
+  const { HOME = '' } = process.env;
   const shared = { npm_config_cache: join(HOME, '.npm'), npm_config_userconfig: join(HOME, '.npmrc') };
   return {
     npm_config_fund: 'false',
     npm_config_audit: 'false',
     npm_config_update_notifier: 'false',
-    ...(registry === undefined ? {} : { npm_config_registry: registry }),
     ...(user === undefined ? shared : {}),
   };
 }
