@@ -2,7 +2,6 @@
  * The engine as a library: what `@flowops/cli/engine` exports, told in docs/library.md. Joins the embedded engine with
  * the folder of plugins, which is the SDK's and loaded only for one.
  */
-
 import type { EngineOptions, FlowEngine } from '@flowops/engine/embedded/api.ts';
 import { createEngine as createEngineFrom } from '@flowops/engine/embedded/create-engine.ts';
 
@@ -16,6 +15,7 @@ export type {
   FlowStep,
   RunResult,
   StartOptions,
+  StepError,
   StepLogLine,
   StepProgress,
 } from '@flowops/engine/embedded/api.ts';

@@ -1,6 +1,7 @@
 /**
  * Several processes share one FLOWOPS_HOME: each run has a partition of its own and a lock that the kernel frees with
- * the process. Who holds the lock may open the partition.
+ * the process. Who holds the lock may open the partition. The lock keeps two from working beside each other, the epoch
+ * from writing: one that was waiting for a lock whose folder is just being removed is refused its writes by the next.
  */
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
