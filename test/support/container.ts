@@ -81,7 +81,17 @@ export class TestContainer {
     };
     this.#watchers.add(watcher);
     watcher();
-    await promise.finally(() => this.#watchers.delete(watcher));
+    await promise
+      .catch(async (ended: Error) => {
+        throw new Error(`${ended.message}\nits end: ${await this.#state()}`);
+      })
+      .finally(() => this.#watchers.delete(watcher));
+  }
+
+  /** Whether it ran out of memory, which no exit code tells. */
+  async #state(): Promise<string> {
+    const state = await docker(this.#cli, ['inspect', '--format', '{{json .State}}', this.name]);
+    return state.ok ? state.stdout : state.problem;
   }
 
   /** The host's connection dies as by a crash: nobody closes anything in order. */
@@ -117,7 +127,10 @@ export class TestContainer {
 function hardening(runtime: Runtime): readonly string[] {
   return [
     ...['--runtime', runtime, '--entrypoint', runtime === 'runc' ? '/init' : '/init-readable'],
-    ...['--network', 'none', '--ipc', 'none', '--read-only', '--cap-drop', 'ALL', '--pids-limit', '256'],
+    ...['--network', 'none', '--ipc', 'none', '--read-only', '--cap-drop', 'ALL'],
+    // A thread of gVisor's own in each of the guest's processes for each of its own that ever was there: many children on a
+    // busy machine were more than 256, and gVisor ends when it is refused one.
+    ...['--pids-limit', runtime === 'runc' ? '256' : '4096'],
     ...['--security-opt', 'no-new-privileges:true', '--memory', '256m', '--memory-swap', '256m'],
     ...['--tmpfs', '/tmp:rw,noexec,nosuid,nodev,size=16m,uid=65532,gid=65532'],
     ...(runtime === 'runc' ? ['--security-opt', `seccomp=${profile()}`] : []),
