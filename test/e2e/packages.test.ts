@@ -1,7 +1,7 @@
 /**
  * The packages as somebody has them who has no clone: both are packed, installed by npm 11 and npm 12 into an empty folder,
  * and used there from a new plugin to its run in the sandbox. npm 12's reader has an ordinary user's account; neither has
- * Docker. Nothing in them may know where they were made.
+ * Docker, until npm 11's is given one for the container tier. Nothing in them may know where they were made.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { startDocker } from '../services/docker.ts';
 import { bareEnvironment, type Ended, findOlderNode, npmCli, ROOT, run } from '../support/clone.ts';
 import { skipBecause } from '../support/skip.ts';
 
@@ -68,6 +69,8 @@ function manifestOf(folder: string): z.output<typeof manifestSchema> {
 interface Account {
   readonly folder: string;
   flowops(...args: string[]): Promise<Ended>;
+  /** With more in its environment. */
+  flowopsWith(more: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended>;
   npm(...args: string[]): Promise<Ended>;
   node(...args: string[]): Promise<Ended>;
 }
@@ -89,13 +92,15 @@ function openAccount(name: string, { npm, uid }: { npm: string; uid?: number }):
     for (const path of [home, folder, join(folder, 'package.json')]) chownSync(path, uid, uid);
   }
   const asUser = uid === undefined ? [] : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--'];
-  const start = (args: readonly string[]): Promise<Ended> => {
+  const start = (args: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<Ended> => {
     const [program = '', ...rest] = uid === undefined ? args : ['setpriv', ...asUser, ...args];
-    return run(program, rest, { cwd: folder, env });
+    return run(program, rest, { cwd: folder, env: { ...env, ...more } });
   };
+  const flowops = join(folder, 'node_modules', '.bin', 'flowops');
   return {
     folder,
-    flowops: (...args) => start([join(folder, 'node_modules', '.bin', 'flowops'), ...args]),
+    flowops: (...args) => start([flowops, ...args]),
+    flowopsWith: (more, ...args) => start([flowops, ...args], more),
     npm: (...args) => start([process.execPath, npm, '--no-audit', '--no-fund', ...args]),
     node: (...args) => start([process.execPath, ...args]),
   };
@@ -206,6 +211,20 @@ describe('the installed packages', () => {
       const doctor = await account.flowops('sandbox', 'doctor', '--json', ...cases);
       expectExit(doctor, 0);
       expect(JSON.parse(doctor.stdout)).toMatchObject({ ok: true });
+
+      // The image was made from the clone: it is taken only when the package has the same runner.
+      const docker = await startDocker();
+      try {
+        const boxed = ['--tier', 'container', '--input', 'name=Ada', '--json'];
+        const ran = await account.flowopsWith(docker.env, 'sandbox', 'run', 'greet', ...boxed);
+        expectExit(ran, 0);
+        expect(JSON.parse(ran.stdout)).toMatchObject({
+          outputs: { message: 'Hello, Ada!' },
+          receipt: { tier: 'container' },
+        });
+      } finally {
+        await docker.stop();
+      }
     },
     INSTALL_MAX_MS,
   );
