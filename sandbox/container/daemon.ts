@@ -3,7 +3,8 @@
  * for and never before, so that a host without containers does not feel it; notices a loss by one open connection.
  *
  * Invariants:
- *   D1. `generation` grows with each loss: whoever began in a lower one may have been hit by it.
+ *   D1. `generation` grows with each loss: whoever began in a lower one may have been hit by it. A loss counts from when
+ *       the first hears of it: the open connection, or who was told of a failed call and asked (`isUnbrokenSince`).
  *   D2. Nobody waits longer than WAIT_FOR_RETURN_MS for a daemon that was lost, nor longer than one call for one that
  *       was never there.
  *   D3. The image is resolved to its id, and again while it is in use, so that a rebuilt one counts soon; never pulled.
@@ -52,6 +53,8 @@ export class DockerDaemon {
   generation = 0;
   readonly #options: DaemonOptions;
   readonly #closing = new AbortController();
+  /** Ends with the daemon session. */
+  #session = new AbortController();
   #state: State = { phase: 'untried' };
   #connecting: Promise<void> | undefined;
   #waiters: (() => void)[] = [];
@@ -96,11 +99,13 @@ export class DockerDaemon {
     return { ok: false, problem: `Docker does not answer (${problem})` };
   }
 
-  /** Whether the daemon answers right now and did all the time since that generation. */
+  /** Whether the daemon answers right now and did all the time since that generation. One that does not is lost. */
   async isUnbrokenSince(generation: number): Promise<boolean> {
     if (this.generation !== generation) return false;
     const answer = await this.#options.engine.daemon(this.#closing.signal);
-    return answer.ok && this.generation === generation;
+    if (this.generation !== generation) return false;
+    if (!answer.ok) this.#lose(answer.failure.problem);
+    return answer.ok;
   }
 
   /** The id that was resolved is no longer there. */
@@ -132,18 +137,28 @@ export class DockerDaemon {
     const { version, runtimes } = answer.value;
     this.#options.log.info({ version, runtimes }, wasThere ? 'Docker is back' : 'connected to Docker');
     this.#state = { phase: 'connected', facts: answer.value };
+    this.#session = new AbortController();
     this.#wake();
-    void this.#watch();
+    void this.#watch(this.#session.signal);
     this.#options.onConnected?.();
   }
 
-  async #watch(): Promise<void> {
-    const failure = await this.#options.engine.watch(this.#closing.signal);
-    if (this.#closing.signal.aborted) return;
+  async #watch(session: AbortSignal): Promise<void> {
+    const failure = await this.#options.engine.watch(AbortSignal.any([session, this.#closing.signal]));
+    if (!session.aborted) this.#lose(failure.problem);
+  }
+
+  #lose(problem: string): void {
+    if (!this.isConnected || this.#closing.signal.aborted) return;
     this.generation++; // D1
+    this.#session.abort();
     this.#image = undefined;
-    this.#state = { phase: 'absent', problem: failure.problem, wasThere: true };
-    this.#options.log.warn({ problem: failure.problem }, 'Docker was lost; what needs a container waits for it');
+    this.#state = { phase: 'absent', problem, wasThere: true };
+    this.#options.log.warn({ problem }, 'Docker was lost; what needs a container waits for it');
+    void this.#reconnect();
+  }
+
+  async #reconnect(): Promise<void> {
     while (!this.isConnected && !this.#closing.signal.aborted) {
       await sleep(RECONNECT_MS, undefined, { ref: false });
       await this.#connect();
@@ -159,7 +174,7 @@ export class DockerDaemon {
       };
       const timer = setTimeout(done, this.#options.waitForReturnMs ?? WAIT_FOR_RETURN_MS); // D2
       this.#waiters.push(done);
-      if (signal.aborted) done();
+      if (signal.aborted || this.#closing.signal.aborted) done();
       else signal.addEventListener('abort', done, { once: true });
     });
   }

@@ -169,10 +169,13 @@ export class HeldContainer {
     return { name, shape, hasAppArmor, seccompProfile: world.seccompProfile, labels };
   }
 
-  #startProblem(what: string, failure: DockerFailure): StartProblem {
+  async #startProblem(what: string, failure: DockerFailure): Promise<StartProblem> {
     const text = `a container could not be ${what}: ${failure.problem}`;
     switch (failure.kind) {
       case 'unreachable':
+        // Whoever is refused a container for it finds that Docker is lost, and can wait for its return.
+        await this.isDaemonUnbroken();
+        return { kind: 'docker', text };
       case 'aborted':
         return { kind: 'docker', text };
       case 'not-found':

@@ -91,7 +91,7 @@ class ContainerAttempt extends TierAttempt {
         concurrent,
         shape: shapeOf(this.request, image),
         start: (taken) => this.#start(taken),
-        refuse: (_code, message) => this.#unavailable(message),
+        refuse: (_code, message) => this.#refused(message),
       }),
     );
   }
@@ -109,6 +109,13 @@ class ContainerAttempt extends TierAttempt {
   protected override onLost({ detail }: Parameters<TierAttempt['onLost']>[0]): void {
     if (!this.hasStarted && this.#freeReruns++ < MAX_FREE_RERUNS) this.again(false);
     else this.#unavailable(`the step's container was lost: ${detail}`);
+  }
+
+  /** One that waited for a container when Docker was lost waits for Docker's return, as those that come now. */
+  #refused(problem: string): void {
+    const isLost = this.#options.daemon.peek() === undefined;
+    if (isLost && this.#freeReruns++ < MAX_FREE_RERUNS) this.again(false);
+    else this.#unavailable(problem);
   }
 
   #unavailable(problem: string): void {

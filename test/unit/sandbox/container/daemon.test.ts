@@ -92,6 +92,30 @@ describe('the Docker daemon', () => {
     daemon.close();
   });
 
+  it('is lost as soon as somebody finds that it does not answer, and once, however often that is found', async () => {
+    const { docker, daemon, connections } = makeDaemon();
+    await daemon.ready(never);
+    docker.isGone = true; // its open connection does not tell yet
+    expect(await Promise.all([daemon.isUnbrokenSince(0), daemon.isUnbrokenSince(0)])).toEqual([false, false]);
+    expect([daemon.generation, daemon.isConnected, daemon.peek()]).toEqual([1, false, undefined]);
+    const waiting = daemon.ready(never);
+    docker.isGone = false;
+    expect((await waiting).ok).toBe(true);
+    docker.lose(); // ends the old connection, which nobody listens to any more, and the new one
+    await settled();
+    expect([daemon.generation, connections()]).toEqual([2, 2]);
+    daemon.close();
+  });
+
+  it('that was lost and closed is waited for by nobody', async () => {
+    const { docker, daemon } = makeDaemon();
+    await daemon.ready(never);
+    docker.lose();
+    await settled();
+    daemon.close();
+    expect((await daemon.ready(never)).ok).toBe(false);
+  });
+
   it('resolves an image that was removed anew, and says how to build one that is missing', async () => {
     const { docker, daemon } = makeDaemon();
     await daemon.ready(never);

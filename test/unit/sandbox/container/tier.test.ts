@@ -2,7 +2,7 @@
 import type { PeerMessageInit } from '@flowops/proto/peer.ts';
 import { Status } from '@flowops/proto/sandbox_pb.js';
 import { pino } from 'pino';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { openContainerTier } from '../../../../sandbox/container/open-container-tier.ts';
 import type { Policy } from '../../../../sandbox/policy/decision.ts';
 import type { Tier, TierEnd, TierRequest } from '../../../../sandbox/tier.ts';
@@ -361,6 +361,20 @@ describe('when something is not there', () => {
 });
 
 describe('when Docker is lost', () => {
+  it('a step that came before anybody noticed waits for its return', async () => {
+    const { docker, run } = makeTier();
+    const first = run();
+    await complete(await docker.nth(0));
+    await first.ended;
+    docker.isGone = true; // its open connection does not tell yet
+    const before = docker.calls.length;
+    const step = run();
+    await vi.waitFor(() => expect(docker.calls.slice(before)).toEqual(['create', 'daemon', 'daemon']));
+    docker.isGone = false;
+    await complete(await docker.nth(1));
+    expect(codeOf(await step.ended)).toBe('COMPLETED');
+  });
+
   it('in the middle of a step, that is a fault of ours', async () => {
     const { docker, run } = makeTier();
     const step = run();
