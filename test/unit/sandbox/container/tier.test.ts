@@ -369,7 +369,9 @@ describe('when Docker is lost', () => {
     docker.isGone = true; // its open connection does not tell yet
     const before = docker.calls.length;
     const step = run();
-    await vi.waitFor(() => expect(docker.calls.slice(before)).toEqual(['create', 'daemon', 'daemon']));
+    // Its container could not be made, and it asks for Docker again; further calls look whether that is back.
+    const seen = () => docker.calls.slice(before, before + 3);
+    await vi.waitFor(() => expect(seen()).toEqual(['create', 'daemon', 'daemon']), { timeout: 5_000 });
     docker.isGone = false;
     await complete(await docker.nth(1));
     expect(codeOf(await step.ended)).toBe('COMPLETED');
